@@ -1,0 +1,39 @@
+# Verbs: demo test check bench docs clean. Each uses the environment .venv, made when missing or out of date.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+NATIVE := $(shell find csrc -type f) setup.py pyproject.toml
+export OMP_WAIT_POLICY ?= passive
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test check bench docs clean
+
+.venv: .venv/.ready
+.venv/.ready: $(NATIVE)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,embedded,triton]"
+	touch $@
+
+demo: .venv
+	$(BIN)/interact demo --out runs/demo
+
+test: .venv
+	$(BIN)/interact fetch smollm2
+	$(BIN)/python -m pytest
+
+check: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	find csrc tests/csrc -name '*.cpp' -o -name '*.cu' -o -name '*.h' | xargs $(BIN)/clang-format --dry-run -Werror
+
+bench: .venv
+	$(BIN)/python -m bench
+
+docs: .venv
+	$(BIN)/pdoc --output-directory build/docs interact interact_kernels
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis kernels/interact_kernels/*.so

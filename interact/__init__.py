@@ -1,0 +1,1 @@
+"""AND-OR interactions of language models."""

@@ -1,0 +1,82 @@
+"""Check a split and its certificate from nothing but the definitions, in plain NumPy.
+
+Independent of the solvers on purpose: it has its own sums over subsets and shares no code with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from interact_kernels.sparsify.result import AndOrSplit
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` recomputed, worst case over the batch; relative errors are in units of max |v - v[0]|.
+
+    Attributes:
+        matching: Largest relative deviation from exact matching.
+        noise_excess: Largest relative excess of |noise| over its bound (0 when within).
+        dual_excess: Largest excess of |Z^T y| or |O^T y| over 1 (0 when feasible).
+        primal: L1 strength recomputed, shape [...].
+        dual: Lower bound recomputed from the certificate scaled to be feasible, shape [...].
+        gap: Relative gap of the two, shape [...].
+    """
+
+    matching: float
+    noise_excess: float
+    dual_excess: float
+    primal: np.ndarray
+    dual: np.ndarray
+    gap: np.ndarray
+
+
+def verify(split: AndOrSplit, v: np.ndarray, kappa: float) -> Verdict:
+    """Recompute both sides of the linear programme for `split` of the scores `v`.
+
+    Args:
+        split: Result of `and_or_split`, of any implementation.
+        v: The scores it was made from, shape [..., 2**n].
+        kappa: The kappa it was made with.
+
+    Returns:
+        The recomputed values; nothing of the split's own primal, dual or gap is used.
+    """
+    scores = np.asarray(v, dtype=np.float64)
+    i_and, i_or, noise, y = (
+        np.asarray(part, dtype=np.float64) for part in (split.i_and, split.i_or, split.noise, split.certificate)
+    )
+    w = scores - scores[..., :1]
+    unit = np.maximum(np.abs(w).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    delta = kappa * np.abs(w[..., -1:])
+    built = _subset_sums(i_and) + _meeting_sums(i_or)
+    superset = _subset_sums(y[..., ::-1])[..., ::-1]
+    meeting = _meeting_sums(y)
+    slopes = np.maximum(np.abs(superset), np.abs(meeting))[..., 1:].max(axis=-1, initial=0.0)
+    feasible = y / np.maximum(1.0, slopes)[..., None]
+    primal = np.abs(i_and[..., 1:]).sum(axis=-1) + np.abs(i_or[..., 1:]).sum(axis=-1)
+    dual = (w * feasible).sum(axis=-1) - delta[..., 0] * np.abs(feasible).sum(axis=-1)
+    gap = np.where(primal > 0, (primal - dual) / np.where(primal > 0, primal, 1.0), 0.0)
+    return Verdict(
+        matching=float((np.abs(w + noise - built) / unit).max(initial=0.0)),
+        noise_excess=float((np.maximum(np.abs(noise) - delta, 0.0) / unit).max(initial=0.0)),
+        dual_excess=float(np.maximum(slopes - 1.0, 0.0).max(initial=0.0)),
+        primal=primal,
+        dual=dual,
+        gap=gap,
+    )
+
+
+def _subset_sums(x: np.ndarray) -> np.ndarray:
+    sums = x.copy()
+    for player in range(x.shape[-1].bit_length() - 1):
+        view = sums.reshape(*x.shape[:-1], -1, 2, 1 << player)
+        view[..., 1, :] += view[..., 0, :]
+    return sums
+
+
+def _meeting_sums(x: np.ndarray) -> np.ndarray:
+    inside = _subset_sums(x)
+    return inside[..., -1:] - inside[..., ::-1]
