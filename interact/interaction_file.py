@@ -1,0 +1,91 @@
+"""The file of one result: a safetensors file whose header holds JSON. No pickle (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+FORMAT = "interact.interactions"
+VERSION = 1
+ARRAYS = ("values", "i_and", "i_or", "noise", "certificate")
+_LARGEST_HEADER = 16 << 20
+
+
+def write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Path:
+    """Write a result so that a reader sees all of it or nothing.
+
+    Raises:
+        RuntimeError: The file cannot be written (no folder, no right, no space).
+    """
+    meta = {"format": FORMAT, "version": str(VERSION), "interact": json.dumps(header, ensure_ascii=False)}
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(descriptor)
+        partial = Path(name)
+        save_file(arrays, partial, metadata=meta)
+        partial.chmod(0o644)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RuntimeError(f"The result could not be written to {path}: {error}. Choose another place.") from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+    return path
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read the header and the arrays of a result.
+
+    Raises:
+        ValueError: The file is missing, damaged, of another format, or of a later version.
+    """
+    meta = _metadata(path)
+    if meta.get("format") != FORMAT:
+        raise ValueError(f"{path} is not a file of interactions; it was written by another program.")
+    if meta.get("version") != str(VERSION):
+        raise ValueError(
+            f"{path} has format version {meta.get('version')}, but this program reads version {VERSION}; update it."
+        )
+    try:
+        header = json.loads(meta["interact"])
+        arrays = load_file(path)
+        n = len(header["players"])
+        fits = set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
+        fits = fits and all(a.dtype == np.float64 for a in arrays.values())
+        fits = fits and {"text", "provenance", "split"} <= set(header)
+        fits = (
+            fits and set(header["split"]) == {"primal", "dual", "gap"} and all(len(p) == 5 for p in header["players"])
+        )
+    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
+    if not fits:
+        raise ValueError(f"{path} is damaged (its header and its arrays do not fit); extract the interactions again.")
+    return header, arrays
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """Read the safetensors header by hand, so that a foreign file allocates nothing."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 0 < length <= min(size - 8, _LARGEST_HEADER):
+                raise ValueError(f"{path} is not a file of interactions, or it was cut short; extract them again.")
+            header = json.loads(file.read(length))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a file of interactions, or its header is damaged.") from error
+    meta = header.get("__metadata__") if isinstance(header, dict) else None
+    return meta if isinstance(meta, dict) else {}

@@ -1,0 +1,89 @@
+"""A learned baseline: the vector for absent words that makes the players interact least.
+
+1. Draw disjoint groups A and B of one to three players and a context C among the rest.
+2. Minimise |v(A+B+C) - v(A+C) - v(B+C) + v(C)| over one vector, shared by all samples, by SGD.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from interact.coalitions import with_target
+from interact.inputs import CoalitionInputs
+from interact.masking import Baseline, resolve_baseline
+from interact.models.family import inspect_model
+from interact.models.flat import score_batch
+
+
+def learn_baseline(
+    model: Any,
+    samples: Sequence[CoalitionInputs],
+    *,
+    steps: int = 200,
+    lr: float = 1e-3,
+    momentum: float = 0.9,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> torch.Tensor:
+    """Learn a baseline vector from prompts; pass it on as ``baseline=`` of `coalition_values` or `extract`.
+
+    Args:
+        model: The model; its weights and their gradients are not touched.
+        samples: Prompts of at least two players each, from `interact.prepare`.
+        steps: Steps of SGD, one sample each.
+        lr: Learning rate.
+        momentum: Momentum.
+        seed: Seed of the draws.
+        progress: Show a progress bar; None shows it on a terminal.
+
+    Returns:
+        The vector, shape [hidden], in the model's dtype and device.
+
+    Raises:
+        ValueError: No samples, or one with fewer than two players.
+
+    Source: Ren et al. 2023 (CVPR, optimal baseline values), with the loss of docs/math.md.
+    """
+    if not samples or any(sample.n < 2 for sample in samples):
+        raise ValueError("learn_baseline needs samples of at least two players each; pass more, or longer texts.")
+    fixed = [with_target(model, sample) for sample in samples]
+    family = inspect_model(model)
+    start = resolve_baseline(model, None, samples[0].special_ids).vector
+    # Learned in float32: a step of 1e-3 is below the resolution of bfloat16.
+    vector = start.float().requires_grad_()
+    optimizer = torch.optim.SGD([vector], lr=lr, momentum=momentum)
+    draw = random.Random(seed)
+    shown = sys.stderr.isatty() if progress is None else progress
+    training = model.training
+    model.eval()
+    try:
+        for _ in tqdm(range(steps), unit="step", disable=not shown, leave=False):
+            inputs = draw.choice(fixed)
+            signs, masks = _quadruple(inputs.n, draw)
+            baseline = Baseline("learned", vector)
+            with torch.enable_grad():
+                values = score_batch(model, family, inputs, masks, "baseline", baseline)
+                loss = (values * signs.to(values)).sum().abs()
+                (vector.grad,) = torch.autograd.grad(loss, [vector])
+            optimizer.step()
+    finally:
+        model.train(training)
+    return vector.detach().to(start)
+
+
+def _quadruple(n: int, draw: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw A, B, C and return the signs and masks of A+B+C, A+C, B+C, C."""
+    players = list(range(n))
+    draw.shuffle(players)
+    first = draw.randint(1, min(3, n - 1))
+    second = draw.randint(1, min(3, n - first))
+    a = sum(1 << p for p in players[:first])
+    b = sum(1 << p for p in players[first : first + second])
+    c = sum(1 << p for p in players[first + second :] if draw.random() < 0.5)
+    return torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.tensor([a | b | c, a | c, b | c, c])

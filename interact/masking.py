@@ -1,0 +1,102 @@
+"""What an absent player becomes (docs/math.md, Masking).
+
+- ``baseline``: positions and attention stay; the embedding of each absent token becomes one baseline vector.
+- ``attention``: absent tokens are invisible as keys to every other token; positions do not change.
+- ``text``: absent players are replaced by a placeholder word, which may change the number of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+MASKINGS = ("baseline", "attention", "text")
+_CHAIN = ("unk", "pad", "eos")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The vector that stands for an absent token, and its name for the record.
+
+    Attributes:
+        name: ``"unk"``, ``"pad"``, ``"eos"``, ``"mean"``, ``"token:ID"`` or ``"vector"``.
+        vector: The embedding, shape [hidden], in the model's dtype and device.
+    """
+
+    name: str
+    vector: torch.Tensor
+
+
+def check_masking(masking: str) -> None:
+    """Raise ValueError unless `masking` names a masking."""
+    if masking not in MASKINGS:
+        raise ValueError(f"masking={masking!r} is not known; choose one of {list(MASKINGS)}.")
+
+
+@torch.no_grad()
+def resolve_baseline(
+    model: Any, baseline: str | int | torch.Tensor | Baseline | None, special_ids: Mapping[str, int]
+) -> Baseline:
+    """Find the baseline vector of a model.
+
+    Args:
+        model: A Hugging Face model.
+        baseline: None for the first of <unk>, pad and eos that exists; one of these names; ``"mean"`` of all
+            token embeddings; a token id or ``"token:ID"``; a vector of shape [hidden] (for instance a learned one).
+        special_ids: Ids of the tokenizer's special tokens; pad and eos are also looked up in the model's config.
+
+    Raises:
+        ValueError: There is no such token, the id is outside the vocabulary, or the vector has the wrong shape.
+    """
+    if isinstance(baseline, Baseline):
+        return baseline
+    embedding = model.get_input_embeddings()
+    weight = embedding.weight
+    if isinstance(baseline, torch.Tensor):
+        if baseline.shape != weight.shape[1:]:
+            raise ValueError(
+                f"The baseline vector has the shape {tuple(baseline.shape)}, but the embeddings of this model have "
+                f"{tuple(weight.shape[1:])}."
+            )
+        return Baseline("vector", baseline.to(weight))
+    if baseline == "mean":
+        # Through the module, not the table: some families scale what they look up.
+        chunks = torch.arange(weight.shape[0], device=weight.device).split(8192)
+        total = torch.stack([embedding(chunk).double().sum(0) for chunk in chunks]).sum(0)
+        return Baseline("mean", (total / weight.shape[0]).to(weight.dtype))
+    name, token = _token(model, baseline, special_ids)
+    if not 0 <= token < weight.shape[0]:
+        raise ValueError(f"The baseline token {token} is not in the vocabulary of {weight.shape[0]} tokens.")
+    return Baseline(name, embedding(torch.tensor([token], device=weight.device))[0].clone())
+
+
+def _token(model: Any, baseline: str | int | None, special_ids: Mapping[str, int]) -> tuple[str, int]:
+    if isinstance(baseline, int):
+        return f"token:{baseline}", baseline
+    if baseline is not None and baseline.startswith("token:") and baseline[6:].isdigit():
+        return baseline, int(baseline[6:])
+    known = dict(special_ids)
+    for name in ("pad", "eos"):
+        token = getattr(model.config, f"{name}_token_id", None)
+        if name not in known and token is not None:
+            known[name] = int(token[0] if isinstance(token, list) else token)
+    if baseline is None:
+        for name in _CHAIN:
+            if name in known:
+                return name, known[name]
+        raise ValueError(
+            "This model has no unk, pad or eos token to stand for absent words; pass baseline='mean', "
+            "baseline='token:ID' or a vector."
+        )
+    if baseline not in _CHAIN:
+        raise ValueError(
+            f"baseline={baseline!r} is not known; choose 'unk', 'pad', 'eos', 'mean', 'token:ID' or a vector."
+        )
+    if baseline not in known:
+        raise ValueError(
+            f"This model has no {baseline} token (it has {sorted(known) or 'none'}); choose another baseline."
+        )
+    return baseline, known[baseline]

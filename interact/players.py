@@ -1,0 +1,224 @@
+"""Players: the parts of a text whose presence or absence makes the coalitions.
+
+1. Character spans are chosen: content words by default, or sentences, paragraphs, marked or listed phrases,
+   or explicit spans.
+2. Each span is mapped to the tokens it touches, through the tokenizer's offsets; all sub-tokens of a player
+   stay together.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LIMIT = 20
+"""Most players of a full lattice: 2**20 coalitions."""
+
+Span = tuple[int, int]
+
+_WORD = re.compile(r"\w+(?:[’'\-]\w+)*")
+_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|\n|$)", re.DOTALL)
+_PARAGRAPH = re.compile(r"\S.*?(?=\n\s*\n|\s*$)", re.DOTALL)
+_MARK = re.compile(r"\[\[(.+?)\]\]", re.DOTALL)
+# Negations are content words here: "not" carries half the meaning of a review.
+_STOP_WORDS = frozenset(
+    "a about above after again all also am an and any are as at be because been before being below between both "
+    "but by can could did do does doing down during each few for from further had has have having he he's her "
+    "here hers herself him himself his how i i'd i'll i'm i've if in into is it it's its itself just let's me "
+    "more most my myself of off on once only or other ought our ours ourselves out over own same she she's should "
+    "so some such than that that's the their theirs them themselves then there there's these they they're they've "
+    "this those through to too under until up very was we we're we've were what what's when where which while who "
+    "who's whom why will with would you you'd you'll you're you've your yours yourself yourselves".split()
+)
+
+
+@dataclass(frozen=True)
+class Player:
+    """One player: its text, its characters in the user's text, its tokens in the model's input.
+
+    Attributes:
+        text: What the user wrote.
+        chars: (start, end) in the user's text, end exclusive.
+        tokens: (start, end) in the token ids of the whole prompt, end exclusive.
+    """
+
+    text: str
+    chars: Span
+    tokens: Span
+
+
+@dataclass(frozen=True)
+class PlayerChoice:
+    """How players are chosen from a text when none are listed.
+
+    Attributes:
+        unit: ``"words"`` (content words), ``"all-words"`` (stop words too), ``"sentences"``, ``"paragraphs"`` or
+            ``"marked"`` (phrases between double square brackets; the brackets are removed from the text).
+        limit: Most players; more candidates than this are drawn from with the seed. None means 10 for words and
+            20 for everything else, where more than 20 is an error instead of a draw.
+        seed: Seed of the draw.
+    """
+
+    unit: str = "words"
+    limit: int | None = None
+    seed: int = 0
+
+
+Players = PlayerChoice | str | int | Sequence[str] | Sequence[Span] | None
+
+
+def choose_spans(text: str, players: Players) -> tuple[str, list[Span]]:
+    """Choose the players' characters in `text`.
+
+    Args:
+        text: The user's text.
+        players: None for up to ten content words, a number of content words, a unit's name or a `PlayerChoice`,
+            phrases that occur in the text (in any order), or explicit (start, end) character spans. An empty list
+            means no players: the one coalition is the whole text.
+
+    Returns:
+        The text without marks, and the spans in text order.
+
+    Raises:
+        ValueError: The text is empty, no players are found, there are more than 20, a phrase is missing, or a
+            span is empty, overlaps another or lies outside the text.
+    """
+    if not text.strip():
+        raise ValueError("The text is empty; pass the sentence or document whose words are the players.")
+    if players is None or isinstance(players, (int, str, PlayerChoice)):
+        return _chosen(text, _choice(players))
+    listed = list(players)
+    spans = [_located(text, listed, i) if isinstance(p, str) else (int(p[0]), int(p[1])) for i, p in enumerate(listed)]
+    return text, _checked(text, spans)
+
+
+def map_to_tokens(
+    text: str, spans: Sequence[Span], start: int, offsets: Sequence[Span]
+) -> tuple[list[Player], list[str]]:
+    """Map character spans to the tokens they touch.
+
+    Args:
+        text: The user's text.
+        spans: Character spans in `text`, in order, disjoint.
+        start: Where `text` begins in the rendered prompt.
+        offsets: (start, end) characters of each token in the rendered prompt.
+
+    Returns:
+        The players, and a sentence for each token that a player shares with what lies beside it. Two players in
+        one token cannot be masked apart, so they become one player.
+
+    Raises:
+        ValueError: A span has no token of its own.
+    """
+    groups: list[tuple[Span, Span]] = []
+    notes: list[str] = []
+    for low, high in spans:
+        touched = [i for i, o in enumerate(offsets) if o[0] < o[1] and o[0] < start + high and o[1] > start + low]
+        if not touched:
+            raise ValueError(
+                f"The player {text[low:high]!r} has no token; choose a span that holds visible characters."
+            )
+        tokens = (touched[0], touched[-1] + 1)
+        if groups and tokens[0] < groups[-1][1][1]:
+            (first, _), (token, _) = groups.pop()
+            groups.append(((first, high), (token, tokens[1])))
+            notes.append(
+                f"{text[first:high]!r} became one player, because the tokenizer puts parts of it into one token."
+            )
+        else:
+            groups.append(((low, high), tokens))
+    players = [Player(text[c[0] : c[1]], c, t) for c, t in groups]
+    for player in players:
+        outside = [offsets[player.tokens[0]][0], offsets[player.tokens[1] - 1][1]]
+        before = text[max(0, outside[0] - start) : player.chars[0]].strip()
+        after = text[player.chars[1] : max(player.chars[1], outside[1] - start)].strip()
+        if before or after:
+            notes.append(f"The player {player.text!r} takes {(before or after)!r} along, because they share a token.")
+    return players, notes
+
+
+def _choice(players: PlayerChoice | str | int | None) -> PlayerChoice:
+    if isinstance(players, PlayerChoice):
+        return players
+    if isinstance(players, str):
+        return PlayerChoice(unit=players)
+    return PlayerChoice(limit=players)
+
+
+def _chosen(text: str, choice: PlayerChoice) -> tuple[str, list[Span]]:
+    patterns = {"words": _WORD, "all-words": _WORD, "sentences": _SENTENCE, "paragraphs": _PARAGRAPH, "marked": _MARK}
+    if choice.unit not in patterns:
+        raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(patterns)} or list phrases.")
+    if choice.limit is not None and not 0 < choice.limit <= LIMIT:
+        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {LIMIT}.")
+    if choice.unit == "marked":
+        text, spans = _unmarked(text)
+    else:
+        spans = [_trimmed(text, match.span()) for match in patterns[choice.unit].finditer(text)]
+    if choice.unit == "words":
+        spans = [s for s in spans if text[s[0] : s[1]].lower().replace("’", "'") not in _STOP_WORDS]
+    if not spans:
+        raise ValueError(
+            f"No players ({choice.unit}) were found in {_short(text)!r}; list phrases or choose another unit."
+        )
+    limit = choice.limit if choice.limit is not None or choice.unit not in ("words", "all-words") else 10
+    if limit is not None and len(spans) > limit:
+        spans = sorted(random.Random(choice.seed).sample(spans, limit))
+    return text, _checked(text, spans)
+
+
+def _unmarked(text: str) -> tuple[str, list[Span]]:
+    plain, spans, last = "", [], 0
+    for match in _MARK.finditer(text):
+        plain += text[last : match.start()]
+        spans.append(_trimmed(plain + match[1], (len(plain), len(plain) + len(match[1]))))
+        plain += match[1]
+        last = match.end()
+    return plain + text[last:], spans
+
+
+def _trimmed(text: str, span: Span) -> Span:
+    part = text[span[0] : span[1]]
+    return span[0] + len(part) - len(part.lstrip()), span[1] - (len(part) - len(part.rstrip()))
+
+
+def _located(text: str, phrases: Sequence[object], index: int) -> Span:
+    """Find a listed phrase; the k-th mention of a repeated phrase is its k-th occurrence, as whole words if it can."""
+    phrase = str(phrases[index])
+    wanted = sum(1 for p in phrases[:index] if p == phrase)
+    exact = re.escape(phrase)
+    for pattern in (rf"(?<!\w){exact}(?!\w)", exact):
+        found = [match.span() for match in re.finditer(pattern, text)] if phrase.strip() else []
+        if len(found) > wanted:
+            return found[wanted]
+    raise ValueError(
+        f"The player {phrase!r} (mention {wanted + 1}) does not occur in {_short(text)!r}; copy phrases exactly."
+    )
+
+
+def _checked(text: str, spans: list[Span]) -> list[Span]:
+    spans = sorted(spans)
+    for low, high in spans:
+        if not 0 <= low < high <= len(text):
+            raise ValueError(
+                f"The span ({low}, {high}) lies outside the text of {len(text)} characters or is empty; "
+                "spans are (start, end) with 0 <= start < end <= length."
+            )
+    for (a, b), (c, d) in itertools.pairwise(spans):
+        if c < b:
+            raise ValueError(
+                f"The players {text[a:b]!r} and {text[c:d]!r} overlap; give spans or phrases that share no character."
+            )
+    if len(spans) > LIMIT:
+        raise ValueError(
+            f"{len(spans)} players were found, but a full lattice holds at most {LIMIT}; set a limit "
+            "(PlayerChoice(limit=...)) or choose a larger unit."
+        )
+    return spans
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,113 @@
+"""The command line as a user meets it: answers, exit codes, JSON, interrupts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from interact import cli
+from tests.interact.conftest import causal
+
+TEXT = "a gorgeous, witty movie"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, byte_level):
+    place = tmp_path_factory.mktemp("model")
+    causal().save_pretrained(place)
+    byte_level.save_pretrained(place)
+    return str(place)
+
+
+def call(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return ended.value.code, captured.out, captured.err
+
+
+def test_extract_prints_saves_and_shows_again(capsys, folder, tmp_path):
+    file = tmp_path / "x.interactions"
+    code, out, _ = call(
+        capsys, "extract", "--model", folder, "--text", TEXT, "--target", "7", "--target-tokens", 1, "--out", file
+    )
+    assert code == 0 and "gorgeous" in out and file.exists()
+    code, shown, _ = call(capsys, "show", file, "--html", tmp_path / "x.html")
+    assert code == 0 and shown == out and "<mark" in (tmp_path / "x.html").read_text()
+    code, out, _ = call(capsys, "show", file, "--json", "--top", 2)
+    answer = json.loads(out)
+    assert len(answer["top"]) == 2 and answer["players"] == ["gorgeous", "witty", "movie"]
+
+
+def test_several_texts_go_to_a_folder_and_are_not_computed_twice(capsys, folder, tmp_path):
+    arguments = ("extract", "--model", folder, "--text", TEXT, "not boring", "--json", "--out", tmp_path)
+    code, first, _ = call(capsys, *arguments)
+    assert code == 0 and len(list(tmp_path.glob("*.interactions"))) == 2
+    stamps = [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())]
+    code, second, _ = call(capsys, *arguments)
+    assert second == first and [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())] == stamps
+
+
+def test_listed_phrases_are_players(capsys, folder):
+    code, out, _ = call(capsys, "extract", "--model", folder, "--text", TEXT, "--players", "witty movie", "a", "--json")
+    assert code == 0 and json.loads(out)["players"] == ["a", "witty movie"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--text", ""], 2, "The text is empty"),
+        (["--text", "film", "--players", "tree"], 2, "does not occur"),
+        (["--text", "film", "--target", "zebra"], 2, "several candidates"),
+        (["--text", "film", "--baseline", "pad"], 2, "no pad token"),
+        (["--text", "film", "--device", "cuda"], 1, "no usable CUDA device"),
+    ],
+)
+def test_errors_are_one_sentence_and_a_code(capsys, folder, arguments, code, sentence):
+    got, out, err = call(capsys, "extract", "--model", folder, *arguments)
+    assert got == code and sentence in err and err.startswith("interact: ") and not out and "Traceback" not in err
+
+
+def test_a_folder_that_is_no_model_is_said(capsys, tmp_path):
+    code, _, err = call(capsys, "extract", "--model", tmp_path, "--text", "film")
+    assert code == 2 and "has no config.json" in err
+    code, _, err = call(capsys, "extract", "--model", tmp_path / "absent", "--text", "film")
+    assert code == 2 and "does not exist" in err
+    (tmp_path / "config.json").write_text("{}")
+    code, _, err = call(capsys, "extract", "--model", tmp_path, "--text", "film")
+    assert code == 1 and "could not be loaded" in err
+
+
+def test_doctor_answers(capsys):
+    code, out, _ = call(capsys, "doctor", "--json")
+    found = json.loads(out)
+    assert code == 0 and "auto takes" in found["lattice"] and "auto takes" in found["split"] and found["cache"]
+
+
+def test_show_of_a_foreign_file_is_a_sentence(capsys, tmp_path):
+    (tmp_path / "x").write_bytes(b"PK" * 50)
+    code, _, err = call(capsys, "show", tmp_path / "x")
+    assert code == 2 and "not a file of interactions" in err
+
+
+def test_an_interrupt_keeps_what_is_finished(folder, tmp_path):
+    texts = [TEXT, " ".join(f"word{i}" for i in range(16))]
+    command = [sys.executable, "-m", "interact.cli", "extract", "--model", folder, "--text", *texts, "--limit", "14"]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:
+        deadline = time.monotonic() + 90
+        while not list(tmp_path.glob("001-*.interactions")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "what was finished is kept" in err and "Traceback" not in err
+    assert [p.name[:3] for p in tmp_path.iterdir()] == ["001"]

@@ -1,0 +1,98 @@
+"""Prompts, chat templates, targets, and what is refused."""
+
+import pytest
+
+from interact.inputs import CoalitionInputs, Template, prepare
+from interact.players import Player
+
+
+def test_only_the_users_text_holds_players(byte_level):
+    template = Template(user="movie: {text}\nmovie?", system="movie", answer_prefix="The movie is")
+    inputs = prepare(byte_level, "  witty movie ", players=["movie"], template=template, target="positive")
+    low, high = inputs.spans[0]
+    before = byte_level.decode(list(inputs.input_ids[:low]))
+    assert before == "<|system|>\nmovie\n<|user|>\nmovie:   witty"
+    assert byte_level.decode(list(inputs.input_ids[high:])).endswith("movie?\n<|assistant|>\nThe movie is")
+    assert inputs.players == (Player("movie", (8, 13), (low, high)),)
+
+
+def test_the_text_is_found_when_the_template_trims_it(byte_level):
+    inputs = prepare(byte_level, "  witty movie ", players=["witty", "movie"])
+    for player, (low, high) in zip(inputs.players, inputs.spans, strict=True):
+        assert byte_level.decode(list(inputs.input_ids[low:high])).strip() == player.text
+
+
+def test_the_target_is_tokenised_in_context(byte_level):
+    spaced = prepare(byte_level, "witty", template=Template(answer_prefix="This review is"), target="positive")
+    assert byte_level.decode(list(spaced.target_ids)) == " positive"
+    fresh = prepare(byte_level, "witty", target="positive", target_tokens=1)
+    assert byte_level.decode(list(fresh.target_ids)) != " positive"
+    several = prepare(byte_level, "witty", target="gorgeous movie", target_tokens=2)
+    assert len(several.target_ids) == 2
+    assert prepare(byte_level, "witty", target=7).target_ids == (7,)
+    assert prepare(byte_level, "witty", target=[7, 8]).target_ids == (7, 8)
+    assert prepare(byte_level, "witty").target_ids is None
+
+
+def test_special_tokens_are_known(byte_level, wordpiece):
+    assert prepare(byte_level, "witty").special_ids == {"unk": 1, "eos": 0}
+    assert prepare(wordpiece, "witty").special_ids == {"unk": 1, "pad": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "zebra"}, "several candidates to score; pass target_tokens=1"),
+        ({"target": " "}, "The target is empty"),
+        ({"target": 420_000}, "not in the vocabulary"),
+        ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was asked for"),
+        ({"template": "no place"}, "exactly once"),
+        ({"template": "{text} {text}"}, "exactly once"),
+    ],
+)
+def test_bad_targets_and_templates_are_sentences(byte_level, options, message):
+    with pytest.raises(ValueError, match=message):
+        prepare(byte_level, "witty", **options)
+
+
+def test_a_target_outside_a_closed_vocabulary_is_a_sentence(sentencepiece_like):
+    with pytest.raises(ValueError, match="is not in the vocabulary"):
+        prepare(sentencepiece_like, "witty", target="ж", target_tokens=1)
+
+
+def test_a_target_that_merges_with_the_prompt_is_a_sentence(byte_level):
+    with pytest.raises(ValueError, match="merges with the end of the prompt"):
+        prepare(byte_level, "witty", template=Template(user="{text} ", chat=False), target="movie")
+
+
+def test_a_chat_template_that_rewrites_the_text_is_refused(byte_level):
+    import copy
+
+    other = copy.deepcopy(byte_level)
+    other.chat_template = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"
+    with pytest.raises(ValueError, match="changes the user's text"):
+        prepare(other, "witty")
+    other.chat_template = None
+    with pytest.raises(ValueError, match="the tokenizer has none"):
+        prepare(other, "witty", template=Template(chat=True))
+
+
+def test_a_slow_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="load a fast tokenizer"):
+        prepare(object(), "witty")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], []), "input_ids is empty"),
+        (([1, 2], [(1, 3)]), "lies outside"),
+        (([1, 2], [(0, 2), (1, 2)]), "overlaps"),
+        (([1, 2], [(1, 1)]), "is empty"),
+        (([1, 2], [(0, 1)], []), "target_ids is empty"),
+        ((list(range(50)), [(i, i + 1) for i in range(21)]), "at most 20"),
+    ],
+)
+def test_bad_raw_inputs_are_sentences(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CoalitionInputs(*arguments)
