@@ -4,14 +4,19 @@
 >>> result = interact.extract(model, tokenizer, "a gorgeous, witty movie", target="positive")  # doctest: +SKIP
 """
 
-from interact.coalitions import coalition_values
-from interact.extract import extract
-from interact.inputs import CoalitionInputs, Template, prepare
-from interact.interactions import Fidelity, Interaction, Interactions
-from interact.learned import learn_baseline
-from interact.players import Player, PlayerChoice
+from __future__ import annotations
 
-load = Interactions.load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from interact import embedded
+    from interact.coalitions import coalition_values
+    from interact.extraction import extract
+    from interact.inputs import CoalitionInputs, Template, prepare
+    from interact.interactions import Fidelity, Interaction, Interactions, load
+    from interact.learned import learn_baseline
+    from interact.players import Player, PlayerChoice
 
 __all__ = [
     "CoalitionInputs",
@@ -22,8 +27,32 @@ __all__ = [
     "PlayerChoice",
     "Template",
     "coalition_values",
+    "embedded",
     "extract",
     "learn_baseline",
     "load",
     "prepare",
 ]
+
+_ROOMS = {
+    "coalitions": ("coalition_values",),
+    "extraction": ("extract",),
+    "inputs": ("CoalitionInputs", "Template", "prepare"),
+    "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
+    "learned": ("learn_baseline",),
+    "players": ("Player", "PlayerChoice"),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    # Loading torch and transformers takes seconds that `interact fetch` and `--help` need not spend.
+    if name == "embedded":
+        return import_module("interact.embedded")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'interact' has no attribute {name!r}")
+    return getattr(import_module(f"interact.{_ROOM_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

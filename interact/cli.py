@@ -13,17 +13,16 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from interact import demo, display, embedded
-from interact.doctor import examine
-from interact.extract import extract
-from interact.inputs import Template
-from interact.interactions import Interactions
-from interact.models.load import load_model
-from interact.players import PlayerChoice
+from interact import embedded
+
+if TYPE_CHECKING:
+    from interact.interactions import Interactions
+
+# Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
 
 _OUT_OF_SPACE = "The disk or the permissions stopped the work"
 
@@ -151,7 +150,10 @@ def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
     if isinstance(command, Extract):
         _extract(command)
     elif isinstance(command, Show):
-        results = [Interactions.load(file) for file in command.files]
+        from interact import display
+        from interact.interactions import load
+
+        results = [load(file) for file in command.files]
         for result, file in zip(results, command.files, strict=True):
             _print(result, file, command.json, command.top)
         if command.html is not None:
@@ -163,14 +165,24 @@ def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
                 json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
             )
     elif isinstance(command, Doctor):
+        from interact.doctor import examine
+
         found = examine()
         width = max(map(len, found))
         print(json.dumps(found) if command.json else "\n".join(f"{k:<{width}}  {v}" for k, v in found.items()))
     else:
+        from interact import demo
+
         demo.run(command.out, lambda line: print(line, flush=True), samples=command.samples)
 
 
 def _extract(command: Extract) -> None:
+    from interact.extraction import extract
+    from interact.inputs import Template
+    from interact.interactions import load
+    from interact.models.load import load_model
+    from interact.players import PlayerChoice
+
     several = len(command.text) > 1
     units = ("words", "all-words", "sentences", "paragraphs", "marked")
     by_unit = len(command.players) == 1 and command.players[0] in units
@@ -182,7 +194,7 @@ def _extract(command: Extract) -> None:
         if several and file is not None:
             file = file / f"{number:03d}-{_key(command, text)}.interactions"
         if several and file is not None and file.exists():
-            _print(Interactions.load(file), file, command.json, command.top)
+            _print(load(file), file, command.json, command.top)
             continue
         loaded = loaded or load_model(command.model, dtype=command.dtype, device=command.device)
         result = extract(
@@ -209,6 +221,8 @@ def _key(command: Extract, text: str) -> str:
 
 
 def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:
+    from interact import display
+
     if as_json:
         answer = {
             "text": result.text,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from interact import display, embedded
-from interact.extract import extract
+from interact.extraction import extract
 from interact.inputs import Template
-from interact.interactions import Interactions
+from interact.interactions import Interactions, load
 from interact.models.load import load_model
 from interact.players import PlayerChoice
 
@@ -38,7 +38,7 @@ def run(out: Path, say: Callable[[str], None], *, samples: int = 4, seed: int = 
     for number, review in enumerate(chosen, start=1):
         file = out / f"review-{seed}-{number}.interactions"
         if file.exists():
-            result = Interactions.load(file)
+            result = load(file)
         else:
             if model is None:
                 model, tokenizer = load_model(str(folder))

@@ -13,7 +13,7 @@ from interact import embedded
 from interact_kernels import lattice, native_build, sparsify
 
 _EXTRAS = {
-    "embedded": ("gguf", "sentencepiece"),
+    "embedded": ("accelerate", "gguf", "sentencepiece"),
     "hub": ("datasets",),
     "triton": ("triton",),
     "sparse": ("lightgbm", "sklearn"),

@@ -205,19 +205,6 @@ class Interactions:
         }
         return interaction_file.write(Path(path), header, arrays)
 
-    @staticmethod
-    def load(path: str | Path) -> Interactions:
-        """Read a file that `save` wrote.
-
-        Raises:
-            ValueError: It is missing, damaged, or not such a file.
-        """
-        header, arrays = interaction_file.read(Path(path))
-        players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
-        bounds = {name: float(value) for name, value in header["split"].items()}
-        fields: dict[str, Any] = {**bounds, **arrays}
-        return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
-
     def plot(self, k: int = 12) -> Any:
         """Draw the k strongest interactions as bars beside the order histogram; return a matplotlib Figure."""
         return display.figure(self.text, self.top(k), self.by_order())
@@ -242,6 +229,19 @@ class Interactions:
         effects = self.effects(merged=merged)
         largest = max(float(np.abs(e).max()) for e in effects)
         return np.abs(effects[0]) > tau * largest, np.abs(effects[1]) > tau * largest
+
+
+def load(path: str | Path) -> Interactions:
+    """Read a file that `Interactions.save` wrote.
+
+    Raises:
+        ValueError: It is missing, damaged, or not such a file.
+    """
+    header, arrays = interaction_file.read(Path(path))
+    players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
+    bounds = {name: float(value) for name, value in header["split"].items()}
+    fields: dict[str, Any] = {**bounds, **arrays}
+    return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
 
 
 def _orders(n: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interact import Interactions, Player
+from interact import Interactions, Player, load
 from interact_kernels.sparsify import and_or_split
 
 HOSTILE = '<script>alert("x")</script> & $\\alpha$'
@@ -92,7 +92,7 @@ def test_bad_coalitions_are_a_sentence():
 def test_a_file_gives_back_every_bit(tmp_path):
     r = result()
     path = r.save(tmp_path / "deep" / "x.interactions")
-    back = Interactions.load(path)
+    back = load(path)
     for name in ("values", "i_and", "i_or", "noise", "certificate"):
         assert np.array_equal(getattr(back, name), getattr(r, name))
     assert back.players == r.players and back.text == r.text and back.provenance == r.provenance
@@ -106,14 +106,14 @@ def test_damage_at_any_place_is_a_sentence_or_harmless(tmp_path):
     for cut in [0, 4, 8, 20, 300, len(whole) - 1]:
         broken.write_bytes(whole[:cut])
         with pytest.raises(ValueError, match="extract"):
-            Interactions.load(broken)
+            load(broken)
     rng = np.random.default_rng(0)
     for place in rng.integers(0, len(whole), 200):
         data = bytearray(whole)
         data[place] ^= 0xFF
         broken.write_bytes(bytes(data))
         try:
-            Interactions.load(broken)
+            load(broken)
         except ValueError as error:
             assert "broken" in str(error)
 
@@ -128,14 +128,14 @@ def test_foreign_and_later_files_are_sentences(tmp_path):
     ]:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            Interactions.load(path)
+            load(path)
     with pytest.raises(ValueError, match="cannot be read"):
-        Interactions.load(tmp_path / "absent")
+        load(tmp_path / "absent")
     meta = {"__metadata__": {"format": "interact.interactions", "version": "2"}}
     text = json.dumps(meta).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     with pytest.raises(ValueError, match="format version 2"):
-        Interactions.load(path)
+        load(path)
 
 
 def test_an_unwritable_place_is_a_sentence(tmp_path):
