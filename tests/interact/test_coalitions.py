@@ -266,3 +266,13 @@ def test_a_model_that_ignores_the_mask_is_caught():
     model.forward = lambda attention_mask=None, **rest: plain(**rest)
     with pytest.raises(ValueError, match="lets absent tokens speak"):
         coalition_values(model, INPUTS, masking="attention")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+@pytest.mark.parametrize("masking", ["baseline", "attention", "text"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_cuda_gives_the_scores_of_the_cpu(masking, dtype):
+    slack = 1e-3 if dtype == torch.float32 else 0.3
+    values = coalition_values(causal().to("cuda", dtype), INPUTS, masking=masking)
+    torch.testing.assert_close(values, coalition_values(causal(), INPUTS, masking=masking), rtol=slack, atol=slack)
