@@ -1,9 +1,12 @@
 // The whole native API on one page: plain pointers as integers, shapes checked by the Python callers.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <array>
 #include <stdexcept>
 #include <string>
 
+#include "attention/tree.h"
 #include "device.h"
 #include "lattice/butterfly.h"
 
@@ -17,6 +20,38 @@ void kronecker_cpu(std::uintptr_t x, std::int64_t batch, int n, double a, double
                    int threads) {
   py::gil_scoped_release release;
   interact::lattice::kronecker_cpu(reinterpret_cast<T*>(x), batch, n, Matrix2{a, b, c, d}, threads);
+}
+
+using interact::attention::View;
+
+View view(std::uintptr_t data, std::array<std::int64_t, 2> strides) {
+  return {reinterpret_cast<const float*>(data), strides[0], strides[1]};
+}
+
+void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std::uintptr_t k,
+                    std::array<std::int64_t, 2> k_strides, std::uintptr_t v,
+                    std::array<std::int64_t, 2> v_strides, std::uintptr_t out,
+                    std::array<std::uintptr_t, 5> tree, std::int64_t segments, std::int64_t keys,
+                    std::int64_t queries, std::array<std::int64_t, 4> heads_and_sizes, float scale,
+                    float softcap, std::uintptr_t sinks, int threads) {
+  py::gil_scoped_release release;
+  const auto ints = [&](int i) { return reinterpret_cast<const std::int64_t*>(tree[i]); };
+  const auto [q_heads, kv_heads, size, value_size] = heads_and_sizes;
+  interact::attention::tree_attention_cpu({view(q, q_strides),
+                                           view(k, k_strides),
+                                           view(v, v_strides),
+                                           reinterpret_cast<float*>(out),
+                                           {segments, ints(0), ints(1), ints(2), ints(3), ints(4)},
+                                           keys,
+                                           queries,
+                                           q_heads,
+                                           kv_heads,
+                                           size,
+                                           value_size,
+                                           scale,
+                                           softcap,
+                                           reinterpret_cast<const float*>(sinks)},
+                                          threads);
 }
 
 #ifdef INTERACT_WITH_CUDA
@@ -56,6 +91,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices, 0 without driver or CUDA build.");
   module.def("kronecker_f32", &kronecker_cpu<float>);
   module.def("kronecker_f64", &kronecker_cpu<double>);
+  module.def("tree_attention", &tree_attention);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);
   module.def("kronecker_cuda_f64", &kronecker_cuda<double>);

@@ -1,8 +1,8 @@
 """Kernels for AND-OR interactions, as torch sees them: subset-lattice transforms and the certified split."""
 
-from interact_kernels import _native, lattice, sparsify
+from interact_kernels import _native, attention, lattice, sparsify
 
-__all__ = ["lattice", "native_build", "sparsify"]
+__all__ = ["attention", "lattice", "native_build", "sparsify"]
 
 
 def native_build() -> str:

@@ -2,3 +2,21 @@ def cuda_architectures() -> str: ...
 def cuda_device_count() -> int: ...
 def kronecker_f32(x: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int) -> None: ...
 def kronecker_f64(x: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int) -> None: ...
+def tree_attention(
+    q: int,
+    q_strides: tuple[int, int],
+    k: int,
+    k_strides: tuple[int, int],
+    v: int,
+    v_strides: tuple[int, int],
+    out: int,
+    tree: list[int],
+    segments: int,
+    keys: int,
+    queries: int,
+    heads_and_sizes: tuple[int, int, int, int],
+    scale: float,
+    softcap: float,
+    sinks: int,
+    threads: int,
+) -> None: ...
