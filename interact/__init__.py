@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from interact import embedded
-    from interact.coalitions import coalition_values
+    from interact.coalitions import coalition_values, explain_engine
     from interact.extraction import extract
     from interact.inputs import CoalitionInputs, Template, prepare
     from interact.interactions import Fidelity, Interaction, Interactions, load
@@ -28,6 +28,7 @@ __all__ = [
     "Template",
     "coalition_values",
     "embedded",
+    "explain_engine",
     "extract",
     "learn_baseline",
     "load",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "coalitions": ("coalition_values",),
+    "coalitions": ("coalition_values", "explain_engine"),
     "extraction": ("extract",),
     "inputs": ("CoalitionInputs", "Template", "prepare"),
     "interactions": ("Fidelity", "Interaction", "Interactions", "load"),

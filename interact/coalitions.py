@@ -1,7 +1,8 @@
-"""The scores v(S) of all coalitions of a prompt: which engine computes them, and whether it may be trusted.
+"""The scores v(S) of the coalitions of a prompt.
 
 1. The target is fixed: given, or what the model predicts for the unmasked prompt.
-2. On a model's first use the masked forward is held against plain forwards of the same model.
+2. An engine is chosen: the coalition tree where it is exact and computes fewer tokens, else the flat forward. On a
+   model's first use each is held against a slower truth (`interact.trust`).
 3. The engine scores every coalition; scores that are not finite are refused.
 """
 
@@ -9,21 +10,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.models.family import Family, device_of, inspect_model
+from interact.models.family import Family, inspect_model
 from interact.models.flat import flat_values
-from interact.score import log_odds
+from interact.models.tree import plan, run_size, tree_values
+from interact.models.tree import refusal as tree_refusal
+from interact.models.trust import distrust_tree, plain_logits, quiet, trust_masking
+from interact.players import LIMIT
 
-ENGINES = ("auto", "flat")
-_trusted: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
+ENGINES = ("auto", "flat", "tree")
+# Below this ratio of tokens the tree's small pieces cost more than they save.
+_WORTH_A_TREE = 1.15
 
 
 @torch.no_grad()
@@ -43,10 +45,12 @@ def coalition_values(
     Args:
         model: A Hugging Face causal language model or sequence classifier, on any device, in any floating dtype.
         inputs: From `interact.prepare`, or made from raw ids.
-        coalitions: Bit masks to score (bit i = player i), int64, shape [M]; None for all 2**n in order.
+        coalitions: What to score: bit masks (bit i = player i), int64, shape [M], or which players are present,
+            bool, shape [M, n]; None for all 2**n in order.
         masking: ``"baseline"``, ``"attention"`` or ``"text"`` (docs/math.md).
         baseline: What absent tokens become, see `interact.masking.resolve_baseline`.
-        engine: ``"auto"`` or ``"flat"``.
+        engine: ``"flat"`` (one masked forward a coalition), ``"tree"`` (shared beginnings computed once; causal
+            models) or ``"auto"``; see `explain_engine`.
         memory_budget: Bytes that one batch may take; None for a quarter of the free memory.
         progress: Show a progress bar; None shows it on a terminal.
 
@@ -56,7 +60,7 @@ def coalition_values(
     Raises:
         ValueError: Unknown masking or engine, a prompt longer than the model's context, a target outside the
             vocabulary, a model that cannot be masked this way, or scores that are not finite.
-        RuntimeError: Not even one coalition fits in memory.
+        RuntimeError: Not even one coalition fits in memory, or ``engine="tree"`` cannot score this model.
 
     Source: Zhang et al. 2026 (arXiv 2605.17967), the score of a masked prompt.
 
@@ -68,24 +72,43 @@ def coalition_values(
     if memory_budget is not None and memory_budget < 1:
         raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget}.")
     family = inspect_model(model)
-    masks = _checked_coalitions(inputs, coalitions)
-    with _quiet(model):
+    masks = _presence(inputs, coalitions)
+    with quiet(model):
         fixed = with_target(model, inputs)
         _check_fits(family, fixed)
         _check_asker(family, fixed, masking)
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-        _trust(model, family, fixed, masking, vector)
+        trust_masking(model, family, fixed, masking, vector)
+        name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
+        if name != engine != "auto":
+            raise RuntimeError(f"engine={engine!r} cannot score this: {reason}. Use engine='auto'.")
+        run = tree_values if name == "tree" else flat_values
         bar = sys.stderr.isatty() if progress is None else progress
         options: dict[str, Any] = {"memory_budget": memory_budget, "progress": bar}
-        values = flat_values(model, fixed, masks, masking=masking, baseline=vector, **options)
-    bad = int((~values.isfinite()).sum())
-    if bad:
-        first = int(masks[~values.isfinite()][0])
+        values = run(model, fixed, masks, masking=masking, baseline=vector, **options)
+    bad = ~values.isfinite()
+    if bad.any():
+        first = "".join("1" if here else "0" for here in masks[bad][0].tolist()[::-1])
         raise ValueError(
-            f"The model gave NaN or infinite scores for {bad} of {len(masks)} coalitions (first: {first:#b}); "
-            "try float32 or bfloat16 weights, or another baseline."
+            f"The model gave NaN or infinite scores for {int(bad.sum())} of {len(masks)} coalitions "
+            f"(first: 0b{first}); try float32 or bfloat16 weights, or another baseline."
         )
     return values
+
+
+@torch.no_grad()
+def explain_engine(
+    model: Any, inputs: CoalitionInputs, *, coalitions: torch.Tensor | None = None, masking: str = "baseline"
+) -> str:
+    """Say which engine ``"auto"`` takes for these inputs, and why."""
+    check_masking(masking)
+    family = inspect_model(model)
+    masks = _presence(inputs, coalitions)
+    with quiet(model):
+        fixed = with_target(model, inputs)
+        vector = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
+        name, reason = _choose(model, family, fixed, masks, masking, vector, "auto")
+    return f"auto takes {name}: {reason}."
 
 
 @torch.no_grad()
@@ -93,9 +116,10 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     """Return `inputs` with its target fixed: as given, or the argmax for the unmasked prompt."""
     if inputs.target_ids is not None:
         return inputs
-    _check_fits(inspect_model(model), inputs)
-    with _quiet(model):
-        logits = _plain_logits(model, inputs, list(inputs.input_ids))
+    family = inspect_model(model)
+    _check_fits(family, inputs)
+    with quiet(model):
+        logits = plain_logits(model, family, list(inputs.input_ids), 1)
     if not logits.isfinite().any():
         raise ValueError(
             "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights."
@@ -103,18 +127,53 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
 
 
-def _checked_coalitions(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch.Tensor:
+def _choose(
+    model: Any,
+    family: Family,
+    inputs: CoalitionInputs,
+    masks: torch.Tensor,
+    masking: str,
+    baseline: Baseline | None,
+    engine: str,
+) -> tuple[str, str]:
+    """Return the engine to use and the reason."""
+    if engine == "flat":
+        return "flat", "it was asked for"
+    refused = tree_refusal(model, family, inputs, masking)
+    if not inputs.n or not len(masks):
+        refused = "there are no players or no coalitions"
+    if refused is not None:
+        return "flat", refused
+    tree = plan(inputs, masks.unique(dim=0).numpy(), masking)
+    words = tree.explain(*run_size(model, family, inputs, None))
+    if engine == "auto" and tree.tokens * _WORTH_A_TREE > tree.flat_tokens:
+        return "flat", f"the tree saves too little, {words}"
+    distrusted = distrust_tree(model, family, inputs, masking, baseline)
+    return ("flat", distrusted) if distrusted else ("tree", words)
+
+
+def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch.Tensor:
+    """Return which players are present in each coalition: bool, shape [M, n]."""
+    players = torch.arange(inputs.n)
     if coalitions is None:
-        return torch.arange(1 << inputs.n)
-    masks = torch.as_tensor(coalitions)
-    if masks.dim() != 1 or masks.dtype.is_floating_point or masks.dtype == torch.bool:
+        if inputs.n > LIMIT:
+            raise ValueError(
+                f"{inputs.n} players make 2**{inputs.n} coalitions, but a full lattice holds at most {LIMIT} players; "
+                "give fewer, or a list of coalitions."
+            )
+        return (torch.arange(1 << inputs.n)[:, None] >> players & 1).bool()
+    masks = torch.as_tensor(coalitions).cpu()
+    if masks.dtype == torch.bool and masks.shape == (len(masks), inputs.n):
+        return masks
+    if masks.dim() != 1 or masks.dtype.is_floating_point or masks.dtype == torch.bool or inputs.n > 62:
         raise ValueError(
-            f"coalitions must be a list of integer bit masks, but is a {masks.dim()}-dimensional {masks.dtype} tensor."
+            f"coalitions must be integer bit masks (up to 62 players) or booleans of shape [M, {inputs.n}], but are a "
+            f"{masks.dtype} tensor of shape {tuple(masks.shape)}."
         )
-    masks = masks.to("cpu", torch.int64)
+    masks = masks.long()
     if len(masks) and not 0 <= int(masks.min()) <= int(masks.max()) < 1 << inputs.n:
         raise ValueError(f"coalitions must lie in [0, 2**{inputs.n}) for {inputs.n} players.")
-    return masks
+    return (masks[:, None] >> players & 1).bool()
 
 
 def _check_fits(family: Family, inputs: CoalitionInputs) -> None:
@@ -137,62 +196,4 @@ def _check_asker(family: Family, inputs: CoalitionInputs, masking: str) -> None:
         raise ValueError(
             f"Token {asker}, from which the answer is read, belongs to a player, and an absent token cannot answer "
             "under attention masking; put text after the last player (a template), or use masking='baseline'."
-        )
-
-
-@contextmanager
-def _quiet(model: Any) -> Iterator[None]:
-    """Score in eval mode and leave a model in training as it was."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _plain_logits(model: Any, inputs: CoalitionInputs, ids: list[int]) -> torch.Tensor:
-    """Return the unmasked logits of every position (causal) or of the labels (classifier), float32."""
-    logits = model(input_ids=torch.tensor([ids], device=device_of(model))).logits[0].float()
-    return logits if logits.dim() == 2 else logits[None]
-
-
-def _trust(model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None) -> None:
-    """Hold the masked forward against plain ones, once a model and masking.
-
-    1. The full coalition must equal a plain forward of the prompt.
-    2. Under attention masking, what an absent token says must not matter.
-    """
-    if masking == "text" or masking in _trusted.setdefault(model, set()):
-        return
-    target = torch.tensor(inputs.target_ids)
-    answer = list(inputs.target_ids or ())[:-1] if family.kind == "causal" else []
-    logits = _plain_logits(model, inputs, [*inputs.input_ids, *answer]).cpu()
-    plain = logits[-1, 0] if logits.shape[-1] == 1 else log_odds(logits[-len(target) :], target).sum()
-    full = torch.tensor([(1 << inputs.n) - 1])
-    masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
-    slack = 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 0.25
-    if not torch.isclose(plain, masked, rtol=slack, atol=slack) and bool(plain.isfinite()):
-        raise ValueError(
-            f"{type(model).__name__} scores the unmasked prompt {float(plain):.4f}, but {float(masked):.4f} when its "
-            f"embeddings are passed in, so {masking} masking would be wrong; use masking='text'."
-        )
-    if masking == "attention" and inputs.n:
-        _trust_attention(model, inputs, slack)
-    _trusted[model].add(masking)
-
-
-def _trust_attention(model: Any, inputs: CoalitionInputs, slack: float) -> None:
-    middle = torch.tensor([0x55555555 & ((1 << inputs.n) - 1) if inputs.n > 1 else 0])
-    ids = list(inputs.input_ids)
-    for player, (low, high) in enumerate(inputs.spans):
-        if not int(middle) >> player & 1:
-            ids[low:high] = [ids[0] if ids[low] != ids[0] else ids[-1]] * (high - low)
-    other = dataclasses.replace(inputs, input_ids=ids)
-    one, two = (flat_values(model, i, middle, masking="attention", baseline=None)[0] for i in (inputs, other))
-    if not torch.isclose(one, two, rtol=slack, atol=slack) and bool(one.isfinite()):
-        raise ValueError(
-            f"{type(model).__name__} lets absent tokens speak under attention masking (the score moves from "
-            f"{float(one):.4f} to {float(two):.4f} with their content); use masking='baseline'."
         )

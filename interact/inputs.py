@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from interact.players import LIMIT, Player, Players, Span, choose_spans, map_to_tokens
+from interact.players import Player, Players, Span, choose_spans, map_to_tokens
 
 _HERE = "{text}"
 
@@ -80,10 +80,6 @@ class CoalitionInputs:
                     f"{len(self.input_ids)} tokens; give (start, end) ranges in text order."
                 )
             last = high
-        if self.n > LIMIT:
-            raise ValueError(
-                f"{self.n} players were given, but a full lattice holds at most {LIMIT}; give fewer spans."
-            )
 
     @property
     def n(self) -> int:

@@ -78,12 +78,14 @@ def learn_baseline(
 
 
 def _quadruple(n: int, draw: random.Random) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw A, B, C and return the signs and masks of A+B+C, A+C, B+C, C."""
+    """Draw A, B, C and return the signs and the players of A+B+C, A+C, B+C, C."""
     players = list(range(n))
     draw.shuffle(players)
     first = draw.randint(1, min(3, n - 1))
     second = draw.randint(1, min(3, n - first))
-    a = sum(1 << p for p in players[:first])
-    b = sum(1 << p for p in players[first : first + second])
-    c = sum(1 << p for p in players[first + second :] if draw.random() < 0.5)
-    return torch.tensor([1.0, -1.0, -1.0, 1.0]), torch.tensor([a | b | c, a | c, b | c, c])
+    a, b, rest = players[:first], players[first : first + second], players[first + second :]
+    masks = torch.zeros(4, n, dtype=torch.bool)
+    masks[:, [p for p in rest if draw.random() < 0.5]] = True
+    masks[:2, a] = True
+    masks[::2, b] = True
+    return torch.tensor([1.0, -1.0, -1.0, 1.0]), masks

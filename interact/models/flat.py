@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from tqdm import tqdm
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
 from interact.models.family import Family, device_of, inspect_model
+from interact.models.memory import free_memory, out_of_memory
 from interact.score import log_odds
 
 _LARGEST_BATCH = 64
@@ -41,7 +41,7 @@ def flat_values(
     Args:
         model: Causal language model or sequence classifier, in eval mode.
         inputs: The prompt; `target_ids` must be set.
-        coalitions: Bit masks, int64, shape [M].
+        coalitions: Which players are present, bool, shape [M, n].
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: The vector for absent tokens; needed by ``"baseline"`` only.
         memory_budget: Bytes that a batch may take, None for a quarter of what is free.
@@ -65,7 +65,7 @@ def flat_values(
                 try:
                     values[part] = score_batch(model, family, inputs, coalitions[part], masking, baseline).cpu()
                 except RuntimeError as error:
-                    if not _out_of_memory(error) or size == 1:
+                    if not out_of_memory(error) or size == 1:
                         raise
                     size = max(1, size // 2)
                     continue
@@ -76,11 +76,11 @@ def flat_values(
     return values
 
 
-def presence(inputs: CoalitionInputs, coalitions: torch.Tensor, length: int) -> torch.Tensor:
-    """Say which tokens are present: bool of shape [M, length] on the device of `coalitions`."""
+def present_tokens(inputs: CoalitionInputs, coalitions: torch.Tensor, length: int) -> torch.Tensor:
+    """Say which tokens are present: bool of shape [M, length] on the device of `coalitions` (bool, [M, n])."""
     present = torch.ones(len(coalitions), length, dtype=torch.bool, device=coalitions.device)
     for player, (low, high) in enumerate(inputs.spans):
-        present[:, low:high] = ((coalitions >> player) & 1).bool()[:, None]
+        present[:, low:high] = coalitions[:, player, None]
     return present
 
 
@@ -89,9 +89,9 @@ def _groups(inputs: CoalitionInputs, coalitions: torch.Tensor, masking: str) -> 
     if masking != "text":
         yield torch.arange(len(coalitions))
         return
-    lengths = torch.zeros_like(coalitions)
+    lengths = torch.zeros(len(coalitions), dtype=torch.int64)
     for player, (low, high) in enumerate(inputs.spans):
-        lengths += ((coalitions >> player) & 1) * (high - low - len(inputs.placeholder_ids))
+        lengths += coalitions[:, player] * (high - low - len(inputs.placeholder_ids))
     for length in lengths.unique():
         yield (lengths == length).nonzero()[:, 0]
 
@@ -114,11 +114,11 @@ def score_batch(
     length, rows = len(ids), len(coalitions)
     arguments: dict[str, Any] = {}
     if masking == "text":
-        replaced = torch.stack([_with_placeholders(inputs, ids, int(c)) for c in coalitions])
+        replaced = torch.stack([_with_placeholders(inputs, ids, c) for c in coalitions.tolist()])
         arguments["input_ids"] = replaced
         length = replaced.shape[1]
     else:
-        present = presence(inputs, coalitions, length)
+        present = present_tokens(inputs, coalitions, length)
         embedded = model.get_input_embeddings()(ids).expand(rows, length, -1)
         if masking == "baseline":
             assert baseline is not None
@@ -142,11 +142,11 @@ def score_batch(
     return log_odds(logits, target.expand(rows, m)).sum(-1)
 
 
-def _with_placeholders(inputs: CoalitionInputs, ids: torch.Tensor, coalition: int) -> torch.Tensor:
+def _with_placeholders(inputs: CoalitionInputs, ids: torch.Tensor, coalition: list[bool]) -> torch.Tensor:
     pieces, last = [], 0
     placeholder = torch.tensor(inputs.placeholder_ids, dtype=ids.dtype, device=ids.device)
     for player, (low, high) in enumerate(inputs.spans):
-        pieces += [ids[last:low], ids[low:high] if coalition >> player & 1 else placeholder]
+        pieces += [ids[last:low], ids[low:high] if coalition[player] else placeholder]
         last = high
     return torch.cat([*pieces, ids[last:]])
 
@@ -160,20 +160,5 @@ def _batch_size(model: Any, family: Family, inputs: CoalitionInputs, memory_budg
     logits = len(inputs.target_ids or (0,)) * family.outputs * 12
     if "logits_to_keep" not in family.takes and family.kind == "causal":
         logits *= max(1, length // len(inputs.target_ids or (0,)))
-    budget = memory_budget if memory_budget is not None else _free_memory(device_of(model)) // 4
+    budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
     return max(1, min(_LARGEST_BATCH, budget // (activations + scores + logits)))
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with Path("/proc/meminfo").open() as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return 8 << 30
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in words or "can't allocate memory" in words

@@ -53,11 +53,12 @@ def by_hand(model, inputs, coalition, masking, vector=None):
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gpt2"])
 @pytest.mark.parametrize("masking", ["baseline", "attention"])
 @pytest.mark.parametrize("target", [[77], [77, 12, 300]])
-def test_all_coalitions_equal_the_forward_by_hand(name, masking, target):
+@pytest.mark.parametrize("engine", ["flat", "tree"])
+def test_all_coalitions_equal_the_forward_by_hand(name, masking, target, engine):
     model = causal(name)
     inputs = dataclasses.replace(INPUTS, target_ids=target)
     vector = resolve_baseline(model, None, inputs.special_ids).vector
-    values = coalition_values(model, inputs, masking=masking)
+    values = coalition_values(model, inputs, masking=masking, engine=engine)
     expected = torch.tensor([by_hand(model, inputs, c, masking, vector) for c in range(8)])
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
     assert values.std() > 0.01
@@ -177,7 +178,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(monkeypatch):
     expected = coalition_values(model, INPUTS)
     monkeypatch.setattr(flat, "score_batch", short_of_memory)
     with pytest.warns(UserWarning, match="Memory ran out at 64 coalitions a batch; went on with 2"):
-        torch.testing.assert_close(coalition_values(model, INPUTS), expected)
+        torch.testing.assert_close(coalition_values(model, INPUTS, engine="flat"), expected)
     assert max(seen) == 8
 
 
@@ -211,6 +212,7 @@ def test_opt_counts_positions_by_hand_too():
         ({}, {"baseline": torch.ones(5)}, "baseline vector has the shape \\(5,\\)"),
         ({}, {"coalitions": torch.tensor([8])}, "must lie in \\[0, 2\\*\\*3\\)"),
         ({}, {"coalitions": torch.tensor([0.5])}, "integer bit masks"),
+        ({"input_ids": range(64), "spans": [(i, i + 1) for i in range(21)]}, {}, "at most 20 players"),
         ({}, {"memory_budget": 0}, "memory_budget must be a positive"),
         ({"target_ids": [9999]}, {}, "outside the model's 420 outputs"),
         ({"input_ids": [1] * 300, "spans": [(0, 1)]}, {}, "context holds 256"),
@@ -232,7 +234,7 @@ def test_nan_logits_name_the_coalition():
     model = causal()
     with torch.no_grad():
         model.get_input_embeddings().weight[3] = torch.nan
-    with pytest.raises(ValueError, match="NaN or infinite scores for 7 of 8 coalitions \\(first: 0b0\\)"):
+    with pytest.raises(ValueError, match="NaN or infinite scores for 7 of 8 coalitions \\(first: 0b000\\)"):
         coalition_values(model, INPUTS)
     with torch.no_grad():
         model.lm_head.weight.fill_(torch.nan)

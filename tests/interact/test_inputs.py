@@ -90,7 +90,6 @@ def test_a_slow_tokenizer_is_refused():
         (([1, 2], [(0, 2), (1, 2)]), "overlaps"),
         (([1, 2], [(1, 1)]), "is empty"),
         (([1, 2], [(0, 1)], []), "target_ids is empty"),
-        ((list(range(50)), [(i, i + 1) for i in range(21)]), "at most 20"),
     ],
 )
 def test_bad_raw_inputs_are_sentences(arguments, message):

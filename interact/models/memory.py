@@ -1,0 +1,24 @@
+"""How much memory there is, and how its end looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the free bytes of a device, or of the machine for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with Path("/proc/meminfo").open() as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 8 << 30
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error means that memory ran out, on any device."""
+    words = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in words or "can't allocate memory" in words

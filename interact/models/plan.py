@@ -1,0 +1,182 @@
+"""The coalition tree: which tokens of masked prompts are the same, and in what order to compute them.
+
+In a causal model the state of a token depends only on which EARLIER players are present. So
+
+1. players in text order make a tree: a node at depth k is a choice of presence for the first k players, its tokens
+   are those of player k-1 (if present, or as baseline tokens) and the text up to player k;
+2. every node is computed once; a coalition is a path from the root to a leaf;
+3. the nodes in preorder are cut into runs that fit a budget. Whatever a run needs from before lies on one path, so
+   only that path's keys and values are kept between runs and nothing is computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from interact.players import Span
+
+
+@dataclass(frozen=True)
+class Run:
+    """One forward call.
+
+    Attributes:
+        position: Place of each token in the prompt, first the tokens kept from before, then the new ones.
+        absent: Whether a token is a baseline token, like `position`.
+        start: First token of each segment.
+        length: Tokens of each segment.
+        parent: Parent segment, -1 for the root.
+        kept: How many tokens, at the front, were computed by earlier runs.
+        carry: Which tokens the next run needs, as indices into `position`.
+        leaves: Index of the last token of each leaf, into the new tokens.
+        rows: Which coalitions these leaves are, as rows of the list given.
+    """
+
+    position: np.ndarray
+    absent: np.ndarray
+    start: np.ndarray
+    length: np.ndarray
+    parent: np.ndarray
+    kept: int
+    carry: np.ndarray
+    leaves: np.ndarray
+    rows: np.ndarray
+
+
+class CoalitionTree:
+    """The tree of a list of coalitions.
+
+    Args:
+        length: Tokens of the prompt, the scored answer's known tokens included.
+        spans: Token span of each player, in text order.
+        coalitions: Which players are present, bool, shape [M, n], any order, without duplicates.
+        drop_absent: Whether absent tokens vanish (attention masking) or become baseline tokens.
+
+    Attributes:
+        tokens: Tokens that are computed in all.
+        flat_tokens: Tokens that one forward a coalition would compute.
+    """
+
+    def __init__(self, length: int, spans: Sequence[Span], coalitions: np.ndarray, *, drop_absent: bool) -> None:
+        edges = [0, *(edge for span in spans for edge in span), length]
+        texts = [np.arange(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        # Tokens of a node by depth and by the presence of its own player; the root has no player.
+        self._places = [(texts[0], texts[0])]
+        for (low, high), after in zip(spans, texts[1:], strict=True):
+            own = np.arange(low, high)
+            whole = np.concatenate([own, after])
+            self._places.append((after if drop_absent else whole, whole))
+        self._own = [0, *(0 if drop_absent else high - low for low, high in spans)]
+        present = np.ascontiguousarray(coalitions, dtype=bool)
+        self._rows = np.lexsort(present.T[::-1]) if len(spans) else np.arange(len(present))
+        self._build(present[self._rows])
+        self.flat_tokens = length * len(present)
+
+    def _build(self, rows: np.ndarray) -> None:
+        """List the nodes in preorder: depth, presence, parent, length, leaf; `rows` are sorted coalitions."""
+        n = rows.shape[1]
+        # A row opens new nodes below the first player in which it differs from the row before.
+        differs = np.ones((len(rows), n + 1), dtype=bool)
+        differs[1:, :n] = rows[1:] != rows[:-1]
+        first_difference = differs.argmax(axis=1)
+        first_difference[:1] = -1
+        depths, firsts, present, parents = [], [], [], []
+        above = np.zeros(len(rows), dtype=np.int64)
+        count = 0
+        for depth in range(n + 1):
+            new = first_difference < depth
+            first = new.nonzero()[0]
+            firsts.append(first)
+            depths.append(np.full(len(first), depth, dtype=np.int64))
+            present.append(rows[first, depth - 1] if depth else np.zeros(len(first), dtype=bool))
+            parents.append(above[first] if depth else np.full(len(first), -1, dtype=np.int64))
+            above = count + np.cumsum(new) - 1
+            count += len(first)
+        depth, first, parent = (np.concatenate(part) for part in (depths, firsts, parents))
+        order = np.lexsort((depth, first))
+        renamed = np.empty(count, dtype=np.int64)
+        renamed[order] = np.arange(count)
+        self._depth, self._present = depth[order], np.concatenate(present)[order].astype(np.int64)
+        self._parent = np.where(parent[order] >= 0, renamed[parent[order]], -1)
+        sizes = np.array([[len(places) for places in both] for both in self._places])
+        self._length = sizes[self._depth, self._present]
+        self._leaf_row = np.where(self._depth == n, self._rows[first[order]], -1)
+        self.tokens = int(self._length.sum())
+
+    def runs(self, most_tokens: int, most_leaves: int) -> Iterator[Run]:
+        """Yield the runs in order; one has at most so many new tokens and leaves, but at least one node."""
+        ends = self._cut(most_tokens, most_leaves)
+        begin, kept = 0, np.zeros(0, dtype=np.int64)
+        for end in ends:
+            following = self._path(end) if end < len(self._depth) else np.zeros(0, dtype=np.int64)
+            yield self._run(kept, begin, end, following)
+            begin, kept = end, following
+
+    def explain(self, most_tokens: int, most_leaves: int) -> str:
+        """Say what the tree saves and how it is cut."""
+        ratio = self.flat_tokens / max(1, self.tokens)
+        return (
+            f"{len(self._rows)} coalitions: {self.tokens} tokens instead of {self.flat_tokens} ({ratio:.1f}x fewer), "
+            f"in {len(self._cut(most_tokens, most_leaves))} runs of at most {most_tokens} tokens"
+        )
+
+    def _cut(self, most_tokens: int, most_leaves: int) -> list[int]:
+        ends, tokens, leaves = [], 0, 0
+        for node, (length, row) in enumerate(zip(self._length.tolist(), self._leaf_row.tolist(), strict=True)):
+            leaf = row >= 0
+            if tokens and (tokens + length > most_tokens or leaves + leaf > most_leaves):
+                ends.append(node)
+                tokens = leaves = 0
+            tokens += length
+            leaves += leaf
+        return [*ends, len(self._length)]
+
+    def _path(self, node: int) -> np.ndarray:
+        """Return the ancestors of a node that have tokens, from the root down."""
+        path = []
+        above = int(self._parent[node])
+        while above >= 0:
+            if self._length[above]:
+                path.append(above)
+            above = int(self._parent[above])
+        return np.array(path[::-1], dtype=np.int64)
+
+    def _run(self, kept: np.ndarray, begin: int, end: int, following: np.ndarray) -> Run:
+        new = begin + self._length[begin:end].nonzero()[0]
+        nodes = np.concatenate([kept, new])
+        length = self._length[nodes]
+        start = np.cumsum(length) - length
+        segment = {int(node): i for i, node in enumerate(nodes)}
+        parent = [self._segment_above(int(node), segment) for node in nodes]
+        places, absent = [], []
+        for node in nodes.tolist():
+            depth, here = int(self._depth[node]), int(self._present[node])
+            places.append(self._places[depth][here])
+            baseline = np.zeros(len(places[-1]), dtype=bool)
+            baseline[: 0 if here else self._own[depth]] = True
+            absent.append(baseline)
+        none = np.zeros(0, dtype=np.int64)
+        carried = [np.arange(start[segment[n]], start[segment[n]] + self._length[n]) for n in following.tolist()]
+        leaves = new[self._leaf_row[new] >= 0]
+        last = np.array([start[segment[n]] + self._length[n] - 1 for n in leaves.tolist()], dtype=np.int64)
+        kept_tokens = int(self._length[kept].sum())
+        return Run(
+            position=np.concatenate([none, *places]),
+            absent=np.concatenate([none.astype(bool), *absent]),
+            start=start,
+            length=length,
+            parent=np.array(parent, dtype=np.int64),
+            kept=kept_tokens,
+            carry=np.concatenate([none, *carried]),
+            leaves=last - kept_tokens,
+            rows=self._leaf_row[leaves],
+        )
+
+    def _segment_above(self, node: int, segment: dict[int, int]) -> int:
+        above = int(self._parent[node])
+        while above >= 0 and not self._length[above]:
+            above = int(self._parent[above])
+        return segment[above] if above >= 0 else -1
