@@ -33,7 +33,7 @@ bench: .venv
 	$(BIN)/python -m bench
 
 docs: .venv
-	$(BIN)/pdoc --output-directory build/docs interact interact_kernels
+	$(BIN)/python docs/build.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis kernels/interact_kernels/*.so

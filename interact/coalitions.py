@@ -98,17 +98,22 @@ def coalition_values(
 
 @torch.no_grad()
 def explain_engine(
-    model: Any, inputs: CoalitionInputs, *, coalitions: torch.Tensor | None = None, masking: str = "baseline"
+    model: Any,
+    inputs: CoalitionInputs,
+    *,
+    coalitions: torch.Tensor | None = None,
+    masking: str = "baseline",
+    engine: str = "auto",
 ) -> str:
-    """Say which engine ``"auto"`` takes for these inputs, and why."""
+    """Say which engine scores these inputs, and why."""
     check_masking(masking)
     family = inspect_model(model)
     masks = _presence(inputs, coalitions)
     with quiet(model):
         fixed = with_target(model, inputs)
         vector = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
-        name, reason = _choose(model, family, fixed, masks, masking, vector, "auto")
-    return f"auto takes {name}: {reason}."
+        name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
+    return f"{engine} takes {name}: {reason}."
 
 
 @torch.no_grad()

@@ -75,15 +75,10 @@ def as_page(results: Sequence[Interactions]) -> str:
 
 
 def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
-    """Draw bars of interactions beside the sums of effects of each order.
+    """Draw bars of interactions beside the sums of effects of each order."""
+    # Imported late: most results are never drawn.
+    from matplotlib.figure import Figure
 
-    Raises:
-        RuntimeError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeError("Plots need matplotlib, which is not installed; run: pip install matplotlib.") from error
     picture = Figure(figsize=(10, 0.6 + 0.34 * max(4, len(found))), layout="constrained")
     bars, sums = picture.subplots(1, 2, width_ratios=[2, 1])
     blue, red = "#1e6edc", "#d73c28"

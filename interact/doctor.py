@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from interact import embedded
-from interact_kernels import lattice, native_build, sparsify
+from interact_kernels import attention, lattice, native_build, sparsify
 
 _EXTRAS = {
     "embedded": ("accelerate", "gguf", "sentencepiece"),
@@ -33,7 +33,7 @@ def examine() -> dict[str, str]:
     if torch.cuda.is_available():
         found["lattice on CUDA"] = lattice.explain(torch.zeros(2, device="cuda"))
     found["split"] = sparsify.explain()
-    found["forward"] = "engine auto takes flat (one masked forward a coalition)"
+    found["tree attention"] = attention.explain(torch.zeros(1, 1, 1))
     for extra, modules in _EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
         found[f"extra {extra}"] = (

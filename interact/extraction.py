@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from interact.coalitions import coalition_values, with_target
+from interact.coalitions import coalition_values, explain_engine, with_target
 from interact.inputs import CoalitionInputs, Template, prepare
 from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
@@ -95,7 +95,7 @@ def extract(
         "masking": masking,
         "baseline": vector.name if vector else None,
         "kappa": kappa,
-        "engine": engine,
+        "engine": explain_engine(model, inputs, masking=masking, engine=engine),
         "input_ids": list(inputs.input_ids),
         "notes": list(inputs.notes),
         "versions": _versions(),
