@@ -1,0 +1,161 @@
+"""The coalition tree against flat batches, flat with a shared-prefix cache, and the matrix products of its tokens.
+
+Flat contenders score every 2^s-th coalition and are charged for all of them: they cost the same for each coalition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
+
+from bench.registry import Case, Check, Entry, Timed
+from interact import CoalitionInputs, embedded
+from interact.masking import Baseline, resolve_baseline
+from interact.models.family import inspect_model
+from interact.models.flat import flat_values
+from interact.models.load import load_model
+from interact.models.tree import plan, run_size, tree_values
+from interact.score import log_odds
+
+_SHARE = 64
+"""Coalitions that a flat contender scores, of all 2^n."""
+
+
+def qwen2() -> Any:
+    """Return a random Qwen2 of 8 layers and hidden size 512."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 2}
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=32000, intermediate_size=1408, **sizes)).eval()
+
+
+def smollm2() -> Any | str:
+    """Return SmolLM2-135M-Instruct if it is in the cache, or why not."""
+    folder = embedded.find("smollm2")
+    return load_model(str(folder))[0] if folder else "SmolLM2 is not in the cache (interact fetch smollm2)"
+
+
+def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
+    """Return random ids with n one-token players at the ends of n even cells and `tail` tokens behind them."""
+    ids = torch.randint(10, 30000, (length,), generator=torch.Generator().manual_seed(0)).tolist()
+    ends = np.linspace(4, length - tail, n + 1).astype(int)[1:].tolist()
+    return CoalitionInputs(ids, [(end - 1, end) for end in ends], [77], special_ids={"unk": 0})
+
+
+def lattice(n: int) -> torch.Tensor:
+    """Return all coalitions: bool, shape [2^n, n]."""
+    return (torch.arange(1 << n)[:, None] >> torch.arange(n) & 1).bool()
+
+
+@torch.no_grad()
+def prefix_values(model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, baseline: Baseline) -> torch.Tensor:
+    """Score coalitions flat, the tokens before the first player computed once (baseline masking, stock cache)."""
+    first = inputs.spans[0][0]
+    ids = torch.tensor(inputs.input_ids)
+    embedded_ids = model.get_input_embeddings()(ids)
+    before = DynamicCache()
+    model(inputs_embeds=embedded_ids[None, :first], past_key_values=before, use_cache=True, logits_to_keep=1)
+    values = []
+    for rows in coalitions.split(64):
+        present = torch.ones(len(rows), len(ids), dtype=torch.bool)
+        for player, (low, high) in enumerate(inputs.spans):
+            present[:, low:high] = rows[:, player, None]
+        masked = torch.where(present[..., None], embedded_ids, baseline.vector)[:, first:]
+        cache = DynamicCache()
+        for index, layer in enumerate(before.layers):
+            keys, values_of_layer = (x.expand(len(rows), -1, -1, -1) for x in (layer.keys, layer.values))
+            cache.update(keys, values_of_layer, index)
+        out = model(inputs_embeds=masked, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        values.append(log_odds(out.logits[:, -1], torch.tensor(inputs.target_ids).expand(len(rows))))
+    return torch.cat(values)
+
+
+@torch.no_grad()
+def matrix_products(model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, masking: str) -> Timed:
+    """Return only the linear layers of the tree's tokens, run by run: what a perfect engine still computes."""
+    family = inspect_model(model)
+    tree = plan(inputs, coalitions.numpy(), masking)
+    runs = [(len(r.position) - r.kept, len(r.leaves)) for r in tree.runs(*run_size(model, family, inputs, None))]
+    body = [m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in name]
+
+    def run() -> None:
+        with torch.no_grad():
+            for tokens, leaves in runs:
+                for layer in body:
+                    layer(torch.ones(tokens, layer.in_features))
+                model.lm_head(torch.ones(leaves, model.lm_head.in_features))
+
+    return Timed(run)
+
+
+def case(name: str, model: Any, inputs: CoalitionInputs, masking: str, threads: int) -> Case:
+    """Build one row."""
+    coalitions = lattice(inputs.n)
+    baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
+    some = coalitions[:: max(1, len(coalitions) // _SHARE)]
+    options: dict[str, Any] = {"masking": masking, "baseline": baseline}
+
+    def silent(values: Any, rows: torch.Tensor) -> Timed:
+        def run() -> None:
+            with torch.no_grad():
+                values(rows)
+
+        return Timed(run, work=len(rows) / len(coalitions))
+
+    tree = plan(inputs, coalitions.numpy(), masking)
+    ratio = tree.flat_tokens / tree.tokens
+    baselines: dict[str, Timed | str] = {
+        "flat batch": silent(lambda rows: flat_values(model, inputs, rows, **options), some),
+        "its matrix products": matrix_products(model, inputs, coalitions, masking),
+    }
+    if baseline is not None:
+        baselines["flat + prefix cache"] = silent(lambda rows: prefix_values(model, inputs, rows, baseline), some)
+    else:
+        baselines["flat + prefix cache"] = "the stock cache cannot hide tokens"
+    wanted = 1.0 if len(inputs.input_ids) >= 256 else 0.9
+    return Case(
+        f"{name}, {len(inputs.input_ids)} tokens, n={inputs.n}, {masking}, {ratio:.1f}x fewer tokens",
+        ours=silent(lambda rows: tree_values(model, inputs, rows, **options), coalitions),
+        baselines=baselines,
+        at_least={"flat batch": wanted * ratio, "its matrix products": 1 / 1.2},
+        threads=threads,
+        slow=True,
+    )
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Yield prompts of several lengths and tails, both maskings, a random and a real model."""
+    model = qwen2()
+    if quick:
+        yield case("Qwen2 8x512", model, prompt(32, 5, 4), "attention", 1)
+        return
+    for length, tail in ((64, 1), (64, 8), (256, 8)):
+        for masking in ("baseline", "attention"):
+            yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1)
+    real = smollm2()
+    if not isinstance(real, str):
+        for masking in ("baseline", "attention"):
+            yield case("SmolLM2-135M, tail 9", real, prompt(68, 10, 9), masking, 2)
+
+
+def gate(quick: bool) -> Iterator[Check]:
+    """Yield the largest difference of log-odds between tree and flat."""
+    model = qwen2()
+    inputs = prompt(32, 5, 3)
+    for masking in ("baseline", "attention"):
+        baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
+        options: dict[str, Any] = {"masking": masking, "baseline": baseline}
+        with torch.no_grad():
+            flat = flat_values(model, inputs, lattice(5), **options)
+            tree = tree_values(model, inputs, lattice(5), **options)
+        yield Check(f"tree against flat, {masking}", float((tree - flat).abs().max()), 1e-4)
+        if baseline is not None:
+            with torch.no_grad():
+                prefix = prefix_values(model, inputs, lattice(5), baseline)
+            yield Check("flat + prefix cache against flat", float((prefix - flat).abs().max()), 1e-4)
+
+
+ENTRY = Entry("tree", unit="s", cases=cases, gate=gate)
