@@ -1,0 +1,106 @@
+"""The lattice transforms as one torch operation, `interact::lattice`.
+
+Shapes without data (fake), gradients (the adjoint transform), vmap (any leading axes), torch.compile.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from interact_kernels import dispatch
+from interact_kernels.lattice import native, reference, triton_guard
+from interact_kernels.lattice.arrays import HALVES
+from interact_kernels.lattice.transform import Transform, transposed
+
+
+def candidates(device: torch.device) -> list[dispatch.Candidate]:
+    """List the implementations for `device`, best first."""
+    return [
+        dispatch.Candidate("native", native.refusal(device)),
+        dispatch.Candidate("triton", triton_guard.refusal(device)),
+        dispatch.Candidate("reference"),
+    ]
+
+
+def choose(device: torch.device, impl: str) -> str:
+    """Return which implementation runs on `device`; the common case costs no list."""
+    if impl == "auto" and device.type == "cpu":
+        return "native"
+    return dispatch.choose("lattice", candidates(device), impl)
+
+
+def run(x: torch.Tensor, y: torch.Tensor, transform: Transform, impl: str) -> None:
+    """Write the transform of contiguous `x` to contiguous `y` (which may be `x`), both of one dtype."""
+    name = choose(x.device, impl)
+    if x.dtype in HALVES:
+        single = x.float()
+        run(single, single, transform, name)
+        y.copy_(single)
+    elif x.numel() == 0:
+        return
+    elif name == "native":
+        native.run(x, y, transform)
+    elif name == "triton":
+        from interact_kernels.lattice import triton
+
+        triton.run(x, y, transform)
+    else:
+        reference.run(x, y, transform)
+
+
+@torch.library.custom_op("interact::lattice", mutates_args=())
+def lattice(
+    x: torch.Tensor,
+    a: float,
+    b: float,
+    c: float,
+    d: float,
+    scale: float,
+    zero_first: bool,
+    from_first: bool,
+    impl: str,
+) -> torch.Tensor:
+    """Return the transform of `x` along its last axis, contiguous."""
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    run(x, y, Transform((a, b, c, d), scale, zero_first, from_first), impl)
+    return y
+
+
+@lattice.register_fake
+def _(x: torch.Tensor, *_: Any) -> torch.Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.transform = Transform(tuple(inputs[1:5]), *inputs[5:8])
+    ctx.impl = inputs[8]
+
+
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+    return adjoint(grad, ctx.transform, ctx.impl), None, None, None, None, None, None, None, None
+
+
+lattice.register_autograd(_backward, setup_context=_setup_context)
+
+
+@lattice.register_vmap
+def _(info: Any, in_dims: tuple[Any, ...], x: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, int]:
+    return lattice(x.movedim(in_dims[0], 0), *rest), 0
+
+
+def apply(x: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
+    """Return the transform of `x` through the operation."""
+    tail = (transform.scale, transform.zero_first, transform.from_first, impl)
+    return lattice(x, *transform.matrix, *tail)
+
+
+def adjoint(grad: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
+    """Return the adjoint of `transform` applied to `grad`, itself differentiable."""
+    if transform.zero_first:
+        grad = torch.cat([torch.zeros_like(grad[..., :1]), grad[..., 1:]], dim=-1)
+    if transform.from_first:
+        grad = torch.cat([grad[..., 1:].sum(-1, keepdim=True), -grad[..., 1:]], dim=-1)
+    return apply(grad, Transform(transposed(transform.matrix), transform.scale), impl)
