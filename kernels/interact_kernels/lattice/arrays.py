@@ -57,19 +57,20 @@ def check_out(x: torch.Tensor, out: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 
 def _check_memory(x: torch.Tensor, target: torch.Tensor) -> None:
-    spread = sorted((s, d) for s, d in zip(target.stride(), target.shape, strict=True) if d > 1)
-    reach = 1
-    for stride, size in spread:
-        if stride < reach:
-            raise ValueError(
-                "Several elements of out may share memory (an expanded or overlapping view); pass out.clone()."
-            )
-        reach = stride * (size - 1) + reach
+    if not target.is_contiguous():
+        reach = 1
+        for stride, size in sorted((s, d) for s, d in zip(target.stride(), target.shape, strict=True) if d > 1):
+            if stride < reach:
+                raise ValueError(
+                    "Several elements of out may share memory (an expanded or overlapping view); pass out.clone()."
+                )
+            reach = stride * (size - 1) + reach
     if target.device.type == "meta" or target.numel() == 0:
         return
-    same = target.data_ptr() == x.data_ptr() and target.stride() == x.stride()
+    if target.data_ptr() == x.data_ptr() and target.stride() == x.stride():
+        return
     (low, high), (first, last) = _extent(x), _extent(target)
-    if not same and low < last and first < high:
+    if low < last and first < high:
         raise ValueError("out overlaps the input's memory in part; pass out=x to work in place, or separate memory.")
 
 

@@ -5,9 +5,11 @@ Shapes without data (fake), gradients (the adjoint transform), vmap (any leading
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.autograd import forward_ad
 
 from interact_kernels import dispatch
 from interact_kernels.lattice import native, reference, triton_guard
@@ -51,36 +53,25 @@ def run(x: torch.Tensor, y: torch.Tensor, transform: Transform, impl: str) -> No
 
 
 @torch.library.custom_op("interact::lattice", mutates_args=())
-def lattice(
-    x: torch.Tensor,
-    a: float,
-    b: float,
-    c: float,
-    d: float,
-    scale: float,
-    zero_first: bool,
-    from_first: bool,
-    impl: str,
-) -> torch.Tensor:
-    """Return the transform of `x` along its last axis, contiguous."""
-    x = x.contiguous()
-    y = torch.empty_like(x)
-    run(x, y, Transform((a, b, c, d), scale, zero_first, from_first), impl)
-    return y
+def lattice(x: torch.Tensor, transform: Sequence[float], impl: str) -> torch.Tensor:
+    """Return the transform of `x` along its last axis, contiguous.
+
+    `transform` is (a, b, c, d, scale, zero_first, from_first): a `Transform` as numbers.
+    """
+    return _unregistered(x, _from_numbers(transform), impl)
 
 
 @lattice.register_fake
-def _(x: torch.Tensor, *_: Any) -> torch.Tensor:
+def _(x: torch.Tensor, transform: Sequence[float], impl: str) -> torch.Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    ctx.transform = Transform(tuple(inputs[1:5]), *inputs[5:8])
-    ctx.impl = inputs[8]
+    _, ctx.transform, ctx.impl = inputs
 
 
-def _backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-    return adjoint(grad, ctx.transform, ctx.impl), None, None, None, None, None, None, None, None
+def _backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    return adjoint(grad, _from_numbers(ctx.transform), ctx.impl), None, None
 
 
 lattice.register_autograd(_backward, setup_context=_setup_context)
@@ -92,9 +83,11 @@ def _(info: Any, in_dims: tuple[Any, ...], x: torch.Tensor, *rest: Any) -> tuple
 
 
 def apply(x: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
-    """Return the transform of `x` through the operation."""
-    tail = (transform.scale, transform.zero_first, transform.from_first, impl)
-    return lattice(x, *transform.matrix, *tail)
+    """Return the transform of `x`: through the operation where torch watches, else without its 20-30 us."""
+    if _unwatched(x):
+        return _unregistered(x, transform, impl)
+    numbers = (*transform.matrix, transform.scale, float(transform.zero_first), float(transform.from_first))
+    return lattice(x, numbers, impl)
 
 
 def adjoint(grad: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
@@ -104,3 +97,24 @@ def adjoint(grad: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor
     if transform.from_first:
         grad = torch.cat([grad[..., 1:].sum(-1, keepdim=True), -grad[..., 1:]], dim=-1)
     return apply(grad, Transform(transposed(transform.matrix), transform.scale), impl)
+
+
+def _unregistered(x: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    run(x, y, transform, impl)
+    return y
+
+
+def _from_numbers(numbers: Sequence[float]) -> Transform:
+    a, b, c, d, scale, zero_first, from_first = numbers
+    return Transform((a, b, c, d), scale, bool(zero_first), bool(from_first))
+
+
+def _unwatched(x: torch.Tensor) -> bool:
+    """Whether no gradient, vmap, tracer, subclass or mode of torch needs to see this call."""
+    if type(x) is not torch.Tensor or torch.compiler.is_compiling():
+        return False
+    if (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0:
+        return False
+    return not torch._C._functorch.is_functorch_wrapped_tensor(x) and torch._C._len_torch_dispatch_stack() == 0
