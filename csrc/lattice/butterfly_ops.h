@@ -81,7 +81,7 @@ struct Op<T, Kind::general> {
 
 // Calls f(Op<T, K>) for the kind of m.
 template <class T, class F>
-INTERACT_INLINE void with_op(const Matrix2& m, F&& f) {
+inline __attribute__((always_inline)) void with_op(const Matrix2& m, F&& f) {
   switch (kind_of(m)) {
     case Kind::moebius:
       return f(Op<T, Kind::moebius>(m));

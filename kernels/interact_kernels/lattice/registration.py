@@ -36,18 +36,18 @@ def choose(device: torch.device, impl: str) -> str:
 def run(x: torch.Tensor, y: torch.Tensor, transform: Transform, impl: str) -> None:
     """Write the transform of contiguous `x` to contiguous `y` (which may be `x`), both of one dtype."""
     name = choose(x.device, impl)
-    if x.dtype in HALVES:
-        single = x.float()
-        run(single, single, transform, name)
-        y.copy_(single)
-    elif x.numel() == 0:
+    if x.numel() == 0:
         return
-    elif name == "native":
-        native.run(x, y, transform)
-    elif name == "triton":
+    if name == "triton":
         from interact_kernels.lattice import triton
 
         triton.run(x, y, transform)
+    elif x.dtype in HALVES:
+        single = x.float()
+        run(single, single, transform, name)
+        y.copy_(single)
+    elif name == "native":
+        native.run(x, y, transform)
     else:
         reference.run(x, y, transform)
 
