@@ -96,6 +96,12 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// Where a row of a column tile is, in one vector of at most 2^30 values: 32 bits, since 64 would cost
+// registers.
+INTERACT_INLINE unsigned offset_of(unsigned row, int s, int r) {
+  return ((row & ((1u << r) - 1)) << s) + (row >> r << 5);
+}
+
 // Levels s .. s + r - 1, s >= 12. Of 128 rows of 32 columns, 2^r are a level's rows, the others more columns.
 template <class T, class O>
 __global__ void __launch_bounds__(kThreads)
@@ -103,7 +109,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ T buffer[kThreads][32];
   INTERACT_SHARED(buffer);
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  const int rows = (1 << r) - 1, across = s + r - kTile;  // 2^across tiles lie side by side
+  const int across = s + r - kTile;  // 2^across tiles lie side by side
   for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const std::int64_t aside = tile & ((std::int64_t{1} << across) - 1);
     const std::int64_t base = ((tile >> across) << (s + r)) + (aside << (kTile - r)) + lane;
@@ -111,7 +117,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < 32; ++i) {
       const int row = warp << 5 | i;
-      x[i] = src[base + (static_cast<std::int64_t>(row & rows) << s) + (row >> r << 5)];
+      x[i] = src[base + offset_of(row, s, r)];
     }
 #pragma unroll
     for (int level = 0; level < 5; ++level)
@@ -123,7 +129,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int i = 0; i < 32; ++i) {
         const int row = warp << 5 | i;
-        dst[base + (static_cast<std::int64_t>(row & rows) << s) + (row >> r << 5)] = x[i];
+        dst[base + offset_of(row, s, r)] = x[i];
       }
       continue;
     }
@@ -143,7 +149,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < 32; ++i) {
       const int row = (i & 3) << 5 | warp << 3 | i >> 2;
-      dst[base + (static_cast<std::int64_t>(row & rows) << s) + (row >> r << 5)] = x[i];
+      dst[base + offset_of(row, s, r)] = x[i];
     }
   }
 }

@@ -6,10 +6,13 @@ namespace interact::lattice {
 using Light = Op<float, Kind::moebius>;
 using Heavy = Op<double, Kind::general>;
 
-template __global__ void tile_kernel(const float*, float*, std::int64_t, int, Light);
-template __global__ void tile_kernel(const double*, double*, std::int64_t, int, Heavy);
-template __global__ void columns_kernel(const float*, float*, std::int64_t, int, int, Light);
-template __global__ void columns_kernel(const double*, double*, std::int64_t, int, int, Heavy);
-template __global__ void pass_kernel(const double*, double*, std::int64_t, int, Heavy);
+extern const void* const instances[];
+const void* const instances[] = {
+    reinterpret_cast<const void*>(&tile_kernel<float, Light>),
+    reinterpret_cast<const void*>(&tile_kernel<double, Heavy>),
+    reinterpret_cast<const void*>(&columns_kernel<float, Light>),
+    reinterpret_cast<const void*>(&columns_kernel<double, Heavy>),
+    reinterpret_cast<const void*>(&pass_kernel<double, Heavy>),
+};
 
 }  // namespace interact::lattice

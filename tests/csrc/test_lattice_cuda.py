@@ -101,6 +101,6 @@ def test_compiles_for_three_chips_without_spills(tmp_path):
     text = report.stdout + report.stderr
     registers = [int(count) for count in re.findall(r"Used (\d+) registers", text)]
     assert len(registers) == 3 * 5
-    # 65,536 registers an SM: at 192 a thread two blocks of 128 threads still leave room for a third.
-    assert max(registers) <= 192
+    # 65,536 registers an SM: two blocks of 128 threads, each thread with 32 loads under way.
+    assert max(registers) <= 240
     assert text.count("0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads") == 3 * 5

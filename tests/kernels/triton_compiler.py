@@ -70,7 +70,7 @@ def resources(kernel, chip: str, *arguments, **options) -> Resources:
         private = _number(text, r"\.private_segment_fixed_size:\s+(\d+)")
         return Resources(_number(text, r"\.vgpr_count:\s+(\d+)"), spilled + private, shared)
     folder = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-    name = "ptxas-blackwell" if chip == "sm_100" and (folder / "ptxas-blackwell").exists() else "ptxas"
+    name = "ptxas-blackwell" if (folder / "ptxas-blackwell").exists() else "ptxas"
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch, "kernel.ptx")
         source.write_text(compiled.asm["ptx"])
