@@ -13,7 +13,8 @@ from bench import registry, run, table, verify
 RESULTS_HEAD = """# Results
 
 Medians of one operation; spread is the interquartile range over the median; ratios are medians over interleaved
-rounds in one process. Each section is rewritten by `python -m bench NAME --results`; it names its command, commit and machine.
+rounds in one process. Each section is rewritten by `python -m bench NAME --results` and names its command, commit
+and machine.
 """
 
 

@@ -50,6 +50,7 @@ class Case:
         ours: Our implementation.
         baselines: Peers and physical limits by name; a string says why one is absent.
         at_least: Smallest acceptable ratio baseline / ours by baseline.
+        at_most: Longest acceptable time in seconds by contender ("ours" or a baseline).
         threads: What torch.set_num_threads gets for this case.
         device: "cpu", or "cuda" to wait for the device round each sample.
         slow: One call takes seconds: fewer repeats.
@@ -59,6 +60,7 @@ class Case:
     ours: Timed
     baselines: Mapping[str, Timed | str] = field(default_factory=dict)
     at_least: Mapping[str, float] = field(default_factory=dict)
+    at_most: Mapping[str, float] = field(default_factory=dict)
     threads: int = 1
     device: str = "cpu"
     slow: bool = False

@@ -37,6 +37,7 @@ class Row:
     spread: float | None = None
     ratio: float | None = None
     at_least: float | None = None
+    at_most: float | None = None
     missing: str | None = None
 
 
@@ -63,8 +64,8 @@ def measure(entry: str, case: Case, quick: bool) -> list[Row]:
         low, _, high = quantiles(times, n=4)
         ratio = median(t / o for t, o in zip(times, samples["ours"], strict=True))
         spread = (high - low) / median(times)
-        wanted = case.at_least.get(name)
-        rows.append(Row(entry, case.name, case.threads, name, median(times), spread, ratio, wanted))
+        limits = case.at_least.get(name), case.at_most.get(name)
+        rows.append(Row(entry, case.name, case.threads, name, median(times), spread, ratio, *limits))
     return rows
 
 

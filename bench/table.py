@@ -22,7 +22,7 @@ def markdown(rows: Sequence[Row], unit: str) -> str:
         cells = [
             f"{r.name}: {r.missing}" if r.missing else f"{r.name} {_time(r, unit)} ({r.ratio:.3g}x)" for r in others
         ]
-        wanted = [_verdict(r) for r in others if r.at_least is not None and r.ratio is not None]
+        wanted = [verdict for r in (ours, *others) for verdict in _verdicts(r, unit)]
         mine = f"{_time(ours, unit)} ({100 * (ours.spread or 0):.0f} %)"
         lines.append(f"| {case} | {threads} | {mine} | {', '.join(cells)} | {'; '.join(wanted)} |")
     return "\n".join(lines)
@@ -57,6 +57,12 @@ def _time(row: Row, unit: str) -> str:
     return f"{(row.seconds or 0.0) * SCALES[unit]:.3g}"
 
 
-def _verdict(row: Row) -> str:
-    met = row.ratio is not None and row.at_least is not None and row.ratio >= row.at_least
-    return f"{row.name} at least {row.at_least:g}x: {'met' if met else 'NOT met'}"
+def _verdicts(row: Row, unit: str) -> list[str]:
+    verdicts = []
+    if row.ratio is not None and row.at_least is not None:
+        met = "met" if row.ratio >= row.at_least else "NOT met"
+        verdicts.append(f"{row.name} at least {row.at_least:.3g}x: {met}")
+    if row.seconds is not None and row.at_most is not None:
+        met = "met" if row.seconds <= row.at_most else "NOT met"
+        verdicts.append(f"{row.name} at most {row.at_most * SCALES[unit]:.3g} {unit}: {met}")
+    return verdicts

@@ -76,7 +76,7 @@ def test_a_barrier_that_not_all_reach_is_a_deadlock(tmp_path):
         '#include "cuda_sim.h"\n'
         "void kernel() { if (threadIdx.x) __shfl_xor_sync(~0u, 1, 1); else __syncthreads(); }\n"
         "int main() { try { INTERACT_LAUNCH(kernel, 1, 64, nullptr); }\n"
-        'catch (const std::exception& error) { std::puts(error.what()); return 3; } }\n'
+        "catch (const std::exception& error) { std::puts(error.what()); return 3; } }\n"
     )
     program = tmp_path / "deadlock"
     subprocess.run(["g++", "-std=c++20", f"-I{ROOT}/tests/csrc", str(source), "-o", str(program)], check=True)

@@ -4,8 +4,9 @@ import json
 from dataclasses import asdict
 
 import torch
-from interact_kernels.lattice import triton as kernels
 from triton_compiler import SHARED_LIMIT, TARGETS, pointer, resources
+
+from interact_kernels.lattice import triton as kernels
 
 MOEBIUS, GENERAL = (1.0, 0.0, -1.0, 1.0), (0.5, 0.25, -1.0, 0.75)
 

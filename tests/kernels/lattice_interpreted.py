@@ -5,10 +5,11 @@ import triton_interpreter
 triton_interpreter.install()
 
 import torch
+from triton.runtime.errors import InterpreterError
+
 from interact_kernels import lattice
 from interact_kernels.lattice import triton as kernels
 from interact_kernels.lattice.transform import MOEBIUS, Transform
-from triton.runtime.errors import InterpreterError
 
 
 def scores(shape, dtype):
