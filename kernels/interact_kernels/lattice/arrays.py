@@ -80,6 +80,4 @@ def _extent(x: torch.Tensor) -> tuple[int, int]:
 
 
 def _wrong_dtype(given: str) -> str:
-    return (
-        f"Lattice transforms take float32 or float64 values (or bfloat16, float16), but got {given}; convert first."
-    )
+    return f"Lattice transforms take float32 or float64 values (or bfloat16, float16), but got {given}; convert first."

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
 from interact_kernels import dispatch
@@ -117,4 +118,4 @@ def _unwatched(x: torch.Tensor) -> bool:
         return False
     if (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0:
         return False
-    return not torch._C._functorch.is_functorch_wrapped_tensor(x) and torch._C._len_torch_dispatch_stack() == 0
+    return not is_functorch_wrapped_tensor(x) and torch._C._len_torch_dispatch_stack() == 0

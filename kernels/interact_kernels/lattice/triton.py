@@ -1,5 +1,5 @@
-# pyright: reportArgumentType=false
-# (Triton turns numbers into tl.constexpr at the call; its annotations do not say so.)
+# Triton turns numbers into tl.constexpr at the call, and kernels are not Python; its annotations do not say so.
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
 """The lattice transforms in Triton, for CUDA and ROCm devices; imported only when they run.
 
 1. `tile`: a program loads a tile of neighbouring values; each level reshapes it to [above, 2, below] and combines
