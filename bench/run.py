@@ -47,7 +47,7 @@ def measure(entry: str, case: Case, quick: bool) -> list[Row]:
     sample_s, rounds = (0.002, 5) if quick else (0.01, 15)
     rounds = 3 if case.slow else rounds
     with _threads(case.threads):
-        calls = {name: _calibrate(timed, case, 0.0 if case.slow else sample_s) for name, timed in contenders.items()}
+        calls = {name: _calibrate(timed, case, sample_s) for name, timed in contenders.items()}
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
         for _ in range(rounds):
@@ -108,9 +108,9 @@ def _sample(timed: Timed, calls: int, case: Case) -> float:
 
 
 def _calibrate(timed: Timed, case: Case, sample_s: float) -> int:
-    if case.slow:
+    first = _sample(timed, 1, case) * timed.work
+    if first > 10 * sample_s:
         return 1
-    _sample(timed, 1, case)
     calls = 1
     while (elapsed := _sample(timed, calls, case) * timed.work * calls) < sample_s / 4:
         calls *= 4
