@@ -16,10 +16,40 @@ using interact::lattice::Matrix2;
 namespace {
 
 template <class T>
-void kronecker_cpu(std::uintptr_t x, std::int64_t batch, int n, double a, double b, double c, double d,
-                   int threads) {
+T* pointer(std::uintptr_t address) {
+  return reinterpret_cast<T*>(address);
+}
+
+template <class T>
+void kronecker_cpu(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n, double a, double b,
+                   double c, double d, int threads) {
   py::gil_scoped_release release;
-  interact::lattice::kronecker_cpu(reinterpret_cast<T*>(x), batch, n, Matrix2{a, b, c, d}, threads);
+  interact::lattice::kronecker_cpu<T>(pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, {},
+                                      threads);
+}
+
+template <class T>
+void kronecker_fused(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n,
+                     std::array<double, 4> m, double scale, std::uintptr_t add, double add_scale,
+                     double threshold, bool zero_first, bool from_first, std::uintptr_t orders, int threads) {
+  py::gil_scoped_release release;
+  interact::lattice::kronecker_cpu<T>(
+      pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{m[0], m[1], m[2], m[3]},
+      {scale, pointer<T>(add), add_scale, threshold, zero_first, from_first, pointer<double>(orders)},
+      threads);
+}
+
+// AND effects of s and OR effects of u, row by row.
+template <class T>
+void and_or_moebius(std::uintptr_t s, std::uintptr_t u, std::uintptr_t i_and, std::uintptr_t i_or,
+                    std::int64_t batch, int n, int threads) {
+  py::gil_scoped_release release;
+  interact::lattice::Epilogue<T> negated;
+  negated.scale = -1.0;
+  negated.zero_first = true;
+  interact::lattice::kronecker_pair_cpu<T>(pointer<T>(s), pointer<T>(i_and), Matrix2{1, 0, -1, 1}, {},
+                                           pointer<T>(u), pointer<T>(i_or), Matrix2{0, 1, 1, -1}, negated,
+                                           batch, n, threads);
 }
 
 using interact::attention::View;
@@ -56,10 +86,10 @@ void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std
 
 #ifdef INTERACT_WITH_CUDA
 template <class T>
-void kronecker_cuda(std::uintptr_t x, std::int64_t batch, int n, double a, double b, double c, double d,
-                    std::uintptr_t stream) {
-  const int error = interact::lattice::kronecker_cuda(reinterpret_cast<T*>(x), batch, n, Matrix2{a, b, c, d},
-                                                      reinterpret_cast<void*>(stream));
+void kronecker_cuda(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n, double a, double b,
+                    double c, double d, std::uintptr_t stream) {
+  const int error = interact::lattice::kronecker_cuda<T>(
+      pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, reinterpret_cast<void*>(stream));
   if (error)
     throw std::runtime_error(std::string("The CUDA butterfly failed: ") + interact::cuda_error_text(error) +
                              ".");
@@ -89,8 +119,15 @@ PYBIND11_MODULE(_native, module) {
   module.def("cuda_architectures", &cuda_architectures,
              "Architectures compiled in, '' for a CPU-only build.");
   module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices, 0 without driver or CUDA build.");
+  module.def("instruction_set", &interact::lattice::instruction_set, "What the CPU transforms use here.");
+  module.def("use_instruction_set", &interact::lattice::use_instruction_set,
+             "Use 'baseline', 'avx2', 'avx512' or 'auto'; False when the machine lacks it.");
   module.def("kronecker_f32", &kronecker_cpu<float>);
   module.def("kronecker_f64", &kronecker_cpu<double>);
+  module.def("kronecker_fused_f32", &kronecker_fused<float>);
+  module.def("kronecker_fused_f64", &kronecker_fused<double>);
+  module.def("and_or_moebius_f32", &and_or_moebius<float>);
+  module.def("and_or_moebius_f64", &and_or_moebius<double>);
   module.def("tree_attention", &tree_attention);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);

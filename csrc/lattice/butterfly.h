@@ -1,4 +1,4 @@
-// Kronecker power of a 2x2 matrix, applied in place to vectors of 2^n values (Moebius, zeta and relatives).
+// Kronecker power of a 2x2 matrix, applied to vectors of 2^n values (Moebius, zeta and relatives).
 #pragma once
 #include <cstdint>
 
@@ -10,12 +10,42 @@ struct Matrix2 {
   double a, b, c, d;
 };
 
-// x holds `batch` contiguous vectors of 2^n values; `threads` is an upper bound.
+// What happens to y = K x while it is still in cache, in this order:
+//   y *= scale;  y += add_scale * add;  y = soft(y, threshold);  y[0] = 0 or y = y[0] - y;  order sums.
+template <class T>
+struct Epilogue {
+  double scale = 1.0;
+  const T* add = nullptr;  // shaped like y
+  double add_scale = 1.0;
+  double threshold = 0.0;
+  bool zero_first = false;   // y(empty) = 0
+  bool from_first = false;   // y = y(empty) - y
+  double* orders = nullptr;  // [batch][2][n + 1]: sums of the positive and of the negative values by order
+};
+
+// src and dst hold `batch` contiguous vectors of 2^n values and are the same memory or do not overlap;
+// `threads` is an upper bound.
+template <class T>
+void kronecker_cpu(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, const Epilogue<T>& epilogue,
+                   int threads);
+
+// In place, no epilogue.
 template <class T>
 void kronecker_cpu(T* x, std::int64_t batch, int n, Matrix2 m, int threads);
 
+// Two transforms row by row, so that two results of one source read it from cache: y = K_m x, w = K_k z.
+template <class T>
+void kronecker_pair_cpu(const T* x, T* y, Matrix2 m, const Epilogue<T>& after_m, const T* z, T* w, Matrix2 k,
+                        const Epilogue<T>& after_k, std::int64_t batch, int n, int threads);
+
+// The instruction set that kronecker_cpu uses on this machine: "avx512", "avx2" or "baseline".
+const char* instruction_set();
+
+// Use `name` instead where the machine has it ("auto": the best one); false when it does not.
+bool use_instruction_set(const char* name);
+
 // The same on the current CUDA device; `stream` is a cudaStream_t. Returns a cudaError_t (0: success).
 template <class T>
-int kronecker_cuda(T* x, std::int64_t batch, int n, Matrix2 m, void* stream);
+int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream);
 
 }  // namespace interact::lattice

@@ -1,37 +1,63 @@
-#include <cuda_runtime.h>
-
-#include "lattice/butterfly.h"
+// The CUDA transforms: which kernel for which levels. The kernels are in butterfly_cuda.h.
+#include "lattice/butterfly_cuda.h"
 
 namespace interact::lattice {
 
 namespace {
 
-// One pass: thread i owns the i-th pair of values that differ by the player of stride `half`.
-template <class T>
-__global__ void butterfly_pass(T* x, std::int64_t pairs, std::int64_t half, T a, T b, T c, T d) {
-  const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < pairs; i += step) {
-    const std::int64_t at = (i & ~(half - 1)) * 2 + (i & (half - 1));
-    const T lo = x[at], hi = x[at + half];
-    x[at] = a * lo + b * hi;
-    x[at + half] = c * lo + d * hi;
+constexpr unsigned kMaxBlocks = 1 << 16;
+
+unsigned blocks_for(std::int64_t wanted, unsigned most) {
+  return wanted < most ? static_cast<unsigned>(wanted) : most;
+}
+
+template <class T, class O>
+void passes(const T* src, T* dst, std::int64_t count, int n, unsigned most, cudaStream_t stream,
+            const O& op) {
+  const std::int64_t pairs = count / 2;
+  for (int level = 0; level < n; ++level, src = dst)
+    INTERACT_LAUNCH((pass_kernel<T, O>), blocks_for((pairs + kThreads - 1) / kThreads, most), kThreads,
+                    stream, src, dst, pairs, level, op);
+}
+
+template <class T, class O>
+void tiled(const T* src, T* dst, std::int64_t count, int n, unsigned most, cudaStream_t stream, const O& op) {
+  const std::int64_t tiles = (count + (1 << kTile) - 1) >> kTile;
+  INTERACT_LAUNCH((tile_kernel<T, O>), blocks_for(tiles, most), kThreads, stream, src, dst, count,
+                  n < kTile ? n : kTile, op);
+  for (int done = kTile; done < n;) {
+    const int left = n - done, stages = (left + kColumnLevels - 1) / kColumnLevels;
+    const int r = (left + stages - 1) / stages;
+    INTERACT_LAUNCH((columns_kernel<T, O>), blocks_for(tiles, most), kThreads, stream,
+                    static_cast<const T*>(dst), dst, tiles, done, r, op);
+    done += r;
   }
 }
 
 }  // namespace
 
+// `most` bounds the grid; the tests make it small.
 template <class T>
-int kronecker_cuda(T* x, std::int64_t batch, int n, Matrix2 m, void* stream) {
-  if (n == 0 || batch == 0) return cudaSuccess;
-  const std::int64_t pairs = batch << (n - 1), wanted = (pairs + 255) / 256;
-  const unsigned blocks = static_cast<unsigned>(wanted < (1 << 20) ? wanted : (1 << 20));
-  for (std::int64_t half = 1; half < std::int64_t{1} << n; half *= 2)
-    butterfly_pass<T><<<blocks, 256, 0, static_cast<cudaStream_t>(stream)>>>(
-        x, pairs, half, static_cast<T>(m.a), static_cast<T>(m.b), static_cast<T>(m.c), static_cast<T>(m.d));
+int kronecker_cuda_bounded(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream,
+                           unsigned most) {
+  const std::int64_t count = batch << n;
+  if (count == 0) return cudaSuccess;
+  const auto s = static_cast<cudaStream_t>(stream);
+  if (n == 0 && src != dst) return cudaMemcpyAsync(dst, src, count * sizeof(T), cudaMemcpyDeviceToDevice, s);
+  const auto bits = reinterpret_cast<std::uintptr_t>(src) | reinterpret_cast<std::uintptr_t>(dst);
+  const bool packed = n >= Pack<T>::bits && bits % 16 == 0;
+  with_op<T>(m, [&](const auto& op) {
+    packed ? tiled(src, dst, count, n, most, s, op) : passes(src, dst, count, n, most, s, op);
+  });
   return cudaGetLastError();
 }
 
-template int kronecker_cuda<float>(float*, std::int64_t, int, Matrix2, void*);
-template int kronecker_cuda<double>(double*, std::int64_t, int, Matrix2, void*);
+template <class T>
+int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream) {
+  return kronecker_cuda_bounded(src, dst, batch, n, m, stream, kMaxBlocks);
+}
+
+template int kronecker_cuda<float>(const float*, float*, std::int64_t, int, Matrix2, void*);
+template int kronecker_cuda<double>(const double*, double*, std::int64_t, int, Matrix2, void*);
 
 }  // namespace interact::lattice

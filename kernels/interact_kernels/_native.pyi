@@ -1,7 +1,45 @@
 def cuda_architectures() -> str: ...
 def cuda_device_count() -> int: ...
-def kronecker_f32(x: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int) -> None: ...
-def kronecker_f64(x: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int) -> None: ...
+def instruction_set() -> str: ...
+def use_instruction_set(name: str) -> bool: ...
+def kronecker_f32(
+    src: int, dst: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int
+) -> None: ...
+def kronecker_f64(
+    src: int, dst: int, batch: int, n: int, a: float, b: float, c: float, d: float, threads: int
+) -> None: ...
+def kronecker_fused_f32(
+    src: int,
+    dst: int,
+    batch: int,
+    n: int,
+    matrix: tuple[float, float, float, float],
+    scale: float,
+    add: int,
+    add_scale: float,
+    threshold: float,
+    zero_first: bool,
+    from_first: bool,
+    orders: int,
+    threads: int,
+) -> None: ...
+def kronecker_fused_f64(
+    src: int,
+    dst: int,
+    batch: int,
+    n: int,
+    matrix: tuple[float, float, float, float],
+    scale: float,
+    add: int,
+    add_scale: float,
+    threshold: float,
+    zero_first: bool,
+    from_first: bool,
+    orders: int,
+    threads: int,
+) -> None: ...
+def and_or_moebius_f32(s: int, u: int, i_and: int, i_or: int, batch: int, n: int, threads: int) -> None: ...
+def and_or_moebius_f64(s: int, u: int, i_and: int, i_or: int, batch: int, n: int, threads: int) -> None: ...
 def tree_attention(
     q: int,
     q_strides: tuple[int, int],

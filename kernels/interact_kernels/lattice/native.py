@@ -5,27 +5,73 @@ from __future__ import annotations
 import torch
 
 from interact_kernels import _native
+from interact_kernels.lattice import reference
+from interact_kernels.lattice.transform import Transform
+
+_SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
+_PLAIN = {torch.float32: _native.kronecker_f32, torch.float64: _native.kronecker_f64}
+_FUSED = {torch.float32: _native.kronecker_fused_f32, torch.float64: _native.kronecker_fused_f64}
+_AND_OR = {torch.float32: _native.and_or_moebius_f32, torch.float64: _native.and_or_moebius_f64}
 
 
-def refusal(x: torch.Tensor) -> str | None:
-    """Say why the native transforms cannot run on `x`, or None."""
-    if x.device.type == "cpu":
+def refusal(device: torch.device) -> str | None:
+    """Say why the native transforms cannot run on `device`, or None."""
+    if device.type == "cpu":
         return None
-    if x.device.type != "cuda":
-        return f"it has no kernels for the device type {x.device.type!r}"
+    if device.type != "cuda":
+        return f"it has no kernels for the device type {device.type!r}"
     if not _native.cuda_architectures():
         return "the package was built without CUDA (see INTERACT_CUDA in the README)"
     return None if _native.cuda_device_count() else "no usable CUDA device was found"
 
 
-def kronecker_(x: torch.Tensor, matrix: tuple[float, float, float, float]) -> None:
-    """Apply the n-fold Kronecker power of a 2x2 matrix (row-major) to the last axis of contiguous `x`, in place."""
+def run(x: torch.Tensor, y: torch.Tensor, transform: Transform) -> None:
+    """Write the transform of contiguous `x` to contiguous `y` (which may be `x`); both float32 or float64."""
     n = x.shape[-1].bit_length() - 1
     batch = x.numel() >> n
-    suffix = "f32" if x.dtype == torch.float32 else "f64"
     if x.device.type == "cuda":
         with torch.cuda.device(x.device):
             stream = torch.cuda.current_stream().cuda_stream
-            getattr(_native, f"kronecker_cuda_{suffix}")(x.data_ptr(), batch, n, *matrix, stream)
+            launch = getattr(_native, f"kronecker_cuda_{_SUFFIX[x.dtype]}")
+            launch(x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, stream)
+        reference.follow(y, transform)
+    elif transform.plain:
+        _PLAIN[x.dtype](x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, torch.get_num_threads())
     else:
-        getattr(_native, f"kronecker_{suffix}")(x.data_ptr(), batch, n, *matrix, torch.get_num_threads())
+        fused(x, y, transform)
+
+
+def fused(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    transform: Transform,
+    add: torch.Tensor | None = None,
+    add_scale: float = 1.0,
+    threshold: float = 0.0,
+    orders: torch.Tensor | None = None,
+) -> None:
+    """Do the same on the CPU, and while the values are in cache add, soft-threshold and sum by order."""
+    n = x.shape[-1].bit_length() - 1
+    _FUSED[x.dtype](
+        x.data_ptr(),
+        y.data_ptr(),
+        x.numel() >> n,
+        n,
+        transform.matrix,
+        transform.scale,
+        0 if add is None else add.data_ptr(),
+        add_scale,
+        threshold,
+        transform.zero_first,
+        transform.from_first,
+        0 if orders is None else orders.data_ptr(),
+        torch.get_num_threads(),
+    )
+
+
+def and_or_moebius(s: torch.Tensor, u: torch.Tensor, i_and: torch.Tensor, i_or: torch.Tensor) -> None:
+    """Write the AND effects of `s` and the OR effects of `u`, row by row; contiguous CPU tensors of one dtype."""
+    n = s.shape[-1].bit_length() - 1
+    run_pair = _AND_OR[s.dtype]
+    threads = torch.get_num_threads()
+    run_pair(s.data_ptr(), u.data_ptr(), i_and.data_ptr(), i_or.data_ptr(), s.numel() >> n, n, threads)

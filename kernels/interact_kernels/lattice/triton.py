@@ -1,0 +1,159 @@
+# Triton turns numbers into tl.constexpr at the call, and kernels are not Python; its annotations do not say so.
+# pyright: reportArgumentType=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
+"""The lattice transforms in Triton, for CUDA and ROCm devices; imported only when they run.
+
+1. `tile`: a program loads a tile of neighbouring values; each level reshapes it to [above, 2, below] and combines
+   the halves; then the epilogue, then one store.
+2. `columns`: the same for levels of a large stride: a program loads 2^r rows of neighbouring columns.
+3. The matrix is a compile-time constant: no product by 0, 1 or -1 remains. Arithmetic is float32 for narrower
+   inputs, float64 for float64; above one tile a float32 copy carries narrow values between launches.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from interact_kernels.lattice.transform import Transform
+
+TILE_BITS = 11
+COLUMN_LEVELS = 5
+
+
+@triton.jit
+def _level(
+    x, a: tl.constexpr, b: tl.constexpr, c: tl.constexpr, d: tl.constexpr, above: tl.constexpr, below: tl.constexpr
+):
+    """Combine the halves of each run of 2 `below` values; x is flat."""
+    pairs = tl.permute(tl.reshape(x, (above, 2, below)), (0, 2, 1))
+    lo, hi = tl.split(pairs)
+    mixed = tl.join(_mix(a, lo, b, hi), _mix(c, lo, d, hi))
+    return tl.reshape(tl.permute(mixed, (0, 2, 1)), (2 * above * below,))
+
+
+@triton.jit
+def _mix(a: tl.constexpr, lo, b: tl.constexpr, hi):
+    """Return a lo + b hi, without the products by 0 and 1 (an infinity times 0 is not a number)."""
+    if b == 0:
+        y = lo if a == 1 else a * lo
+    elif a == 0:
+        y = hi if b == 1 else b * hi
+    elif a == -1:
+        y = hi - lo if b == 1 else b * hi - lo
+    elif a == 1:
+        y = lo + hi if b == 1 else (lo - hi if b == -1 else lo + b * hi)
+    else:
+        y = a * lo + b * hi
+    return y
+
+
+@triton.jit
+def tile_kernel(
+    src,
+    dst,
+    add,
+    count,
+    add_scale,
+    threshold,
+    a: tl.constexpr,
+    b: tl.constexpr,
+    c: tl.constexpr,
+    d: tl.constexpr,
+    scale: tl.constexpr,
+    levels: tl.constexpr,
+    bits: tl.constexpr,
+    double: tl.constexpr,
+    has_add: tl.constexpr,
+    has_threshold: tl.constexpr,
+):
+    """Do the `levels` lowest levels of 2^bits neighbouring values; the epilogue follows (scale 1: nothing)."""
+    size: tl.constexpr = 1 << bits
+    at = tl.program_id(0).to(tl.int64) * size + tl.arange(0, size)
+    mask = at < count
+    x = tl.load(src + at, mask=mask, other=0.0)
+    x = x.to(tl.float64) if double else x.to(tl.float32)
+    for level in tl.static_range(levels):
+        x = _level(x, a, b, c, d, 1 << (bits - 1 - level), 1 << level)
+    if scale != 1:
+        x = x * scale
+    if has_add:
+        x += add_scale * tl.load(add + at, mask=mask, other=0.0).to(x.dtype)
+    if has_threshold:
+        x = tl.where(x > threshold, x - threshold, tl.where(x < -threshold, x + threshold, x * 0.0))
+    tl.store(dst + at, x.to(dst.dtype.element_ty), mask=mask)
+
+
+@triton.jit
+def columns_kernel(
+    src,
+    dst,
+    stride,
+    a: tl.constexpr,
+    b: tl.constexpr,
+    c: tl.constexpr,
+    d: tl.constexpr,
+    levels: tl.constexpr,
+    width: tl.constexpr,
+    double: tl.constexpr,
+):
+    """Do `levels` levels of strides `stride`, 2 `stride`, ... for `width` neighbouring columns; no tail."""
+    rows: tl.constexpr = 1 << levels
+    aside = stride // width
+    program = tl.program_id(0).to(tl.int64)
+    base = (program // aside) * stride * rows + (program % aside) * width
+    flat = tl.arange(0, rows * width)
+    at = base + (flat // width) * stride + flat % width
+    x = tl.load(src + at)
+    x = x.to(tl.float64) if double else x.to(tl.float32)
+    for level in tl.static_range(levels):
+        x = _level(x, a, b, c, d, 1 << (levels - 1 - level), width << level)
+    tl.store(dst + at, x.to(dst.dtype.element_ty))
+
+
+def run(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    transform: Transform,
+    add: torch.Tensor | None = None,
+    add_scale: float = 1.0,
+    threshold: float = 0.0,
+) -> None:
+    """Write ``soft(scale K x + add_scale add, threshold)`` to contiguous `y` (which may be `x`).
+
+    High levels first, so that the epilogue runs in the last launch. `x` and `y` are contiguous and alike, of
+    float64, float32, bfloat16 or float16.
+    """
+    n = x.shape[-1].bit_length() - 1
+    double = x.dtype == torch.float64
+    numbers = transform.matrix
+    bits = min(TILE_BITS, max((x.numel() - 1).bit_length(), 0))
+    source, done = x, n
+    while done > bits:
+        levels = min(COLUMN_LEVELS, done - bits)
+        done -= levels
+        width = 1 << (TILE_BITS - levels)
+        target = y if y.dtype in (torch.float32, torch.float64) else torch.empty_like(y, dtype=torch.float32)
+        target = source if source is not x and source.dtype == torch.float32 and target is not y else target
+        grid = (x.numel() >> TILE_BITS,)
+        columns_kernel[grid](source, target, 1 << done, *numbers, levels, width, double)
+        source = target
+    tile_kernel[(triton.cdiv(x.numel(), 1 << bits),)](
+        source,
+        y,
+        y if add is None else add,
+        x.numel(),
+        add_scale,
+        threshold,
+        *numbers,
+        transform.scale,
+        min(done, bits),
+        bits,
+        double,
+        add is not None,
+        threshold > 0,
+    )
+    if transform.zero_first:
+        y[..., 0] = 0
+    if transform.from_first:
+        torch.sub(y[..., :1].clone(), y, out=y)

@@ -1,0 +1,51 @@
+"""The bench: figures only behind a green gate, verdicts that say what was missed, a comparison."""
+
+import json
+import time
+
+import pytest
+
+from bench import __main__ as command
+from bench import registry
+from bench.registry import Case, Check, Entry, Timed
+
+
+def entry(error: float) -> Entry:
+    def cases(quick):
+        slow, fast = Timed(lambda: time.sleep(0.002)), Timed(lambda: time.sleep(0.0005))
+        yield Case("sleep", fast, {"longer": slow, "absent": "not installed"}, {"longer": 1.5}, {"ours": 1e-6})
+
+    return Entry("made", "ms", cases, lambda quick: iter([Check("a check", error, 1.0)]))
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(error, *arguments):
+        monkeypatch.setattr(registry, "entries", lambda names: [entry(error)])
+        status = command.main([*arguments, "--quick"])
+        return status, capsys.readouterr().out
+
+    return run
+
+
+def test_a_green_gate_gives_ratios_verdicts_and_a_comparison(run, tmp_path):
+    path = tmp_path / "rows.json"
+    status, output = run(0.5, "--json", str(path))
+    assert status == 0
+    assert "longer at least 1.5x: met" in output and "ours at most 0.001 ms: NOT met" in output
+    assert "absent: not installed" in output
+    rows = {row["name"]: row for row in json.loads(path.read_text())["rows"]}
+    assert rows["longer"]["ratio"] > 1.5 and rows["absent"]["seconds"] is None
+    _, output = run(0.5, "--compare", str(path))
+    assert "sleep, 1 thread(s), longer:" in output and "ratio" in output
+
+
+@pytest.mark.parametrize("error", [2.0, float("nan")])
+def test_a_red_gate_gives_no_figures(run, error):
+    status, output = run(error)
+    assert status == 1 and "no figures: the correctness gate is red" in output and "| sleep" not in output
+
+
+def test_an_unknown_name_is_a_sentence():
+    with pytest.raises(ValueError, match=r"No benchmark is called nothing; there are: .*lattice"):
+        registry.entries(("nothing",))
