@@ -35,10 +35,10 @@ FRAMEWORK = {"__main__", "registry", "run", "verify", "table"}
 
 @dataclass(frozen=True)
 class Timed:
-    """A callable to measure; one call does the operation `work` times."""
+    """A callable to measure; one call does the operation `work` times (a share of it, below 1)."""
 
     run: Callable[[], object]
-    work: int = 1
+    work: float = 1
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ _SHARE = 64
 def qwen2() -> Any:
     """Return a random Qwen2 of 8 layers and hidden size 512."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "num_key_value_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 512,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 2,
+    }
     return Qwen2ForCausalLM(Qwen2Config(vocab_size=32000, intermediate_size=1408, **sizes)).eval()
 
 
@@ -66,8 +71,8 @@ def prefix_values(model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor,
         masked = torch.where(present[..., None], embedded_ids, baseline.vector)[:, first:]
         cache = DynamicCache()
         for index, layer in enumerate(before.layers):
-            keys, values_of_layer = (x.expand(len(rows), -1, -1, -1) for x in (layer.keys, layer.values))
-            cache.update(keys, values_of_layer, index)
+            kept: Any = layer
+            cache.update(*(x.expand(len(rows), -1, -1, -1) for x in (kept.keys, kept.values)), index)
         out = model(inputs_embeds=masked, past_key_values=cache, use_cache=True, logits_to_keep=1)
         values.append(log_odds(out.logits[:, -1], torch.tensor(inputs.target_ids).expand(len(rows))))
     return torch.cat(values)
