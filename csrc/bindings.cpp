@@ -5,10 +5,12 @@
 #include <array>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "attention/tree.h"
 #include "device.h"
 #include "lattice/butterfly.h"
+#include "sparsify/split.h"
 
 namespace py = pybind11;
 using interact::lattice::Matrix2;
@@ -52,6 +54,36 @@ void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std
                                            softcap,
                                            reinterpret_cast<const float*>(sinks)},
                                           threads);
+namespace sparsify = interact::sparsify;
+using Address = std::uintptr_t;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+sparsify::Splits splits(const std::vector<Address>& a) {
+  return {at<double>(a[0]), at<double>(a[1]), at<double>(a[2]), at<double>(a[3]), at<std::int64_t>(a[4])};
+}
+
+void split_interior_point(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& start,
+                          const std::vector<Address>& out, double rtol, int max_iterations, double seconds,
+                          bool single_precision, bool polish, int correctors, Address spotrf, Address dpotrf,
+                          int threads) {
+  py::gil_scoped_release release;
+  const sparsify::Lapack lapack{reinterpret_cast<sparsify::Lapack::Spotrf>(spotrf),
+                                reinterpret_cast<sparsify::Lapack::Dpotrf>(dpotrf)};
+  const sparsify::InteriorPointOptions options{{rtol, max_iterations, seconds}, single_precision, polish, correctors};
+  const sparsify::Splits earlier = start.empty() ? sparsify::Splits{} : splits(start);
+  sparsify::interior_point({at<double>(v), at<double>(delta), count, n}, start.empty() ? nullptr : &earlier,
+                           splits(out), options, lapack, threads);
+}
+
+void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out, double rtol,
+                int max_iterations, double seconds, double rho, int threads) {
+  py::gil_scoped_release release;
+  sparsify::admm({at<double>(v), at<double>(delta), count, n}, splits(out), {{rtol, max_iterations, seconds}, rho},
+                 threads);
 }
 
 #ifdef INTERACT_WITH_CUDA
@@ -92,6 +124,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("kronecker_f32", &kronecker_cpu<float>);
   module.def("kronecker_f64", &kronecker_cpu<double>);
   module.def("tree_attention", &tree_attention);
+  module.def("split_interior_point", &split_interior_point);
+  module.def("split_admm", &split_admm);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);
   module.def("kronecker_cuda_f64", &kronecker_cuda<double>);
