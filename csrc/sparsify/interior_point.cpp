@@ -15,6 +15,7 @@ namespace interact::sparsify {
 namespace {
 
 constexpr double kDamping = 0.995;  // share of the way to the boundary
+constexpr double kLoose = 1e-3, kTight = 1e-5;  // residuals of directions that guide, and that count
 constexpr int kMostSteps = 24;      // conjugate-gradient steps with a float32 factor
 constexpr int kEnoughSteps = 6;     // above this many the next factor is float64
 
@@ -124,7 +125,7 @@ void InteriorPoint::residual(Vector& out) const {
   for (std::size_t i = 1; i < size; ++i) out[i] -= x_[0][i] - x_[1][i];
 }
 
-void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, Direction& d) {
+void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& d) {
   const std::size_t size = z_.size();
   Vector rhs = primal_residual, hb(size, 0.0), hq(size, 0.0);
   for (std::size_t i = 1; i < size; ++i) {
@@ -137,7 +138,7 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, D
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
   const bool single = normal_.is_single();
-  hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, single ? 1e-6 : 1e-10, single ? kMostSteps : 4));
+  hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : 1e-8, single ? kMostSteps : 4));
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
@@ -190,7 +191,7 @@ void InteriorPoint::correct(double mu, Direction& d) {
         const double value = (x_[k][i] + primal * d.x[k][i]) * (s_[k][i] + dual * d.s[k][i]);
         target[k][i] = std::max(std::clamp(value, 0.1 * mu, 10 * mu) - value, -10 * mu);
       }
-    newton(target, none, more);
+    newton(target, none, kLoose, more);
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < size; ++i) more.x[k][i] += d.x[k][i], more.s[k][i] += d.s[k][i];
     for (std::size_t i = 1; i < size; ++i) more.z[i] += d.z[i];
@@ -221,12 +222,12 @@ void InteriorPoint::run(double rtol, double deadline) {
     const double mu = complementarity(nullptr);
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < z_.size(); ++i) target[k][i] = -x_[k][i] * s_[k][i];
-    newton(target, rest, d);
+    newton(target, rest, kLoose, d);
     const double ahead = complementarity(&d) / mu, aim = ahead * ahead * ahead * mu;
     if (!std::isfinite(aim)) return;
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < z_.size(); ++i) target[k][i] = aim - x_[k][i] * s_[k][i] - d.x[k][i] * d.s[k][i];
-    newton(target, rest, d);
+    newton(target, rest, kTight, d);
     correct(aim, d);
     if (!(d.primal_length + d.dual_length > 1e-8)) return;
     move(d);

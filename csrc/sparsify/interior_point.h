@@ -36,7 +36,7 @@ class InteriorPoint {
   void record();
   bool factor();
   void residual(Vector& out) const;
-  void newton(const Pairs& target, const Vector& primal_residual, Direction& out);
+  void newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& out);
   void lengths(Direction& d) const;
   double complementarity(const Direction* d) const;
   void correct(double mu, Direction& d);
