@@ -15,7 +15,7 @@ namespace interact::sparsify {
 namespace {
 
 constexpr double kDamping = 0.995;  // share of the way to the boundary
-constexpr double kLoose = 1e-3, kTight = 1e-5;  // residuals of directions that guide, and that count
+constexpr double kLoose = 1e-3, kTight = 1e-5, kExact = 1e-7;  // residuals of directions that guide, and that count
 constexpr int kMostSteps = 24;      // conjugate-gradient steps with a float32 factor
 constexpr int kEnoughSteps = 6;     // above this many the next factor is float64
 
@@ -60,7 +60,7 @@ void InteriorPoint::start() {
   for (std::int64_t i = 1; i < size; ++i) {
     x_[0][i] = std::max(a[i], 0.0) + margin, x_[1][i] = std::max(-a[i], 0.0) + margin;
     x_[2][i] = std::max(b[i], 0.0) + margin, x_[3][i] = std::max(-b[i], 0.0) + margin;
-    s_[4][i] = s_[5][i] = 0.5;
+    s_[4][i] = s_[5][i] = pairs_ == kPairs ? margin / p_.delta : 1;
   }
   set_box(none);
 }
@@ -138,7 +138,7 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
   const bool single = normal_.is_single();
-  hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : 1e-8, single ? kMostSteps : 4));
+  hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : kExact, single ? kMostSteps : 4));
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
