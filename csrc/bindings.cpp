@@ -66,24 +66,25 @@ sparsify::Splits splits(const std::vector<Address>& a) {
   return {at<double>(a[0]), at<double>(a[1]), at<double>(a[2]), at<double>(a[3]), at<std::int64_t>(a[4])};
 }
 
-void split_interior_point(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& start,
-                          const std::vector<Address>& out, double rtol, int max_iterations, double seconds,
-                          bool single_precision, bool polish, int correctors, Address spotrf, Address dpotrf,
-                          int threads) {
+void split_interior_point(Address v, Address delta, std::int64_t count, int n,
+                          const std::vector<Address>& start, const std::vector<Address>& out, double rtol,
+                          int max_iterations, double seconds, bool single_precision, bool polish,
+                          int correctors, Address spotrf, Address dpotrf, int threads) {
   py::gil_scoped_release release;
   const sparsify::Lapack lapack{reinterpret_cast<sparsify::Lapack::Spotrf>(spotrf),
                                 reinterpret_cast<sparsify::Lapack::Dpotrf>(dpotrf)};
-  const sparsify::InteriorPointOptions options{{rtol, max_iterations, seconds}, single_precision, polish, correctors};
+  const sparsify::InteriorPointOptions options{
+      {rtol, max_iterations, seconds}, single_precision, polish, correctors};
   const sparsify::Splits earlier = start.empty() ? sparsify::Splits{} : splits(start);
   sparsify::interior_point({at<double>(v), at<double>(delta), count, n}, start.empty() ? nullptr : &earlier,
                            splits(out), options, lapack, threads);
 }
 
-void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out, double rtol,
-                int max_iterations, double seconds, double rho, int threads) {
+void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out,
+                double rtol, int max_iterations, double seconds, double rho, int threads) {
   py::gil_scoped_release release;
-  sparsify::admm({at<double>(v), at<double>(delta), count, n}, splits(out), {{rtol, max_iterations, seconds}, rho},
-                 threads);
+  sparsify::admm({at<double>(v), at<double>(delta), count, n}, splits(out),
+                 {{rtol, max_iterations, seconds}, rho}, threads);
 }
 
 #ifdef INTERACT_WITH_CUDA

@@ -1,5 +1,6 @@
 // Alternating directions on  minimise |a|_1 + |b|_1 + [|q| <= delta]  over the plane a + U b - L q = g.
-// 1. Project on the plane, exactly without noise, else by warm-started conjugate gradients (kronecker_solver.cpp).
+// 1. Project on the plane, exactly without noise, else by warm-started conjugate gradients
+// (kronecker_solver.cpp).
 // 2. Soft-threshold a and b, clip q; over-relaxed. 3. Every so often balance the penalty and prove a gap: the
 // scaled multipliers projected on the range of (I, U^T, -L^T) give a dual vector. Boyd et al. 2011.
 #include <algorithm>
@@ -15,8 +16,8 @@ namespace {
 constexpr double kRelaxation = 1.6;
 constexpr int kPeriod = 25;      // iterations between proofs
 constexpr double kBalance = 3;   // ratio of the residuals that moves the penalty
-constexpr double kInner = 1e-2;  // of the right-hand side, with a warm start
-constexpr int kMostInner = 12;
+constexpr double kInner = 1e-3;  // residual of a projection, relative to the gap
+constexpr int kMostInner = 30;
 
 struct Triple {
   Vector a, b, q;
@@ -25,8 +26,11 @@ struct Triple {
 class Admm {
  public:
   Admm(const Programme& p, double rho)
-      : p_(p), noisy_(p.delta > 0), rho_(rho * static_cast<double>(p.g.size()) / p.strength(p.g, Vector(p.g.size()))),
-        omega_(1), solver_(p.lattice, noisy_ ? 1 / omega_ : 0) {
+      : p_(p),
+        noisy_(p.delta > 0),
+        rho_(rho * static_cast<double>(p.g.size()) / p.strength(p.g, Vector(p.g.size()))),
+        omega_(0.3),
+        solver_(p.lattice, noisy_ ? 1 / omega_ : 0) {
     const Vector zero(p.g.size(), 0.0);
     kept_ = u_ = {zero, zero, zero};
     lambda_ = dual_ = zero;
@@ -64,7 +68,7 @@ class Admm {
     Vector rhs, slopes, lifted;
     combine(moved_, rhs);
     for (std::size_t i = 1; i < rhs.size(); ++i) rhs[i] -= p_.g[i];
-    solver_.solve(rhs, lambda_, kInner, kMostInner);
+    solver_.solve(rhs, lambda_, kInner * std::min(best_.gap(), 0.1), kMostInner);
     slopes = lifted = lambda_;
     p_.lattice.lower(slopes);
     if (noisy_) p_.lattice.upper(lifted);
@@ -88,7 +92,9 @@ class Admm {
     for (std::size_t i = 1; i < lambda_.size(); ++i) {
       update(moved_.a[i], kept_.a[i], u_.a[i], 1, [t](double x) { return soft(x, t); });
       update(moved_.b[i], kept_.b[i], u_.b[i], 1, [t](double x) { return soft(x, t); });
-      if (noisy_) update(moved_.q[i], kept_.q[i], u_.q[i], omega_, [delta](double x) { return std::clamp(x, -delta, delta); });
+      if (noisy_)
+        update(moved_.q[i], kept_.q[i], u_.q[i], omega_,
+               [delta](double x) { return std::clamp(x, -delta, delta); });
     }
   }
 
@@ -105,7 +111,7 @@ class Admm {
     const double primal = p_.strength(a, kept_.b);
     if (primal < best_.primal) best_.a = a, best_.b = kept_.b, best_.q = kept_.q, best_.primal = primal;
     combine(u_, rhs);
-    solver_.solve(rhs, dual_, 1e-3, 4 * kMostInner);
+    solver_.solve(rhs, dual_, kInner * best_.gap(), 2 * kMostInner);
     for (const Vector* z : {&dual_, &u_.a}) {
       double divisor;
       const double dual = p_.bound(*z, divisor);
@@ -139,8 +145,8 @@ void admm(const Samples& samples, const Splits& out, const AdmmOptions& options,
       point.a = point.b = point.q = point.z = Vector(size, 0.0);
       point.primal = point.dual = 0;
     }
-    write(p, point, samples.v + first, samples.delta[row], out.i_and + first, out.i_or + first, out.noise + first,
-          out.y + first);
+    write(p, point, samples.v + first, samples.delta[row], out.i_and + first, out.i_or + first,
+          out.noise + first, out.y + first);
     out.iterations[row] = point.iterations;
   }
 }

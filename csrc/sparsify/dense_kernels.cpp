@@ -40,7 +40,8 @@ inline __attribute__((always_inline)) void assemble_all(const T* upper, const T*
 }
 
 template <class T>
-inline __attribute__((always_inline)) void forward(const T* factor, std::int64_t order, std::int64_t stride, T* x) {
+inline __attribute__((always_inline)) void forward(const T* factor, std::int64_t order, std::int64_t stride,
+                                                   T* x) {
   for (std::int64_t j = 0; j < order; j += kPanel) {
     const std::int64_t end = j + kPanel < order ? j + kPanel : order;
     for (std::int64_t k = j; k < end; ++k) {

@@ -15,9 +15,10 @@ namespace interact::sparsify {
 namespace {
 
 constexpr double kDamping = 0.995;  // share of the way to the boundary
-constexpr double kLoose = 1e-3, kTight = 1e-5, kExact = 1e-7;  // residuals of directions that guide, and that count
-constexpr int kMostSteps = 24;      // conjugate-gradient steps with a float32 factor
-constexpr int kEnoughSteps = 6;     // above this many the next factor is float64
+constexpr double kLoose = 1e-3, kTight = 1e-5,
+                 kExact = 1e-7;  // residuals of directions that guide, and that count
+constexpr int kMostSteps = 24;   // conjugate-gradient steps with a float32 factor
+constexpr int kEnoughSteps = 6;  // above this many the next factor is float64
 
 double reach(const Vector& x, const Vector& dx) {
   double length = std::numeric_limits<double>::infinity();
@@ -32,7 +33,8 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-InteriorPoint::InteriorPoint(const Programme& programme, NormalMatrix& normal, const InteriorPointOptions& options)
+InteriorPoint::InteriorPoint(const Programme& programme, NormalMatrix& normal,
+                             const InteriorPointOptions& options)
     : p_(programme), normal_(normal), options_(options), pairs_(programme.delta > 0 ? kPairs : 4) {
   const std::size_t size = p_.g.size();
   for (int k = 0; k < kPairs; ++k) x_[k].assign(size, 1.0), s_[k].assign(size, 1.0);
@@ -125,7 +127,8 @@ void InteriorPoint::residual(Vector& out) const {
   for (std::size_t i = 1; i < size; ++i) out[i] -= x_[0][i] - x_[1][i];
 }
 
-void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& d) {
+void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, double tolerance,
+                           Direction& d) {
   const std::size_t size = z_.size();
   Vector rhs = primal_residual, hb(size, 0.0), hq(size, 0.0);
   for (std::size_t i = 1; i < size; ++i) {
@@ -138,7 +141,8 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
   const bool single = normal_.is_single();
-  hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : kExact, single ? kMostSteps : 4));
+  hardest_ =
+      std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : kExact, single ? kMostSteps : 4));
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
@@ -177,7 +181,8 @@ double InteriorPoint::complementarity(const Direction* d) const {
   return sum / (static_cast<double>(pairs_) * static_cast<double>(size - 1));
 }
 
-// Gondzio: aim further, pull the products that would leave [0.1, 10] mu back in, keep what lengthens the step.
+// Gondzio: aim further, pull the products that would leave [0.1, 10] mu back in, keep what lengthens the
+// step.
 void InteriorPoint::correct(double mu, Direction& d) {
   const std::size_t size = z_.size();
   const Vector none(size, 0.0);
@@ -197,7 +202,8 @@ void InteriorPoint::correct(double mu, Direction& d) {
     for (std::size_t i = 1; i < size; ++i) more.z[i] += d.z[i];
     lengths(more);
     const bool longer = more.primal_length + more.dual_length > d.primal_length + d.dual_length + 0.02;
-    if (!longer || more.primal_length < 0.9 * d.primal_length || more.dual_length < 0.9 * d.dual_length) return;
+    if (!longer || more.primal_length < 0.9 * d.primal_length || more.dual_length < 0.9 * d.dual_length)
+      return;
     std::swap(d, more);
   }
 }
@@ -226,7 +232,8 @@ void InteriorPoint::run(double rtol, double deadline) {
     const double ahead = complementarity(&d) / mu, aim = ahead * ahead * ahead * mu;
     if (!std::isfinite(aim)) return;
     for (int k = 0; k < pairs_; ++k)
-      for (std::size_t i = 1; i < z_.size(); ++i) target[k][i] = aim - x_[k][i] * s_[k][i] - d.x[k][i] * d.s[k][i];
+      for (std::size_t i = 1; i < z_.size(); ++i)
+        target[k][i] = aim - x_[k][i] * s_[k][i] - d.x[k][i] * d.s[k][i];
     newton(target, rest, kTight, d);
     correct(aim, d);
     if (!(d.primal_length + d.dual_length > 1e-8)) return;

@@ -25,7 +25,8 @@ Point read_start(const Programme& p, const Splits& start, std::int64_t row) {
   return point;
 }
 
-Point solve_one(const Programme& p, const Point* earlier, NormalMatrix& normal, const InteriorPointOptions& options) {
+Point solve_one(const Programme& p, const Point* earlier, NormalMatrix& normal,
+                const InteriorPointOptions& options) {
   const double deadline = now() + options.limits.seconds;
   InteriorPoint solver(p, normal, options);
   if (p.scale == 0) return solver.best();
@@ -63,7 +64,8 @@ void interior_point(const Samples& samples, const Splits* start, const Splits& o
       Point earlier;
       if (start && p.scale > 0) earlier = read_start(p, *start, row);
       const Point point = solve_one(p, start ? &earlier : nullptr, normal, options);
-      write(p, point, v, samples.delta[row], out.i_and + first, out.i_or + first, out.noise + first, out.y + first);
+      write(p, point, v, samples.delta[row], out.i_and + first, out.i_or + first, out.noise + first,
+            out.y + first);
       out.iterations[row] = point.iterations;
     }
   }

@@ -95,7 +95,8 @@ void KroneckerSolver::solve(const Vector& rhs, Vector& x, double tolerance, int 
     precondition(residual_, solved_);
     const double next = dot(residual_, solved_);
     if (step == 0) direction_.assign(x.size(), 0.0), product = next;
-    for (std::size_t i = 0; i < x.size(); ++i) direction_[i] = solved_[i] + (step ? next / product : 0) * direction_[i];
+    for (std::size_t i = 0; i < x.size(); ++i)
+      direction_[i] = solved_[i] + (step ? next / product : 0) * direction_[i];
     product = next;
     apply(direction_, image_);
     const double length = product / dot(direction_, image_);

@@ -18,9 +18,9 @@ class KroneckerSolver {
 
   Lattice lattice_;
   double weight_;
-  double c_[4];      // the 2x2 matrix whose powers diagonalise both squares
-  Vector inverse_;   // of the diagonal
-  Vector column_;    // of the inverse at the empty coalition, which is then eliminated
+  double c_[4];     // the 2x2 matrix whose powers diagonalise both squares
+  Vector inverse_;  // of the diagonal
+  Vector column_;   // of the inverse at the empty coalition, which is then eliminated
   Vector residual_, direction_, image_, solved_, work_;
 };
 

@@ -107,7 +107,8 @@ int NormalMatrix::solve(const Vector& rhs, Vector& x, double tolerance, int most
     const double curvature = dot(direction, image);
     if (!(curvature > 0) || !std::isfinite(curvature)) break;
     const double length = product / curvature;
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += length * direction[i], residual[i] -= length * image[i];
+    for (std::size_t i = 0; i < x.size(); ++i)
+      x[i] += length * direction[i], residual[i] -= length * image[i];
     if (largest(residual) <= tolerance || steps == most) break;
     precondition(residual, solved);
     const double next = dot(residual, solved);

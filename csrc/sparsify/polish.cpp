@@ -1,6 +1,7 @@
 // 1. A variable is active when it is large beside its slack, both in their own units.
 // 2. Inactive interactions become 0, inactive noise goes to its bound.
-// 3. The rest of the scores is spread over the active ones, weighted by x / s: close to the centre of the face.
+// 3. The rest of the scores is spread over the active ones, weighted by x / s: close to the centre of the
+// face.
 #include "sparsify/polish.h"
 
 #include <algorithm>
@@ -57,7 +58,8 @@ Vector residual(const Programme& p, const Point& point) {
 
 }  // namespace
 
-bool polish(const Programme& p, const InteriorPoint& solver, NormalMatrix& normal, double rtol, Point& point) {
+bool polish(const Programme& p, const InteriorPoint& solver, NormalMatrix& normal, double rtol,
+            Point& point) {
   constexpr double kMatching = 1e-13;
   constexpr int kRounds = 6;
   Point exact = point;

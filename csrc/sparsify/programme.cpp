@@ -84,7 +84,9 @@ void write(const Programme& p, const Point& point, const double* v, double delta
     rest[i] = v[i] - v[0] + noise[i] - (meeting[size - 1] - meeting[size - 1 - i]);
   p.lattice.moebius(rest);
   for (std::int64_t i = 0; i < size; ++i)
-    i_and[i] = i == 0 || (point.exact && point.a[i] == 0) ? 0 : (point.exact ? sign(i) * p.scale * point.a[i] : rest[i]);
+    i_and[i] = i == 0 || (point.exact && point.a[i] == 0)
+                   ? 0
+                   : (point.exact ? sign(i) * p.scale * point.a[i] : rest[i]);
   double divisor = 1;
   Vector multipliers = point.z;
   if (p.bound(point.z, divisor) <= 0) std::fill(multipliers.begin(), multipliers.end(), 0.0), divisor = 1;

@@ -1,5 +1,5 @@
-// One sample as the programme the solvers see. After a change of basis and of signs, with L[S,T] = [T subset S]
-// and U = L^T over the sets S, T != empty, the split is
+// One sample as the programme the solvers see. After a change of basis and of signs, with L[S,T] = [T subset
+// S] and U = L^T over the sets S, T != empty, the split is
 //   minimise |a|_1 + |b|_1  subject to  a + U b - L q = g,  |q| <= delta,
 // and its dual: maximise <g, z> - delta |L^T z|_1 subject to |z| <= 1 and |U^T z| <= 1.
 // Entry 0 of every vector is zero.

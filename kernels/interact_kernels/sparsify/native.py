@@ -43,7 +43,7 @@ def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: Split
             [array.ctypes.data for array in start],
             [array.ctypes.data for array in out],
             rtol,
-            options.max_iterations,
+            200 if options.max_iterations is None else options.max_iterations,
             options.time_limit,
             options.single_precision,
             options.polish,
@@ -52,7 +52,7 @@ def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: Split
             _address("dpotrf"),
             torch.get_num_threads(),
         )
-    return assemble(v, delta, rtol, *out)
+    return assemble(v, delta, rtol, out[:4], out[4])
 
 
 def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
@@ -66,12 +66,12 @@ def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -
         v.shape[-1].bit_length() - 1,
         [array.ctypes.data for array in out],
         rtol,
-        options.max_iterations,
+        20_000 if options.max_iterations is None else options.max_iterations,
         options.time_limit,
         options.rho,
         torch.get_num_threads(),
     )
-    return assemble(v, delta, rtol, *out)
+    return assemble(v, delta, rtol, out[:4], out[4])
 
 
 def _buffers(shape: tuple[int, ...]) -> list[np.ndarray]:
@@ -82,7 +82,9 @@ def _start_buffers(start: AndOrSplit, shape: tuple[int, ...]) -> list[np.ndarray
     parts = [np.asarray(part, dtype=np.float64) for part in (start.i_and, start.i_or, start.noise, start.certificate)]
     rows = [np.ascontiguousarray(part.reshape(-1, part.shape[-1])) for part in parts]
     if any(part.shape != shape for part in rows):
-        raise ValueError(f"options.start must be a split of scores of the same shape {shape}, but is {rows[0].shape}.")
+        raise ValueError(
+            f"options.start must be a split of scores of the same shape {shape}, but is {rows[0].shape}."
+        )
     return [*rows, np.zeros(shape[0], dtype=np.int64)]
 
 

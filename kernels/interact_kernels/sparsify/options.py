@@ -31,4 +31,4 @@ class SplitOptions:
     time_limit: float = float("inf")
     correctors: int = 3
     single_precision: bool = True
-    rho: float = 1.0
+    rho: float = 3.0

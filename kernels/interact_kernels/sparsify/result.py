@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +40,11 @@ def assemble(
     v: np.ndarray,
     delta: np.ndarray,
     rtol: float,
-    i_and: np.ndarray,
-    i_or: np.ndarray,
-    noise: np.ndarray,
-    y: np.ndarray,
+    vectors: Sequence[np.ndarray],
     iterations: np.ndarray,
 ) -> AndOrSplit:
-    """Build the result of rows [batch, 2**n] from a feasible split and a feasible y; both values are recomputed."""
+    """Build the result of rows [batch, 2**n] from feasible i_and, i_or, noise and y; both values are recomputed."""
+    i_and, i_or, noise, y = vectors
     w = v - v[..., :1]
     primal = np.abs(i_and).sum(-1) + np.abs(i_or).sum(-1)
     dual = np.maximum((w * y).sum(-1) - delta * np.abs(y).sum(-1), 0.0)
