@@ -1,0 +1,1 @@
+"""Benchmarks of the kernels against their peers; `python -m bench` runs them."""

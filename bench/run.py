@@ -1,0 +1,126 @@
+"""The runner: every contender of a case interleaved in one process.
+
+1. Each contender is called once (warm-up), then as often as fills a short sample.
+2. Rounds: every contender gives one sample a round, in rotating order, so that drift of a shared machine hits
+   all alike.
+3. Reported: the median time of one operation, the spread (interquartile range / median) and the ratio to ours
+   (median over rounds of baseline / ours in the same round).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+import torch
+
+from bench.registry import Case, Timed
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one contender: seconds an operation; `missing` says why there is no figure."""
+
+    entry: str
+    case: str
+    threads: int
+    name: str
+    seconds: float | None = None
+    spread: float | None = None
+    ratio: float | None = None
+    at_least: float | None = None
+    missing: str | None = None
+
+
+def measure(entry: str, case: Case, quick: bool) -> list[Row]:
+    """Measure every contender of `case`; the first row is ours."""
+    contenders = {"ours": case.ours} | {k: v for k, v in case.baselines.items() if isinstance(v, Timed)}
+    sample_s, rounds = (0.002, 5) if quick else (0.01, 15)
+    rounds = 3 if case.slow else rounds
+    with _threads(case.threads):
+        calls = {name: _calibrate(timed, case, 0.0 if case.slow else sample_s) for name, timed in contenders.items()}
+        samples: dict[str, list[float]] = {name: [] for name in contenders}
+        order = list(contenders)
+        for _ in range(rounds):
+            for name in order:
+                samples[name].append(_sample(contenders[name], calls[name], case))
+            order = order[1:] + order[:1]
+    rows = []
+    for name in ["ours", *case.baselines]:
+        given = case.baselines.get(name)
+        if isinstance(given, str):
+            rows.append(Row(entry, case.name, case.threads, name, missing=given))
+            continue
+        times = samples[name]
+        low, _, high = quantiles(times, n=4)
+        ratio = median(t / o for t, o in zip(times, samples["ours"], strict=True))
+        spread = (high - low) / median(times)
+        wanted = case.at_least.get(name)
+        rows.append(Row(entry, case.name, case.threads, name, median(times), spread, ratio, wanted))
+    return rows
+
+
+def machine() -> str:
+    """Say on what this ran: processor, cores, instruction set, torch, device, commit."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.exists() else ""
+    model = re.search(r"model name\s*:\s*(.+)", text)
+    flags = set(text.split())
+    isa = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "baseline"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
+    return (
+        f"{model[1] if model else platform.processor()}, {os.cpu_count()} cores, {isa}; {gpu}; Python "
+        f"{platform.python_version()}, torch {torch.__version__}; commit {commit()}"
+    )
+
+
+def commit() -> str:
+    """Return the short commit of the working tree, with + when it has uncommitted changes."""
+    where = Path(__file__).parent
+    try:
+        head = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=where, text=True).strip()
+        ignore_table = ":(exclude)*RESULTS.md"
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ".", ignore_table], cwd=where.parent)
+        return head + ("+" if dirty.returncode else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _sample(timed: Timed, calls: int, case: Case) -> float:
+    if case.device == "cuda":
+        torch.cuda.synchronize()
+    run = timed.run
+    start = time.perf_counter()
+    for _ in range(calls):
+        run()
+    if case.device == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / (calls * timed.work)
+
+
+def _calibrate(timed: Timed, case: Case, sample_s: float) -> int:
+    if case.slow:
+        return 1
+    _sample(timed, 1, case)
+    calls = 1
+    while (elapsed := _sample(timed, calls, case) * timed.work * calls) < sample_s / 4:
+        calls *= 4
+    return max(1, round(sample_s / (elapsed / calls)))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
