@@ -34,15 +34,19 @@ Point solve_one(const Programme& p, const Point* earlier, NormalMatrix& normal,
     solver.start_from(*earlier);
   else
     solver.start();
-  double rtol = options.limits.rtol;
-  solver.run(rtol, deadline);
-  Point point = solver.best();
+  if (!options.polish) {
+    solver.run(options.limits.rtol, deadline);
+    return solver.best();
+  }
+  // The active set shows only near the optimum.
   constexpr int kTries = 4;
-  constexpr double kSharper = 0.03;
-  for (int t = 0; options.polish && t < kTries && point.gap() <= options.limits.rtol; ++t) {
-    if (polish(p, solver, normal, options.limits.rtol, point)) break;
-    solver.run(rtol *= kSharper, deadline);
+  constexpr double kSharp = 1e-6, kSharper = 0.03;
+  double rtol = std::min(options.limits.rtol, kSharp);
+  Point point;
+  for (int t = 0; t < kTries; ++t, rtol *= kSharper) {
+    solver.run(rtol, deadline);
     point = solver.best();
+    if (point.gap() > options.limits.rtol || polish(p, solver, normal, options.limits.rtol, point)) break;
   }
   return point;
 }

@@ -44,9 +44,7 @@ class _Batch:
     def __init__(self, v: torch.Tensor, delta: torch.Tensor) -> None:
         size = v.shape[-1]
         index = torch.arange(size, device=v.device)
-        self.odd = torch.tensor(
-            [1.0 if bin(i).count("1") % 2 else -1.0 for i in range(size)], device=v.device
-        ).double()
+        self.odd = torch.tensor([1.0 if bin(i).count("1") % 2 else -1.0 for i in range(size)], device=v.device).double()
         self.union, self.meet = index[:, None] | index[None, :], index[:, None] & index[None, :]
         self.live = (index > 0).double()
         self.w = v - v[:, :1]

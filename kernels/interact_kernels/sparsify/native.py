@@ -82,9 +82,7 @@ def _start_buffers(start: AndOrSplit, shape: tuple[int, ...]) -> list[np.ndarray
     parts = [np.asarray(part, dtype=np.float64) for part in (start.i_and, start.i_or, start.noise, start.certificate)]
     rows = [np.ascontiguousarray(part.reshape(-1, part.shape[-1])) for part in parts]
     if any(part.shape != shape for part in rows):
-        raise ValueError(
-            f"options.start must be a split of scores of the same shape {shape}, but is {rows[0].shape}."
-        )
+        raise ValueError(f"options.start must be a split of scores of the same shape {shape}, but is {rows[0].shape}.")
     return [*rows, np.zeros(shape[0], dtype=np.int64)]
 
 
