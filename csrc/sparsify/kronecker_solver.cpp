@@ -15,12 +15,6 @@ namespace {
 
 const double kRoot = std::sqrt(5.0);
 
-double dot(const Vector& x, const Vector& y) {
-  double sum = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
-}
-
 }  // namespace
 
 KroneckerSolver::KroneckerSolver(Lattice lattice, double weight) : lattice_(lattice), weight_(weight) {

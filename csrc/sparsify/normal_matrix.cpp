@@ -11,18 +11,6 @@ namespace {
 // A stride that is no power of two keeps columns from sharing the cache's sets.
 std::int64_t stride_of(std::int64_t order) { return order < 64 ? order : order + 16; }
 
-double largest(const Vector& x) {
-  double top = 0;
-  for (const double value : x) top = std::max(top, std::abs(value));
-  return top;
-}
-
-double dot(const Vector& x, const Vector& y) {
-  double sum = 0;
-  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
-  return sum;
-}
-
 }  // namespace
 
 template <class T>

@@ -43,12 +43,6 @@ Active choose(const Programme& p, const InteriorPoint& solver, Point& point) {
   return active;
 }
 
-double largest(const Vector& x) {
-  double top = 0;
-  for (const double value : x) top = std::max(top, std::abs(value));
-  return top;
-}
-
 Vector residual(const Programme& p, const Point& point) {
   Vector rest;
   p.complete(rest, point.b, point.q);
@@ -77,10 +71,10 @@ bool polish(const Programme& p, const InteriorPoint& solver, NormalMatrix& norma
     }
     rest = residual(p, exact);
   }
-  if (!(largest(rest) <= 100 * kMatching) || largest(exact.q) > p.delta) return false;
+  if (!(largest(rest) <= 100 * kMatching && largest(exact.q) <= p.delta)) return false;
   exact.primal = p.strength(exact.a, exact.b);
   exact.exact = true;
-  if (exact.gap() > rtol) return false;
+  if (!(exact.gap() <= rtol)) return false;
   point = exact;
   return true;
 }

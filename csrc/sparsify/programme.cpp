@@ -11,12 +11,6 @@ namespace {
 
 void transform(Vector& x, int n, lattice::Matrix2 m) { lattice::kronecker_cpu(x.data(), 1, n, m, 1); }
 
-double largest(const Vector& x) {
-  double top = 0;
-  for (const double value : x) top = std::max(top, std::abs(value));
-  return top;
-}
-
 }  // namespace
 
 void Lattice::lower(Vector& x) const { transform(x, n, {1, 0, 1, 1}); }
@@ -27,6 +21,19 @@ void Lattice::upper(Vector& x) const {
 }
 
 void Lattice::moebius(Vector& x) const { transform(x, n, {1, 0, -1, 1}); }
+
+double largest(const Vector& x) {
+  double top = 0;
+  for (const double value : x)
+    if (!(std::abs(value) <= top)) top = std::abs(value);
+  return top;
+}
+
+double dot(const Vector& x, const Vector& y) {
+  double sum = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) sum += x[i] * y[i];
+  return sum;
+}
 
 double sign(std::int64_t set) { return __builtin_parityll(static_cast<unsigned long long>(set)) ? 1 : -1; }
 

@@ -19,6 +19,10 @@ struct Lattice {
   void moebius(Vector& x) const;  // L^-1 x
 };
 
+// Largest |x|, NaN when one is.
+double largest(const Vector& x);
+double dot(const Vector& x, const Vector& y);
+
 // +1 for sets of odd order, -1 for even order.
 double sign(std::int64_t set);
 
