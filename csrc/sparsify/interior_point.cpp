@@ -140,9 +140,16 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   p_.lattice.upper(hb);
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
-  const bool single = normal_.is_single();
-  hardest_ =
-      std::max(hardest_, normal_.solve(rhs, d.z, single ? tolerance : kExact, single ? kMostSteps : 4));
+  if (normal_.is_single()) {
+    const int steps = normal_.solve(rhs, d.z, tolerance, kMostSteps);
+    hardest_ = std::max(hardest_, steps);
+    // A direction that float32 cannot find costs more iterations than a second factorization.
+    if (steps == kMostSteps) {
+      single_ = false;
+      normal_.factor(d1_, d2_, d3_, false);
+    }
+  }
+  if (!normal_.is_single()) normal_.solve(rhs, d.z, kExact, 4);
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
