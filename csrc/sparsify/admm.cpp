@@ -18,6 +18,7 @@ constexpr int kPeriod = 25;      // iterations between proofs
 constexpr double kBalance = 3;   // ratio of the residuals that moves the penalty
 constexpr double kInner = 1e-3;  // residual of a projection, relative to the gap
 constexpr int kMostInner = 30;
+constexpr double kNoisyRho = 20;  // noise wants a stiffer penalty
 
 struct Triple {
   Vector a, b, q;
@@ -28,8 +29,9 @@ class Admm {
   Admm(const Programme& p, double rho)
       : p_(p),
         noisy_(p.delta > 0),
-        rho_(rho * static_cast<double>(p.g.size()) / p.strength(p.g, Vector(p.g.size()))),
-        omega_(0.3),
+        rho_((p.delta > 0 ? kNoisyRho : 1) * rho * static_cast<double>(p.g.size()) /
+             p.strength(p.g, Vector(p.g.size()))),
+        omega_(0.03),
         solver_(p.lattice, noisy_ ? 1 / omega_ : 0) {
     const Vector zero(p.g.size(), 0.0);
     kept_ = u_ = {zero, zero, zero};
