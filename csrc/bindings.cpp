@@ -54,6 +54,8 @@ void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std
                                            softcap,
                                            reinterpret_cast<const float*>(sinks)},
                                           threads);
+}
+
 namespace sparsify = interact::sparsify;
 using Address = std::uintptr_t;
 
@@ -124,9 +126,9 @@ PYBIND11_MODULE(_native, module) {
   module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices, 0 without driver or CUDA build.");
   module.def("kronecker_f32", &kronecker_cpu<float>);
   module.def("kronecker_f64", &kronecker_cpu<double>);
-  module.def("tree_attention", &tree_attention);
   module.def("split_interior_point", &split_interior_point);
   module.def("split_admm", &split_admm);
+  module.def("tree_attention", &tree_attention);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);
   module.def("kronecker_cuda_f64", &kronecker_cuda<double>);

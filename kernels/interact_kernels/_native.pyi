@@ -18,6 +18,8 @@ def tree_attention(
     scale: float,
     softcap: float,
     sinks: int,
+    threads: int,
+) -> None: ...
 def split_interior_point(
     v: int,
     delta: int,
