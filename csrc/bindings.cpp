@@ -5,23 +5,29 @@
 #include <array>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "attention/tree.h"
 #include "device.h"
+#include "isa.h"
 #include "lattice/butterfly.h"
+#include "sparsify/split.h"
 
 namespace py = pybind11;
+using interact::attention::View;
 using interact::lattice::Matrix2;
+namespace sparsify = interact::sparsify;
+using Address = std::uintptr_t;
 
 namespace {
 
 template <class T>
-T* pointer(std::uintptr_t address) {
+T* pointer(Address address) {
   return reinterpret_cast<T*>(address);
 }
 
 template <class T>
-void kronecker_cpu(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n, double a, double b,
+void kronecker_cpu(Address src, Address dst, std::int64_t batch, int n, double a, double b,
                    double c, double d, int threads) {
   py::gil_scoped_release release;
   interact::lattice::kronecker_cpu<T>(pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, {},
@@ -29,9 +35,9 @@ void kronecker_cpu(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, i
 }
 
 template <class T>
-void kronecker_fused(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n,
-                     std::array<double, 4> m, double scale, std::uintptr_t add, double add_scale,
-                     double threshold, bool zero_first, bool from_first, std::uintptr_t orders, int threads) {
+void kronecker_fused(Address src, Address dst, std::int64_t batch, int n,
+                     std::array<double, 4> m, double scale, Address add, double add_scale,
+                     double threshold, bool zero_first, bool from_first, Address orders, int threads) {
   py::gil_scoped_release release;
   interact::lattice::kronecker_cpu<T>(
       pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{m[0], m[1], m[2], m[3]},
@@ -41,7 +47,7 @@ void kronecker_fused(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch,
 
 // AND effects of s and OR effects of u, row by row.
 template <class T>
-void and_or_moebius(std::uintptr_t s, std::uintptr_t u, std::uintptr_t i_and, std::uintptr_t i_or,
+void and_or_moebius(Address s, Address u, Address i_and, Address i_or,
                     std::int64_t batch, int n, int threads) {
   py::gil_scoped_release release;
   interact::lattice::Epilogue<T> negated;
@@ -52,25 +58,23 @@ void and_or_moebius(std::uintptr_t s, std::uintptr_t u, std::uintptr_t i_and, st
                                            batch, n, threads);
 }
 
-using interact::attention::View;
-
-View view(std::uintptr_t data, std::array<std::int64_t, 2> strides) {
-  return {reinterpret_cast<const float*>(data), strides[0], strides[1]};
+View view(Address data, std::array<std::int64_t, 2> strides) {
+  return {pointer<const float>(data), strides[0], strides[1]};
 }
 
-void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std::uintptr_t k,
-                    std::array<std::int64_t, 2> k_strides, std::uintptr_t v,
-                    std::array<std::int64_t, 2> v_strides, std::uintptr_t out,
-                    std::array<std::uintptr_t, 5> tree, std::int64_t segments, std::int64_t keys,
+void tree_attention(Address q, std::array<std::int64_t, 2> q_strides, Address k,
+                    std::array<std::int64_t, 2> k_strides, Address v,
+                    std::array<std::int64_t, 2> v_strides, Address out,
+                    std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
                     std::int64_t queries, std::array<std::int64_t, 4> heads_and_sizes, float scale,
-                    float softcap, std::uintptr_t sinks, int threads) {
+                    float softcap, Address sinks, int threads) {
   py::gil_scoped_release release;
-  const auto ints = [&](int i) { return reinterpret_cast<const std::int64_t*>(tree[i]); };
+  const auto ints = [&](int i) { return pointer<const std::int64_t>(tree[i]); };
   const auto [q_heads, kv_heads, size, value_size] = heads_and_sizes;
   interact::attention::tree_attention_cpu({view(q, q_strides),
                                            view(k, k_strides),
                                            view(v, v_strides),
-                                           reinterpret_cast<float*>(out),
+                                           pointer<float>(out),
                                            {segments, ints(0), ints(1), ints(2), ints(3), ints(4)},
                                            keys,
                                            queries,
@@ -80,16 +84,41 @@ void tree_attention(std::uintptr_t q, std::array<std::int64_t, 2> q_strides, std
                                            value_size,
                                            scale,
                                            softcap,
-                                           reinterpret_cast<const float*>(sinks)},
+                                           pointer<const float>(sinks)},
                                           threads);
+}
+
+sparsify::Splits splits(const std::vector<Address>& a) {
+  return {pointer<double>(a[0]), pointer<double>(a[1]), pointer<double>(a[2]), pointer<double>(a[3]), pointer<std::int64_t>(a[4])};
+}
+
+void split_interior_point(Address v, Address delta, std::int64_t count, int n,
+                          const std::vector<Address>& start, const std::vector<Address>& out, double rtol,
+                          int max_iterations, double seconds, bool single_precision, bool polish,
+                          int correctors, Address spotrf, Address dpotrf, int threads) {
+  py::gil_scoped_release release;
+  const sparsify::Lapack lapack{reinterpret_cast<sparsify::Lapack::Spotrf>(spotrf),
+                                reinterpret_cast<sparsify::Lapack::Dpotrf>(dpotrf)};
+  const sparsify::InteriorPointOptions options{
+      {rtol, max_iterations, seconds}, single_precision, polish, correctors};
+  const sparsify::Splits earlier = start.empty() ? sparsify::Splits{} : splits(start);
+  sparsify::interior_point({pointer<double>(v), pointer<double>(delta), count, n}, start.empty() ? nullptr : &earlier,
+                           splits(out), options, lapack, threads);
+}
+
+void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out,
+                double rtol, int max_iterations, double seconds, double rho, int threads) {
+  py::gil_scoped_release release;
+  sparsify::admm({pointer<double>(v), pointer<double>(delta), count, n}, splits(out),
+                 {{rtol, max_iterations, seconds}, rho}, threads);
 }
 
 #ifdef INTERACT_WITH_CUDA
 template <class T>
-void kronecker_cuda(std::uintptr_t src, std::uintptr_t dst, std::int64_t batch, int n, double a, double b,
-                    double c, double d, std::uintptr_t stream) {
+void kronecker_cuda(Address src, Address dst, std::int64_t batch, int n, double a, double b,
+                    double c, double d, Address stream) {
   const int error = interact::lattice::kronecker_cuda<T>(
-      pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, reinterpret_cast<void*>(stream));
+      pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, pointer<void>(stream));
   if (error)
     throw std::runtime_error(std::string("The CUDA butterfly failed: ") + interact::cuda_error_text(error) +
                              ".");
@@ -119,8 +148,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("cuda_architectures", &cuda_architectures,
              "Architectures compiled in, '' for a CPU-only build.");
   module.def("cuda_device_count", &cuda_device_count, "Usable CUDA devices, 0 without driver or CUDA build.");
-  module.def("instruction_set", &interact::lattice::instruction_set, "What the CPU transforms use here.");
-  module.def("use_instruction_set", &interact::lattice::use_instruction_set,
+  module.def("instruction_set", &interact::instruction_set, "What the CPU kernels use here.");
+  module.def("use_instruction_set", &interact::use_instruction_set,
              "Use 'baseline', 'avx2', 'avx512' or 'auto'; False when the machine lacks it.");
   module.def("kronecker_f32", &kronecker_cpu<float>);
   module.def("kronecker_f64", &kronecker_cpu<double>);
@@ -128,6 +157,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("kronecker_fused_f64", &kronecker_fused<double>);
   module.def("and_or_moebius_f32", &and_or_moebius<float>);
   module.def("and_or_moebius_f64", &and_or_moebius<double>);
+  module.def("split_interior_point", &split_interior_point);
+  module.def("split_admm", &split_admm);
   module.def("tree_attention", &tree_attention);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);

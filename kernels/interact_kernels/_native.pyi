@@ -58,3 +58,32 @@ def tree_attention(
     sinks: int,
     threads: int,
 ) -> None: ...
+def split_interior_point(
+    v: int,
+    delta: int,
+    count: int,
+    n: int,
+    start: list[int],
+    out: list[int],
+    rtol: float,
+    max_iterations: int,
+    seconds: float,
+    single_precision: bool,
+    polish: bool,
+    correctors: int,
+    spotrf: int,
+    dpotrf: int,
+    threads: int,
+) -> None: ...
+def split_admm(
+    v: int,
+    delta: int,
+    count: int,
+    n: int,
+    out: list[int],
+    rtol: float,
+    max_iterations: int,
+    seconds: float,
+    rho: float,
+    threads: int,
+) -> None: ...

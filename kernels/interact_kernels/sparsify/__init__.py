@@ -6,84 +6,203 @@ the linear programme::
     minimise  sum_T |i_and[T]| + |i_or[T]|   subject to   Z i_and + O i_or = w + noise,  |noise| <= delta
 
 with delta = kappa |v[full] - v[empty]|. Its dual bounds every split from below: for each y with |Z^T y| <= 1 and
-|O^T y| <= 1 entrywise, ``<w, y> - delta |y|_1`` is at most the optimum. (docs/math.md; Chen et al. 2024.)
+|O^T y| <= 1 entrywise, ``<w, y> - delta |y|_1`` is at most the optimum. (docs/math.md, docs/split.md; Chen et
+al. 2024.)
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
 
 from interact_kernels import dispatch
-from interact_kernels.sparsify import reference
+from interact_kernels.sparsify import batched, native, published, reference
+from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
+from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.order_one import merge_order_one
 from interact_kernels.sparsify.result import AndOrSplit
 from interact_kernels.sparsify.verify import Verdict, verify
 
-__all__ = ["AndOrSplit", "Verdict", "and_or_split", "explain", "verify"]
+__all__ = [
+    "AndOrSplit",
+    "JointSplit",
+    "SplitOptions",
+    "Verdict",
+    "and_or_split",
+    "explain",
+    "joint_and_or_split",
+    "merge_order_one",
+    "verify",
+]
+
+# Beyond these the dense matrix (4**n entries) needs more than 4 GB, or HiGHS more than minutes.
+LARGEST_DENSE = 14
+LARGEST_REFERENCE = 11
+
+_SOLVERS = {
+    "native": native.interior_point,
+    "admm": native.admm,
+    "reference": reference.solve,
+    "sgd-published": published.solve,
+}
 
 
 def and_or_split(
-    v: torch.Tensor | np.ndarray, *, kappa: float = 0.04, rtol: float = 1e-3, impl: str = "auto"
+    v: torch.Tensor | np.ndarray,
+    *,
+    kappa: float = 0.04,
+    rtol: float = 1e-3,
+    impl: str = "auto",
+    options: SplitOptions | None = None,
 ) -> AndOrSplit:
     """Split scores into AND and OR interactions of least total strength, with a certificate of optimality.
 
     Exact matching holds for every coalition S to rounding:
     ``v[S] + noise[S] = v[0] + sum_{T subset S} i_and[T] + sum_{T meets S} i_or[T]``.
+    Where the optimum is not unique the interior point heads for the analytic centre of the optimal face, a
+    canonical choice that depends on nothing but the scores.
 
     Args:
-        v: Scores, last axis 2**n (bit i = player i, player 0 least significant), any leading batch axes.
+        v: Scores, last axis 2**n (bit i = player i, player 0 least significant), any leading batch axes, any
+            floating dtype.
         kappa: Tolerated noise relative to |v[full] - v[empty]|; 0 asks for an exact split.
         rtol: Relative duality gap to reach.
-        impl: ``"auto"`` or ``"reference"`` (HiGHS through SciPy; n up to about 10).
+        impl: ``"native"`` (C++ interior point, n <= 14), ``"admm"`` (C++ Kronecker ADMM, any n), ``"torch"``
+            (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison only),
+            or ``"auto"``; `explain` says why.
+        options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 
     Returns:
-        The split, float64, with primal, dual and gap for each sample.
+        The split, float64, with primal, dual and gap for each sample, on the device of `v`.
 
     Raises:
-        ValueError: The last axis is not a power of two, a score is NaN or infinite, kappa is negative, or
-            rtol is not positive.
+        ValueError: The last axis is not a power of two, a score is NaN or infinite, kappa is negative, rtol is
+            not positive, or an option does not fit the scores.
+        RuntimeError: The named implementation cannot run here.
 
-    >>> split = and_or_split(np.array([0.0, 0.0, 0.0, 1.0]), kappa=0.0)
+    Warns:
+        RuntimeWarning: A limit was met first; the best point found is returned with ``converged`` False.
+
+    Source: the programme is that of Chen et al. 2024 (arXiv 2401.16318); the certified solver is ours.
+
+    >>> split = and_or_split(np.array([0.0, 0.0, 0.0, 1.0]), kappa=0.0, rtol=1e-9)
     >>> split.i_and.round(6).tolist()
     [0.0, 0.0, 0.0, 1.0]
     """
-    values = v.detach().cpu().numpy() if isinstance(v, torch.Tensor) else np.asarray(v)
-    values = values.astype(np.float64)
-    _check(values, kappa, rtol)
-    dispatch.choose("and_or_split", [dispatch.Candidate("reference")], impl)
-    batch = values.shape[:-1]
-    rows = [reference.split_one(row, kappa, rtol) for row in values.reshape(-1, values.shape[-1])]
-    columns = {}
-    for name in (field.name for field in fields(AndOrSplit)):
-        stacked = np.array([getattr(row, name) for row in rows])
-        # An empty batch has no row to tell the type of its columns.
-        if not rows:
-            vector = name in ("i_and", "i_or", "noise", "certificate")
-            kind = {"iterations": np.int64, "converged": np.bool_}.get(name, np.float64)
-            stacked = np.zeros((0, values.shape[-1]) if vector else (0,), dtype=kind)
-        columns[name] = stacked.reshape(batch + stacked.shape[1:])
-    if isinstance(v, torch.Tensor):
-        columns = {name: torch.as_tensor(column) for name, column in columns.items()}
+    options = options or SplitOptions()
+    device = v.device if isinstance(v, torch.Tensor) else None
+    values = v.detach().cpu().double().numpy() if isinstance(v, torch.Tensor) else np.asarray(v, dtype=np.float64)
+    _check(values, kappa, rtol, options)
+    rows = values.reshape(-1, values.shape[-1])
+    delta = _bounds(values, kappa, options)
+    candidates = _candidates(values.shape[-1].bit_length() - 1, bool(delta.any()), device, options)
+    name = dispatch.choose("and_or_split", candidates, impl)
+    # Where the noise may swallow everything the optimum is 0, and a relative gap would have no meaning.
+    spread = np.abs(rows - rows[:, :1])
+    silent = np.all(spread <= delta[:, None], axis=-1)
+    asked = np.where(silent[:, None], 0.0, rows)
+    if not len(rows):
+        vectors = [np.zeros(rows.shape) for _ in range(4)]
+        split = native.assemble(rows, delta, rtol, vectors, np.zeros(0, dtype=np.int64))
+    elif name == "torch":
+        split = batched.interior_point(asked, delta, rtol, options, device)
+    else:
+        split = _SOLVERS[name](asked, delta, rtol, options)
+    split.noise[silent] = (rows[:, :1] - rows)[silent]
+    _warn(split, rtol)
+    columns: dict[str, Any] = {field.name: getattr(split, field.name) for field in fields(AndOrSplit)}
+    columns = {name: column.reshape(values.shape[:-1] + column.shape[1:]) for name, column in columns.items()}
+    if device is not None:
+        columns = {name: torch.as_tensor(column, device=device) for name, column in columns.items()}
     return AndOrSplit(**columns)
 
 
-def explain() -> str:
-    """Say which implementation of `and_or_split` runs, and why the others do not."""
-    return dispatch.explain("and_or_split", [dispatch.Candidate("reference")])
+def explain(
+    v: torch.Tensor | np.ndarray | None = None, *, kappa: float = 0.04, options: SplitOptions | None = None
+) -> str:
+    """Say which implementation of `and_or_split` runs for scores like `v`, and why the others do not.
+
+    >>> explain(np.zeros(1 << 16)).split(":")[1].split("(")[0].strip()
+    'auto takes admm'
+    """
+    options = options or SplitOptions()
+    n = 10 if v is None else v.shape[-1].bit_length() - 1
+    device = v.device if isinstance(v, torch.Tensor) else None
+    noisy = kappa > 0 if options.delta is None else bool(np.any(np.asarray(options.delta) > 0))
+    return dispatch.explain("and_or_split", _candidates(n, noisy, device, options))
 
 
-def _check(values: np.ndarray, kappa: float, rtol: float) -> None:
+def _candidates(n: int, noisy: bool, device: torch.device | None, options: SplitOptions) -> list[dispatch.Candidate]:
+    """Best first: the interior point while its matrix fits, on the device where the scores are."""
+    dense = None if n <= LARGEST_DENSE else f"its matrix of 4**{n} entries does not fit into 4 GB"
+    highs = None if n <= LARGEST_REFERENCE else f"HiGHS would take hours at n = {n}"
+    plain = options.start is None and not options.polish
+    bare = None if plain else "it has no warm start and no polish"
+    found = {
+        "native": dispatch.Candidate("native", dense),
+        "admm": dispatch.Candidate("admm", bare),
+        "torch": dispatch.Candidate("torch", dense or bare),
+    }
+    order = ["native", "admm", "torch"]
+    if n > 12 and not noisy:
+        order = ["admm", "native", "torch"]
+    if device is not None and device.type == "cuda":
+        order = ["torch", "native", "admm"]
+    last = [dispatch.Candidate("reference", highs or bare), dispatch.Candidate("sgd-published", bare)]
+    return [found[name] for name in order] + last
+
+
+def _bounds(values: np.ndarray, kappa: float, options: SplitOptions) -> np.ndarray:
+    spread = kappa * np.abs(values[..., -1] - values[..., 0])
+    if options.delta is None:
+        return np.ascontiguousarray(spread.reshape(-1))
+    given = options.delta.detach().cpu().numpy() if isinstance(options.delta, torch.Tensor) else options.delta
+    try:
+        delta = np.broadcast_to(np.asarray(given, dtype=np.float64), spread.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"options.delta must be one bound or one a sample (shape {spread.shape}), but has {np.shape(given)}."
+        ) from error
+    if not (np.isfinite(delta).all() and (delta >= 0).all()):
+        raise ValueError("options.delta must hold finite bounds >= 0.")
+    return np.ascontiguousarray(delta.reshape(-1))
+
+
+def _warn(split: AndOrSplit, rtol: float) -> None:
+    missed = ~split.converged
+    if missed.any():
+        warnings.warn(
+            f"{int(missed.sum())} of {missed.size} AND-OR splits stopped at a limit before the gap reached {rtol:g}; "
+            f"the largest gap is {float(split.gap.max()):.3g}. The best points found are returned.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _check(values: np.ndarray, kappa: float, rtol: float, options: SplitOptions) -> None:
     size = values.shape[-1] if values.ndim else 0
     if size < 1 or size & (size - 1):
         raise ValueError(f"The last axis must hold 2**n scores (one a coalition), but the shape is {values.shape}.")
-    if not np.isfinite(values).all():
+    with np.errstate(over="ignore", invalid="ignore"):
         bad = int((~np.isfinite(values)).sum())
+        wide = not bad and not np.isfinite(values - values[..., :1]).all()
+    if bad:
         raise ValueError(
             f"{bad} of {values.size} scores are NaN or infinite; find out which coalitions the model fails on first."
         )
+    if wide:
+        raise ValueError("The scores differ by more than float64 can hold; scale them down first.")
     if not (np.isfinite(kappa) and kappa >= 0):
         raise ValueError(f"kappa must be a finite number >= 0 (0.04 is usual), but is {kappa}.")
     if not rtol > 0:
         raise ValueError(f"rtol must be a positive relative gap (1e-3 is usual), but is {rtol}.")
+    if options.max_iterations is not None and options.max_iterations < 0:
+        raise ValueError(f"options.max_iterations must be >= 0 or None, but is {options.max_iterations}.")
+    if not options.time_limit >= 0:
+        raise ValueError(f"options.time_limit must be a number of seconds >= 0, but is {options.time_limit}.")
+    if options.correctors < 0 or not options.rho > 0:
+        raise ValueError("options.correctors must be >= 0 and options.rho > 0.")

@@ -13,37 +13,34 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from interact_kernels import lattice
-from interact_kernels.sparsify.result import AndOrSplit
+from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 
-def split_one(v: np.ndarray, kappa: float, rtol: float) -> AndOrSplit:
-    """Solve one sample; `v` is float64 of shape [2**n]. See `and_or_split`."""
+def solve(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
+    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]."""
+    rows = [split_one(row, float(bound), options) for row, bound in zip(v, delta, strict=True)]
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return assemble(v, delta, rtol, columns[:4], columns[4])
+
+
+def split_one(
+    v: np.ndarray, bound: float, options: SplitOptions
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Solve one sample; `v` is float64 of shape [2**n]. Returns i_and, i_or, noise, y and the iterations."""
     size = len(v)
     scale = float(np.abs(v - v[0]).max())
-    if scale == 0.0:
+    if scale == 0.0 or options.max_iterations == 0 or options.time_limit == 0:
         zero = np.zeros(size)
-        return AndOrSplit(zero, zero.copy(), zero.copy(), 0.0, 0.0, 0.0, 0, True, zero.copy())
+        return lattice.moebius(v - v[0]), zero, zero.copy(), zero.copy(), 0
     w = (v - v[0]) / scale
-    delta = kappa * abs(w[-1])
+    delta = bound / scale
     i_or, noise, y, iterations = _solve(w, delta)
-    noise = np.clip(noise, -delta, delta)
-    i_and = lattice.moebius(w + noise - or_values(i_or))
+    noise = np.clip(noise * scale, -bound, bound)
+    i_and = lattice.moebius(v - v[0] + noise - scale * or_values(i_or))
     i_and[0] = 0.0
     y = y / max(1.0, float(np.abs(dual_slopes(y)).max()))
-    primal = float(np.abs(i_and).sum() + np.abs(i_or).sum())
-    dual = max(0.0, float(w @ y - delta * np.abs(y).sum()))
-    gap = (primal - dual) / primal if primal > 0 else 0.0
-    return AndOrSplit(
-        i_and * scale,
-        i_or * scale,
-        noise * scale,
-        primal * scale,
-        dual * scale,
-        gap,
-        iterations,
-        gap <= rtol,
-        y,
-    )
+    return i_and, i_or * scale, noise, y, iterations
 
 
 def or_values(i_or: np.ndarray) -> np.ndarray:

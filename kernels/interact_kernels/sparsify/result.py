@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,19 @@ class AndOrSplit:
     iterations: Any
     converged: Any
     certificate: Any
+
+
+def assemble(
+    v: np.ndarray,
+    delta: np.ndarray,
+    rtol: float,
+    vectors: Sequence[np.ndarray],
+    iterations: np.ndarray,
+) -> AndOrSplit:
+    """Build the result of rows [batch, 2**n] from feasible i_and, i_or, noise and y; both values are recomputed."""
+    i_and, i_or, noise, y = vectors
+    w = v - v[..., :1]
+    primal = np.abs(i_and).sum(-1) + np.abs(i_or).sum(-1)
+    dual = np.maximum((w * y).sum(-1) - delta * np.abs(y).sum(-1), 0.0)
+    gap = np.where(primal > 0, (primal - dual) / np.where(primal > 0, primal, 1.0), 0.0)
+    return AndOrSplit(i_and, i_or, noise, primal, dual, gap, iterations, gap <= rtol, y)

@@ -33,13 +33,14 @@ class Verdict:
     gap: np.ndarray
 
 
-def verify(split: AndOrSplit, v: np.ndarray, kappa: float) -> Verdict:
+def verify(split: AndOrSplit, v: np.ndarray, kappa: float, *, delta: np.ndarray | float | None = None) -> Verdict:
     """Recompute both sides of the linear programme for `split` of the scores `v`.
 
     Args:
         split: Result of `and_or_split`, of any implementation.
         v: The scores it was made from, shape [..., 2**n].
         kappa: The kappa it was made with.
+        delta: The absolute noise bounds it was made with, if not by kappa; one, or one a sample.
 
     Returns:
         The recomputed values; nothing of the split's own primal, dual or gap is used.
@@ -50,7 +51,7 @@ def verify(split: AndOrSplit, v: np.ndarray, kappa: float) -> Verdict:
     )
     w = scores - scores[..., :1]
     unit = np.maximum(np.abs(w).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
-    delta = kappa * np.abs(w[..., -1:])
+    delta = kappa * np.abs(w[..., -1:]) if delta is None else np.broadcast_to(delta, w.shape[:-1])[..., None]
     built = _subset_sums(i_and) + _meeting_sums(i_or)
     superset = _subset_sums(y[..., ::-1])[..., ::-1]
     meeting = _meeting_sums(y)

@@ -1,0 +1,251 @@
+// 1. Start at a strictly feasible pair: the OR part takes half the scores, slacks 1, z = 0.
+// 2. Newton's matrix is H = D1 + U D2 U^T + L D3 L^T (normal_matrix.cpp), factored once an iteration.
+// 3. Mehrotra's predictor and corrector, then Gondzio's multiple centrality correctors: a solve is cheap
+//    beside the factor. 4. The duals stay feasible by construction; each iterate proves a gap.
+// Mehrotra 1992; Gondzio 1996, "Multiple centrality corrections".
+#include "sparsify/interior_point.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+namespace interact::sparsify {
+
+namespace {
+
+constexpr double kDamping = 0.995;  // share of the way to the boundary
+constexpr double kLoose = 1e-3, kTight = 1e-5,
+                 kExact = 1e-7;  // residuals of directions that guide, and that count
+constexpr int kMostSteps = 24;   // conjugate-gradient steps with a float32 factor
+constexpr int kEnoughSteps = 6;  // above this many the next factor is float64
+
+double reach(const Vector& x, const Vector& dx) {
+  double length = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 1; i < x.size(); ++i)
+    if (dx[i] < 0) length = std::min(length, -x[i] / dx[i]);
+  return length;
+}
+
+}  // namespace
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+InteriorPoint::InteriorPoint(const Programme& programme, NormalMatrix& normal,
+                             const InteriorPointOptions& options)
+    : p_(programme), normal_(normal), options_(options), pairs_(programme.delta > 0 ? kPairs : 4) {
+  const std::size_t size = p_.g.size();
+  for (int k = 0; k < kPairs; ++k) x_[k].assign(size, 1.0), s_[k].assign(size, 1.0);
+  z_.assign(size, 0.0);
+  d1_ = d2_ = d3_ = z_;
+  best_.a = p_.g, best_.b = best_.q = best_.z = z_;
+  best_.primal = p_.strength(p_.g, z_);
+  best_.dual = 0;
+  single_ = options.single_precision && p_.lattice.n >= 7;
+}
+
+void InteriorPoint::set_box(const Vector& q) {
+  for (std::size_t i = 1; i < q.size(); ++i) x_[4][i] = p_.delta + q[i], x_[5][i] = p_.delta - q[i];
+}
+
+void InteriorPoint::start() {
+  const std::int64_t size = p_.lattice.size();
+  const Vector none(size, 0.0);
+  Vector a, b(size);
+  for (std::int64_t i = 0; i < size; ++i) b[i] = -0.5 * p_.w[size - 1 - i];
+  p_.lattice.moebius(b);
+  b[0] = 0;
+  p_.complete(a, b, none);
+  const double margin = p_.strength(a, b) / (2.0 * static_cast<double>(size));
+  for (std::int64_t i = 1; i < size; ++i) {
+    x_[0][i] = std::max(a[i], 0.0) + margin, x_[1][i] = std::max(-a[i], 0.0) + margin;
+    x_[2][i] = std::max(b[i], 0.0) + margin, x_[3][i] = std::max(-b[i], 0.0) + margin;
+    s_[4][i] = s_[5][i] = pairs_ == kPairs ? margin / p_.delta : 1;
+  }
+  set_box(none);
+}
+
+void InteriorPoint::start_from(const Point& earlier) {
+  const std::int64_t size = p_.lattice.size();
+  Vector q = earlier.q, a, slopes = earlier.z, y = earlier.z;
+  for (double& value : q) value = std::clamp(0.9 * value, -0.9 * p_.delta, 0.9 * p_.delta);
+  p_.complete(a, earlier.b, q);
+  const double margin = 0.3 * p_.strength(a, earlier.b) / (2.0 * static_cast<double>(size));
+  constexpr double kShrink = 0.9;
+  p_.lattice.lower(slopes);
+  p_.lattice.upper(y);
+  for (std::int64_t i = 1; i < size; ++i) {
+    const double both[2] = {a[i], earlier.b[i]}, slope[2] = {kShrink * earlier.z[i], kShrink * slopes[i]};
+    for (int k = 0; k < 2; ++k) {
+      x_[2 * k][i] = std::max(both[k], 0.0) + margin, x_[2 * k + 1][i] = std::max(-both[k], 0.0) + margin;
+      s_[2 * k][i] = 1 - slope[k], s_[2 * k + 1][i] = 1 + slope[k];
+    }
+    z_[i] = slope[0];
+    s_[4][i] = std::max(kShrink * y[i], 0.0) + 0.1, s_[5][i] = std::max(-kShrink * y[i], 0.0) + 0.1;
+  }
+  set_box(q);
+}
+
+void InteriorPoint::record() {
+  const std::size_t size = z_.size();
+  Vector a, b(size, 0.0), q(size, 0.0);
+  for (std::size_t i = 1; i < size; ++i) {
+    b[i] = x_[2][i] - x_[3][i];
+    if (pairs_ == kPairs) q[i] = std::clamp(0.5 * (x_[4][i] - x_[5][i]), -p_.delta, p_.delta);
+  }
+  p_.complete(a, b, q);
+  const double primal = p_.strength(a, b);
+  if (primal < best_.primal) best_.a = a, best_.b = b, best_.q = q, best_.primal = primal;
+  double divisor;
+  const double dual = p_.bound(z_, divisor);
+  if (dual > best_.dual) best_.z = z_, best_.dual = dual;
+}
+
+bool InteriorPoint::factor() {
+  for (std::size_t i = 1; i < z_.size(); ++i) {
+    d1_[i] = x_[0][i] / s_[0][i] + x_[1][i] / s_[1][i];
+    d2_[i] = x_[2][i] / s_[2][i] + x_[3][i] / s_[3][i];
+    d3_[i] = pairs_ == kPairs ? 1 / (s_[4][i] / x_[4][i] + s_[5][i] / x_[5][i]) : 0.0;
+  }
+  if (hardest_ > kEnoughSteps) single_ = false;
+  hardest_ = 0;
+  if (single_ && normal_.factor(d1_, d2_, d3_, true)) return true;
+  single_ = false;
+  return normal_.factor(d1_, d2_, d3_, false);
+}
+
+void InteriorPoint::residual(Vector& out) const {
+  const std::size_t size = z_.size();
+  Vector b(size, 0.0), q(size, 0.0);
+  for (std::size_t i = 1; i < size; ++i) {
+    b[i] = x_[2][i] - x_[3][i];
+    if (pairs_ == kPairs) q[i] = 0.5 * (x_[4][i] - x_[5][i]);
+  }
+  p_.complete(out, b, q);
+  for (std::size_t i = 1; i < size; ++i) out[i] -= x_[0][i] - x_[1][i];
+}
+
+void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, double tolerance,
+                           Direction& d) {
+  const std::size_t size = z_.size();
+  Vector rhs = primal_residual, hb(size, 0.0), hq(size, 0.0);
+  for (std::size_t i = 1; i < size; ++i) {
+    rhs[i] -= target[0][i] / s_[0][i] - target[1][i] / s_[1][i];
+    hb[i] = target[2][i] / s_[2][i] - target[3][i] / s_[3][i];
+    if (pairs_ == kPairs) hq[i] = d3_[i] * (target[4][i] / x_[4][i] - target[5][i] / x_[5][i]);
+  }
+  Vector lifted = hq;
+  p_.lattice.upper(hb);
+  p_.lattice.lower(lifted);
+  for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
+  if (normal_.is_single()) {
+    const int steps = normal_.solve(rhs, d.z, tolerance, kMostSteps);
+    hardest_ = std::max(hardest_, steps);
+    // A direction that float32 cannot find costs more iterations than a second factorization.
+    if (steps == kMostSteps) {
+      single_ = false;
+      normal_.factor(d1_, d2_, d3_, false);
+    }
+  }
+  if (!normal_.is_single()) normal_.solve(rhs, d.z, kExact, 4);
+  Vector df = d.z, dt = d.z;
+  p_.lattice.lower(df);
+  p_.lattice.upper(dt);
+  for (int k = 0; k < kPairs; ++k) d.x[k].assign(size, 0.0), d.s[k].assign(size, 0.0);
+  for (std::size_t i = 1; i < size; ++i) {
+    const double slope[4] = {d.z[i], -d.z[i], df[i], -df[i]};
+    for (int k = 0; k < 4; ++k) {
+      d.s[k][i] = -slope[k];
+      d.x[k][i] = (target[k][i] + x_[k][i] * slope[k]) / s_[k][i];
+    }
+    if (pairs_ < kPairs) continue;
+    const double dq = hq[i] - d3_[i] * dt[i];
+    d.x[4][i] = dq, d.x[5][i] = -dq;
+    d.s[4][i] = (target[4][i] - s_[4][i] * dq) / x_[4][i];
+    d.s[5][i] = (target[5][i] + s_[5][i] * dq) / x_[5][i];
+  }
+  lengths(d);
+}
+
+void InteriorPoint::lengths(Direction& d) const {
+  d.primal_length = d.dual_length = 1;
+  for (int k = 0; k < pairs_; ++k) {
+    d.primal_length = std::min(d.primal_length, reach(x_[k], d.x[k]));
+    d.dual_length = std::min(d.dual_length, reach(s_[k], d.s[k]));
+  }
+}
+
+// Mean of x s, now or after the step d.
+double InteriorPoint::complementarity(const Direction* d) const {
+  double sum = 0;
+  const std::size_t size = z_.size();
+  for (int k = 0; k < pairs_; ++k)
+    for (std::size_t i = 1; i < size; ++i)
+      sum += d ? (x_[k][i] + d->primal_length * d->x[k][i]) * (s_[k][i] + d->dual_length * d->s[k][i])
+               : x_[k][i] * s_[k][i];
+  return sum / (static_cast<double>(pairs_) * static_cast<double>(size - 1));
+}
+
+// Gondzio: aim further, pull the products that would leave [0.1, 10] mu back in, keep what lengthens the
+// step.
+void InteriorPoint::correct(double mu, Direction& d) {
+  const std::size_t size = z_.size();
+  const Vector none(size, 0.0);
+  Pairs target;
+  for (Vector& part : target) part.assign(size, 0.0);
+  Direction more;
+  for (int round = 0; round < options_.correctors; ++round) {
+    const double primal = std::min(1.0, d.primal_length + 0.3), dual = std::min(1.0, d.dual_length + 0.3);
+    for (int k = 0; k < pairs_; ++k)
+      for (std::size_t i = 1; i < size; ++i) {
+        const double value = (x_[k][i] + primal * d.x[k][i]) * (s_[k][i] + dual * d.s[k][i]);
+        target[k][i] = std::max(std::clamp(value, 0.1 * mu, 10 * mu) - value, -10 * mu);
+      }
+    newton(target, none, kLoose, more);
+    for (int k = 0; k < pairs_; ++k)
+      for (std::size_t i = 1; i < size; ++i) more.x[k][i] += d.x[k][i], more.s[k][i] += d.s[k][i];
+    for (std::size_t i = 1; i < size; ++i) more.z[i] += d.z[i];
+    lengths(more);
+    const bool longer = more.primal_length + more.dual_length > d.primal_length + d.dual_length + 0.02;
+    if (!longer || more.primal_length < 0.9 * d.primal_length || more.dual_length < 0.9 * d.dual_length)
+      return;
+    std::swap(d, more);
+  }
+}
+
+void InteriorPoint::move(const Direction& d) {
+  const double primal = std::min(1.0, kDamping * d.primal_length);
+  const double dual = std::min(1.0, kDamping * d.dual_length);
+  for (int k = 0; k < pairs_; ++k)
+    for (std::size_t i = 1; i < z_.size(); ++i) x_[k][i] += primal * d.x[k][i], s_[k][i] += dual * d.s[k][i];
+  for (std::size_t i = 1; i < z_.size(); ++i) z_[i] += dual * d.z[i];
+}
+
+void InteriorPoint::run(double rtol, double deadline) {
+  Pairs target;
+  for (Vector& part : target) part.assign(z_.size(), 0.0);
+  Vector rest;
+  Direction d;
+  for (record(); best_.gap() > rtol; record()) {
+    if (best_.iterations >= options_.limits.max_iterations || now() > deadline || !factor()) return;
+    ++best_.iterations;
+    residual(rest);
+    const double mu = complementarity(nullptr);
+    for (int k = 0; k < pairs_; ++k)
+      for (std::size_t i = 1; i < z_.size(); ++i) target[k][i] = -x_[k][i] * s_[k][i];
+    newton(target, rest, kLoose, d);
+    const double ahead = complementarity(&d) / mu, aim = ahead * ahead * ahead * mu;
+    if (!std::isfinite(aim)) return;
+    for (int k = 0; k < pairs_; ++k)
+      for (std::size_t i = 1; i < z_.size(); ++i)
+        target[k][i] = aim - x_[k][i] * s_[k][i] - d.x[k][i] * d.s[k][i];
+    newton(target, rest, kTight, d);
+    correct(aim, d);
+    if (!(d.primal_length + d.dual_length > 1e-8)) return;
+    move(d);
+  }
+}
+
+}  // namespace interact::sparsify

@@ -1,0 +1,59 @@
+// Primal-dual interior point on one programme; see interior_point.cpp for the algorithm.
+#pragma once
+#include <array>
+#include <functional>
+
+#include "sparsify/normal_matrix.h"
+
+namespace interact::sparsify {
+
+// Complementary pairs: a+, a-, b+, b- with their slacks, then q + delta and delta - q with theirs.
+constexpr int kPairs = 6;
+using Pairs = std::array<Vector, kPairs>;
+
+struct Direction {
+  Pairs x, s;
+  Vector z;
+  double primal_length, dual_length;
+};
+
+class InteriorPoint {
+ public:
+  InteriorPoint(const Programme& programme, NormalMatrix& normal, const InteriorPointOptions& options);
+
+  // Starts from nothing, or from an earlier point of a similar programme.
+  void start();
+  void start_from(const Point& earlier);
+
+  // Iterates until the gap is `rtol` or a limit is met, keeping the best point.
+  void run(double rtol, double deadline);
+  const Point& best() const { return best_; }
+  const Pairs& x() const { return x_; }
+  const Pairs& s() const { return s_; }
+
+ private:
+  void set_box(const Vector& q);
+  void record();
+  bool factor();
+  void residual(Vector& out) const;
+  void newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& out);
+  void lengths(Direction& d) const;
+  double complementarity(const Direction* d) const;
+  void correct(double mu, Direction& d);
+  void move(const Direction& d);
+
+  const Programme& p_;
+  NormalMatrix& normal_;
+  const InteriorPointOptions& options_;
+  const int pairs_;  // 6, or 4 without noise
+  Pairs x_, s_;
+  Vector z_, d1_, d2_, d3_;
+  Point best_;
+  bool single_;
+  int hardest_ = 0;  // most conjugate-gradient steps of the current iteration
+};
+
+// Seconds of a steady clock.
+double now();
+
+}  // namespace interact::sparsify

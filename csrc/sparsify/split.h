@@ -1,0 +1,57 @@
+// The AND-OR split of scores, solved to a certified gap (docs/split.md states the programme).
+#pragma once
+#include <cstdint>
+
+namespace interact::sparsify {
+
+// Cholesky factorizations of a LAPACK already in the process; nothing is linked.
+struct Lapack {
+  using Spotrf = void (*)(char*, int*, float*, int*, int*);
+  using Dpotrf = void (*)(char*, int*, double*, int*, int*);
+  Spotrf spotrf;
+  Dpotrf dpotrf;
+};
+
+struct Limits {
+  double rtol;
+  int max_iterations;
+  double seconds;
+};
+
+struct InteriorPointOptions {
+  Limits limits;
+  bool single_precision;  // Factor in float32 while that is enough.
+  bool polish;
+  int correctors;
+};
+
+// One row a sample, each of 2^n values; `delta` bounds the noise of each sample.
+struct Samples {
+  const double* v;
+  const double* delta;
+  std::int64_t count;
+  int n;
+};
+
+// A split in the units of the scores with the dual vector y; as a start it may hold an earlier solution.
+struct Splits {
+  double* i_and;
+  double* i_or;
+  double* noise;
+  double* y;
+  std::int64_t* iterations;
+};
+
+// Warm starts read `start` (null: cold); every array of `out` is overwritten.
+void interior_point(const Samples& samples, const Splits* start, const Splits& out,
+                    const InteriorPointOptions& options, const Lapack& lapack, int threads);
+
+struct AdmmOptions {
+  Limits limits;
+  double rho;
+};
+
+// Alternating directions with Kronecker projections: no matrix, for many players.
+void admm(const Samples& samples, const Splits& out, const AdmmOptions& options, int threads);
+
+}  // namespace interact::sparsify

@@ -1,0 +1,116 @@
+"""The AND-OR split in C++: the interior point (a Cholesky an iteration) and the Kronecker ADMM (no matrix).
+
+LAPACK comes from the addresses SciPy publishes for Cython; nothing is linked. Its own threads are switched off
+while the solver runs: the batch is what is parallel, one thread a sample, so results have the same bits whatever
+the number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.linalg import cython_lapack
+
+from interact_kernels import _native
+from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.result import AndOrSplit, assemble
+
+_SETTERS = ("scipy_openblas_set_num_threads", "openblas_set_num_threads")
+_GETTERS = ("scipy_openblas_get_num_threads", "openblas_get_num_threads")
+_lock = threading.Lock()
+_inside = 0
+_threads_before = 1
+
+
+def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
+    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]."""
+    v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
+    out, start = _buffers(v.shape), []
+    if options.start is not None:
+        start = _start_buffers(options.start, v.shape)
+    with _one_blas_thread():
+        _native.split_interior_point(
+            v.ctypes.data,
+            delta.ctypes.data,
+            len(v),
+            v.shape[-1].bit_length() - 1,
+            [array.ctypes.data for array in start],
+            [array.ctypes.data for array in out],
+            rtol,
+            200 if options.max_iterations is None else options.max_iterations,
+            options.time_limit,
+            options.single_precision,
+            options.polish,
+            options.correctors,
+            _address("spotrf"),
+            _address("dpotrf"),
+            torch.get_num_threads(),
+        )
+    return assemble(v, delta, rtol, out[:4], out[4])
+
+
+def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
+    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]; the memory is O(2**n)."""
+    v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
+    out = _buffers(v.shape)
+    _native.split_admm(
+        v.ctypes.data,
+        delta.ctypes.data,
+        len(v),
+        v.shape[-1].bit_length() - 1,
+        [array.ctypes.data for array in out],
+        rtol,
+        20_000 if options.max_iterations is None else options.max_iterations,
+        options.time_limit,
+        options.rho,
+        torch.get_num_threads(),
+    )
+    return assemble(v, delta, rtol, out[:4], out[4])
+
+
+def _buffers(shape: tuple[int, ...]) -> list[np.ndarray]:
+    return [np.zeros(shape) for _ in range(4)] + [np.zeros(shape[0], dtype=np.int64)]
+
+
+def _start_buffers(start: AndOrSplit, shape: tuple[int, ...]) -> list[np.ndarray]:
+    parts = [np.asarray(part, dtype=np.float64) for part in (start.i_and, start.i_or, start.noise, start.certificate)]
+    rows = [np.ascontiguousarray(part.reshape(-1, part.shape[-1])) for part in parts]
+    if any(part.shape != shape for part in rows):
+        raise ValueError(f"options.start must be a split of scores of the same shape {shape}, but is {rows[0].shape}.")
+    return [*rows, np.zeros(shape[0], dtype=np.int64)]
+
+
+def _address(routine: str) -> int:
+    capsule = cython_lapack.__pyx_capi__[routine]
+    name = ctypes.pythonapi.PyCapsule_GetName
+    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return int(pointer(capsule, name(capsule)))
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Hold SciPy's OpenBLAS at one thread while any solver runs; other BLAS builds are left alone."""
+    global _inside, _threads_before
+    library: Any = ctypes.CDLL(cython_lapack.__file__)
+    setter = next((getattr(library, name) for name in _SETTERS if hasattr(library, name)), None)
+    getter = next((getattr(library, name) for name in _GETTERS if hasattr(library, name)), None)
+    with _lock:
+        if setter and getter and not _inside:
+            _threads_before = getter()
+            setter(1)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if setter and getter and not _inside:
+                setter(_threads_before)
