@@ -27,17 +27,17 @@ T* pointer(Address address) {
 }
 
 template <class T>
-void kronecker_cpu(Address src, Address dst, std::int64_t batch, int n, double a, double b,
-                   double c, double d, int threads) {
+void kronecker_cpu(Address src, Address dst, std::int64_t batch, int n, double a, double b, double c,
+                   double d, int threads) {
   py::gil_scoped_release release;
   interact::lattice::kronecker_cpu<T>(pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, {},
                                       threads);
 }
 
 template <class T>
-void kronecker_fused(Address src, Address dst, std::int64_t batch, int n,
-                     std::array<double, 4> m, double scale, Address add, double add_scale,
-                     double threshold, bool zero_first, bool from_first, Address orders, int threads) {
+void kronecker_fused(Address src, Address dst, std::int64_t batch, int n, std::array<double, 4> m,
+                     double scale, Address add, double add_scale, double threshold, bool zero_first,
+                     bool from_first, Address orders, int threads) {
   py::gil_scoped_release release;
   interact::lattice::kronecker_cpu<T>(
       pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{m[0], m[1], m[2], m[3]},
@@ -47,8 +47,8 @@ void kronecker_fused(Address src, Address dst, std::int64_t batch, int n,
 
 // AND effects of s and OR effects of u, row by row.
 template <class T>
-void and_or_moebius(Address s, Address u, Address i_and, Address i_or,
-                    std::int64_t batch, int n, int threads) {
+void and_or_moebius(Address s, Address u, Address i_and, Address i_or, std::int64_t batch, int n,
+                    int threads) {
   py::gil_scoped_release release;
   interact::lattice::Epilogue<T> negated;
   negated.scale = -1.0;
@@ -63,9 +63,8 @@ View view(Address data, std::array<std::int64_t, 2> strides) {
 }
 
 void tree_attention(Address q, std::array<std::int64_t, 2> q_strides, Address k,
-                    std::array<std::int64_t, 2> k_strides, Address v,
-                    std::array<std::int64_t, 2> v_strides, Address out,
-                    std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
+                    std::array<std::int64_t, 2> k_strides, Address v, std::array<std::int64_t, 2> v_strides,
+                    Address out, std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
                     std::int64_t queries, std::array<std::int64_t, 4> heads_and_sizes, float scale,
                     float softcap, Address sinks, int threads) {
   py::gil_scoped_release release;
@@ -89,7 +88,8 @@ void tree_attention(Address q, std::array<std::int64_t, 2> q_strides, Address k,
 }
 
 sparsify::Splits splits(const std::vector<Address>& a) {
-  return {pointer<double>(a[0]), pointer<double>(a[1]), pointer<double>(a[2]), pointer<double>(a[3]), pointer<std::int64_t>(a[4])};
+  return {pointer<double>(a[0]), pointer<double>(a[1]), pointer<double>(a[2]), pointer<double>(a[3]),
+          pointer<std::int64_t>(a[4])};
 }
 
 void split_interior_point(Address v, Address delta, std::int64_t count, int n,
@@ -102,8 +102,8 @@ void split_interior_point(Address v, Address delta, std::int64_t count, int n,
   const sparsify::InteriorPointOptions options{
       {rtol, max_iterations, seconds}, single_precision, polish, correctors};
   const sparsify::Splits earlier = start.empty() ? sparsify::Splits{} : splits(start);
-  sparsify::interior_point({pointer<double>(v), pointer<double>(delta), count, n}, start.empty() ? nullptr : &earlier,
-                           splits(out), options, lapack, threads);
+  sparsify::interior_point({pointer<double>(v), pointer<double>(delta), count, n},
+                           start.empty() ? nullptr : &earlier, splits(out), options, lapack, threads);
 }
 
 void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out,
@@ -115,10 +115,10 @@ void split_admm(Address v, Address delta, std::int64_t count, int n, const std::
 
 #ifdef INTERACT_WITH_CUDA
 template <class T>
-void kronecker_cuda(Address src, Address dst, std::int64_t batch, int n, double a, double b,
-                    double c, double d, Address stream) {
-  const int error = interact::lattice::kronecker_cuda<T>(
-      pointer<T>(src), pointer<T>(dst), batch, n, Matrix2{a, b, c, d}, pointer<void>(stream));
+void kronecker_cuda(Address src, Address dst, std::int64_t batch, int n, double a, double b, double c,
+                    double d, Address stream) {
+  const int error = interact::lattice::kronecker_cuda<T>(pointer<T>(src), pointer<T>(dst), batch, n,
+                                                         Matrix2{a, b, c, d}, pointer<void>(stream));
   if (error)
     throw std::runtime_error(std::string("The CUDA butterfly failed: ") + interact::cuda_error_text(error) +
                              ".");

@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "attention/tree_isa.h"
+#include "isa.h"
 
 namespace interact::attention {
 
@@ -9,10 +10,15 @@ namespace {
 
 using RunPiece = void (*)(const Problem&, const Piece&, std::int64_t);
 
-RunPiece best_for_this_machine() {
-  if (__builtin_cpu_supports("x86-64-v4")) return avx512::run_piece;
-  if (__builtin_cpu_supports("x86-64-v3")) return avx2::run_piece;
-  return baseline::run_piece;
+RunPiece kernel() {
+  switch (chosen_isa()) {
+    case Isa::avx512:
+      return avx512::run_piece;
+    case Isa::avx2:
+      return avx2::run_piece;
+    default:
+      return baseline::run_piece;
+  }
 }
 
 // Cut the preorder into pieces of about equal numbers of tokens; their results do not depend on the cuts.
@@ -43,7 +49,7 @@ void tree_attention_cpu(const Problem& p, int threads) {
     end[i] = (p.tree.parent[i] < 0 ? 0 : end[p.tree.parent[i]]) + p.tree.length[i];
     longest = std::max(longest, end[i]);
   }
-  static const RunPiece run_piece = best_for_this_machine();
+  const RunPiece run_piece = kernel();
   const std::vector<Piece> pieces = pieces_of(p, threads);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
   for (std::size_t i = 0; i < pieces.size(); ++i) run_piece(p, pieces[i], longest);

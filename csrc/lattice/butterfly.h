@@ -38,12 +38,6 @@ template <class T>
 void kronecker_pair_cpu(const T* x, T* y, Matrix2 m, const Epilogue<T>& after_m, const T* z, T* w, Matrix2 k,
                         const Epilogue<T>& after_k, std::int64_t batch, int n, int threads);
 
-// The instruction set that kronecker_cpu uses on this machine: "avx512", "avx2" or "baseline".
-const char* instruction_set();
-
-// Use `name` instead where the machine has it ("auto": the best one); false when it does not.
-bool use_instruction_set(const char* name);
-
 // The same on the current CUDA device; `stream` is a cudaStream_t. Returns a cudaError_t (0: success).
 template <class T>
 int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream);

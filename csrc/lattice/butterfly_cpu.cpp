@@ -10,6 +10,7 @@
 #include <cstring>
 #include <vector>
 
+#include "isa.h"
 #include "lattice/butterfly.h"
 #include "lattice/butterfly_isa.h"
 
@@ -23,30 +24,6 @@ constexpr int kBlockBits = sizeof(T) == 4 ? 17 : 16;
 // Three levels of power-of-two stride need 8 ways of a cache set; 16 or 32 rows evict each other, which only
 // pays where memory is the limit anyway.
 constexpr int kCacheRadix = 3;
-
-enum class Isa { baseline, avx2, avx512 };
-
-bool supported(Isa isa) {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-  __builtin_cpu_init();
-  if (isa == Isa::avx512)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && supported(Isa::avx2);
-  if (isa == Isa::avx2)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
-#endif
-  return isa == Isa::baseline;
-}
-
-Isa best_isa() {
-  return supported(Isa::avx512) ? Isa::avx512 : supported(Isa::avx2) ? Isa::avx2 : Isa::baseline;
-}
-
-Isa& chosen_isa() {
-  static Isa isa = best_isa();
-  return isa;
-}
 
 template <class T>
 Kernels<T> kernels() {
@@ -201,21 +178,6 @@ void kronecker_pair_cpu(const T* x, T* y, Matrix2 m, const Epilogue<T>& after_m,
     first.rows(row, row + 1);
     second.rows(row, row + 1);
   }
-}
-
-const char* instruction_set() {
-  const Isa isa = chosen_isa();
-  return isa == Isa::avx512 ? "avx512" : isa == Isa::avx2 ? "avx2" : "baseline";
-}
-
-bool use_instruction_set(const char* name) {
-  const Isa wanted = !std::strcmp(name, "auto")     ? best_isa()
-                     : !std::strcmp(name, "avx512") ? Isa::avx512
-                     : !std::strcmp(name, "avx2")   ? Isa::avx2
-                                                    : Isa::baseline;
-  if (!supported(wanted)) return false;
-  chosen_isa() = wanted;
-  return true;
 }
 
 #define INTERACT_INSTANTIATE(T)                                                                         \

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interact_kernels import attention
+from interact_kernels import _native, attention
 from interact_kernels.attention import SegmentTree
 
 
@@ -58,6 +58,21 @@ def test_native_equals_the_reference(seed, segments, heads, sizes, window, softc
     got = attention.tree_attention(q.float(), k.float(), v.float(), tree, **options, impl="native")
     torch.testing.assert_close(got.double(), truth, rtol=2e-5, atol=2e-5)
     assert got.shape == (tree.queries, heads[0], sizes[1])
+
+
+@pytest.mark.parametrize("name", ["baseline", "avx2", "avx512"])
+def test_every_instruction_set_equals_the_reference(name):
+    if not _native.use_instruction_set(name):
+        pytest.skip(f"this machine has no {name}")
+    try:
+        for sizes in ((64, 64), (17, 33)):
+            tree = random_tree(11, 30, window=20)
+            q, k, v = tensors(tree, 6, 2, *sizes)
+            truth = attention.tree_attention(q, k, v, tree, impl="reference")
+            got = attention.tree_attention(q.float(), k.float(), v.float(), tree, impl="native")
+            torch.testing.assert_close(got.double(), truth, rtol=2e-5, atol=2e-5)
+    finally:
+        _native.use_instruction_set("auto")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
