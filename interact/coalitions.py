@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,7 +29,6 @@ ENGINES = ("auto", "flat", "tree")
 _WORTH_A_TREE = 1.15
 
 
-@torch.no_grad()
 def coalition_values(
     model: Any,
     inputs: CoalitionInputs,
@@ -66,6 +66,46 @@ def coalition_values(
 
     >>> coalition_values(model, CoalitionInputs(ids, spans, target_ids=[42]))  # doctest: +SKIP
     """
+    return score_coalitions(
+        model,
+        inputs,
+        coalitions=coalitions,
+        masking=masking,
+        baseline=baseline,
+        engine=engine,
+        memory_budget=memory_budget,
+        progress=progress,
+    ).values
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores and how they were computed.
+
+    Attributes:
+        values: As `coalition_values` returns them.
+        engine: ``"flat"`` or ``"tree"``.
+        reason: Why this engine.
+    """
+
+    values: torch.Tensor
+    engine: str
+    reason: str
+
+
+@torch.no_grad()
+def score_coalitions(
+    model: Any,
+    inputs: CoalitionInputs,
+    *,
+    coalitions: torch.Tensor | None,
+    masking: str,
+    baseline: str | int | torch.Tensor | Baseline | None,
+    engine: str,
+    memory_budget: int | None,
+    progress: bool | None,
+) -> Scores:
+    """Score coalitions and say how; arguments and errors as `coalition_values`."""
     check_masking(masking)
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r} is not known; choose one of {list(ENGINES)}.")
@@ -93,7 +133,7 @@ def coalition_values(
             f"The model gave NaN or infinite scores for {int(bad.sum())} of {len(masks)} coalitions "
             f"(first: 0b{first}); try float32 or bfloat16 weights, or another baseline."
         )
-    return values
+    return Scores(values, name, reason)
 
 
 @torch.no_grad()
@@ -103,15 +143,16 @@ def explain_engine(
     *,
     coalitions: torch.Tensor | None = None,
     masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
     engine: str = "auto",
 ) -> str:
-    """Say which engine scores these inputs, and why."""
+    """Say which engine scores these inputs, and why; arguments as `coalition_values`."""
     check_masking(masking)
     family = inspect_model(model)
     masks = _presence(inputs, coalitions)
     with quiet(model):
         fixed = with_target(model, inputs)
-        vector = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
+        vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
         name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
     return f"{engine} takes {name}: {reason}."
 
@@ -168,7 +209,7 @@ def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch
             )
         return (torch.arange(1 << inputs.n)[:, None] >> players & 1).bool()
     masks = torch.as_tensor(coalitions).cpu()
-    if masks.dtype == torch.bool and masks.shape == (len(masks), inputs.n):
+    if masks.dtype == torch.bool and masks.dim() == 2 and masks.shape[1] == inputs.n:
         return masks
     if masks.dim() != 1 or masks.dtype.is_floating_point or masks.dtype == torch.bool or inputs.n > 62:
         raise ValueError(
@@ -196,7 +237,7 @@ def _check_fits(family: Family, inputs: CoalitionInputs) -> None:
 
 def _check_asker(family: Family, inputs: CoalitionInputs, masking: str) -> None:
     """Refuse attention masking where the token that is asked for the answer may itself be absent."""
-    asker = len(inputs.input_ids) - 1 if family.kind == "causal" else 0
+    asker = len(inputs.input_ids) - 1 if family.reads_last else 0
     if masking == "attention" and any(low <= asker < high for low, high in inputs.spans):
         raise ValueError(
             f"Token {asker}, from which the answer is read, belongs to a player, and an absent token cannot answer "

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from interact.coalitions import coalition_values, explain_engine, with_target
+from interact.coalitions import score_coalitions, with_target
 from interact.inputs import CoalitionInputs, Template, prepare
 from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
@@ -77,25 +77,28 @@ def extract(
         inputs = prepare(tokenizer, text, target=target, **options)
     inputs = with_target(model, inputs)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-    values = coalition_values(
+    scores = score_coalitions(
         model,
         inputs,
+        coalitions=None,
         masking=masking,
         baseline=vector,
         engine=engine,
         memory_budget=memory_budget,
         progress=progress,
     )
-    split = and_or_split(values.double().numpy(), kappa=kappa)
+    values = scores.values.double().numpy()
+    split = and_or_split(values, kappa=kappa)
     provenance = {
         "model": _model_identity(model),
         "target": _target_identity(model, tokenizer, inputs, classifier, given=target is not None),
         "players": _players_identity(players),
         "template": asdict(template) if isinstance(template, Template) else template,
         "masking": masking,
-        "baseline": vector.name if vector else None,
+        "baseline": vector.identity() if vector else None,
+        "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,
         "kappa": kappa,
-        "engine": explain_engine(model, inputs, masking=masking, engine=engine),
+        "engine": {"asked": engine, "used": scores.engine, "reason": scores.reason},
         "input_ids": list(inputs.input_ids),
         "notes": list(inputs.notes),
         "versions": _versions(),
@@ -104,7 +107,7 @@ def extract(
     return Interactions(
         players=inputs.players,
         text=inputs.text,
-        values=values.double().numpy(),
+        values=values,
         i_and=split.i_and,
         i_or=split.i_or,
         noise=split.noise,

@@ -19,6 +19,7 @@ from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, resolve_baseline
 from interact.models.family import inspect_model
 from interact.models.flat import score_batch
+from interact.models.trust import quiet
 
 
 def learn_baseline(
@@ -60,9 +61,7 @@ def learn_baseline(
     optimizer = torch.optim.SGD([vector], lr=lr, momentum=momentum)
     draw = random.Random(seed)
     shown = sys.stderr.isatty() if progress is None else progress
-    training = model.training
-    model.eval()
-    try:
+    with quiet(model):
         for _ in tqdm(range(steps), unit="step", disable=not shown, leave=False):
             inputs = draw.choice(fixed)
             signs, masks = _quadruple(inputs.n, draw)
@@ -72,8 +71,6 @@ def learn_baseline(
                 loss = (values * signs.to(values)).sum().abs()
                 (vector.grad,) = torch.autograd.grad(loss, [vector])
             optimizer.step()
-    finally:
-        model.train(training)
     return vector.detach().to(start)
 
 

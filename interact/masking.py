@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,13 @@ class Baseline:
 
     name: str
     vector: torch.Tensor
+
+    def identity(self) -> str:
+        """Name the baseline for the record; a vector is named by a hash, since different ones say different things."""
+        if self.name not in ("vector", "learned"):
+            return self.name
+        content = self.vector.detach().float().cpu().numpy().tobytes()
+        return f"{self.name} sha256:{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def check_masking(masking: str) -> None:
@@ -55,6 +63,8 @@ def resolve_baseline(
         return baseline
     embedding = model.get_input_embeddings()
     weight = embedding.weight
+    if baseline is not None and (isinstance(baseline, bool) or not isinstance(baseline, (str, int, torch.Tensor))):
+        raise ValueError(f"The baseline must be a name, a token id or a torch vector, but is {baseline!r:.60}.")
     if isinstance(baseline, torch.Tensor):
         if baseline.shape != weight.shape[1:]:
             raise ValueError(

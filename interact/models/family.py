@@ -25,6 +25,9 @@ class Family:
         width: Hidden size.
         inner: Size of the feed-forward layers.
         takes: Names of the parameters of the model's forward.
+        independent: Whether the labels of a classifier are judged apart from each other (one label, or several that
+            may hold at once), so that a label's logit is its log-odds.
+        reads_last: Whether the answer is read at the last token (else at the first).
     """
 
     kind: str
@@ -34,6 +37,8 @@ class Family:
     width: int
     inner: int
     takes: frozenset[str]
+    independent: bool
+    reads_last: bool
 
 
 def inspect_model(model: Any) -> Family:
@@ -42,9 +47,13 @@ def inspect_model(model: Any) -> Family:
     Raises:
         ValueError: It is an encoder-decoder, or neither a causal language model nor a sequence classifier.
     """
-    plain = model.get_base_model() if hasattr(model, "peft_config") else model
-    config = plain.config
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"The model must be a loaded Hugging Face model, but is {model!r:.80}; load it first.")
+    plain = unwrapped(model)
+    config = getattr(plain, "config", None)
     name = type(plain).__name__
+    if config is None:
+        raise ValueError(f"{name} is no Hugging Face model (it has no config).")
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{name} is an encoder-decoder; interact takes causal language models and classifiers.")
     causal = name in _names(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) or name.endswith(("ForCausalLM", "LMHeadModel"))
@@ -56,6 +65,14 @@ def inspect_model(model: Any) -> Family:
             f"{name} is neither a causal language model nor a sequence classifier; load it with "
             "AutoModelForCausalLM or AutoModelForSequenceClassification."
         )
+    problem = getattr(config, "problem_type", None)
+    if classifier and problem == "regression":
+        raise ValueError(f"{name} is a regression, which has no log-odds; interact takes classifiers.")
+    if classifier and hasattr(plain, "score") and config.pad_token_id is None:
+        raise ValueError(
+            f"{name} reads its answer at the last token that is no padding, but its config has no pad_token_id; set "
+            "model.config.pad_token_id to a token that prompts do not end with."
+        )
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     weight = plain.get_input_embeddings().weight
     width = int(getattr(text, "hidden_size", None) or weight.shape[1])
@@ -63,12 +80,28 @@ def inspect_model(model: Any) -> Family:
     return Family(
         kind="causal" if causal else "classifier",
         outputs=int(getattr(text, "vocab_size", weight.shape[0])) if causal else int(config.num_labels),
-        context=getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None),
+        context=_context(plain, text),
         layers=int(getattr(text, "num_hidden_layers", None) or getattr(text, "n_layer", 1)),
         width=width,
         inner=max(inner) if isinstance(inner, (list, tuple)) else int(inner),
         takes=frozenset(inspect.signature(plain.forward).parameters),
+        independent=classifier and (config.num_labels == 1 or problem == "multi_label_classification"),
+        reads_last=causal or hasattr(plain, "score"),
     )
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the model inside a torch.compile or PEFT wrapper."""
+    model = getattr(model, "_orig_mod", model)
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _context(plain: Any, text: Any) -> int | None:
+    limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    # RoBERTa and its kin count positions from behind the padding index.
+    table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
+    reserved = getattr(table, "padding_idx", None)
+    return limit if limit is None or reserved is None else limit - reserved - 1
 
 
 def label_index(model: Any, label: str | int) -> int:

@@ -128,17 +128,15 @@ def score_batch(
             arguments["attention_mask"] = present.long()
         arguments["inputs_embeds"] = embedded
     if family.kind == "classifier":
-        logits = model(**arguments).logits.float()
-        if logits.shape[-1] == 1:
-            return logits[:, 0]
-        return log_odds(logits, target.expand(rows))
+        logits = model(**arguments, return_dict=True).logits.float()
+        return logits[:, target[0]] if family.independent else log_odds(logits, target.expand(rows))
     if "position_ids" in family.takes:
         # Explicit, because some families count positions from the attention mask.
         arguments["position_ids"] = torch.arange(length, device=device).expand(rows, length)
     m = len(target)
     if "logits_to_keep" in family.takes:
         arguments["logits_to_keep"] = m
-    logits = model(**arguments, use_cache=False).logits[:, -m:]
+    logits = model(**arguments, use_cache=False, return_dict=True).logits[:, -m:]
     return log_odds(logits, target.expand(rows, m)).sum(-1)
 
 

@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.family import Family, device_of, inspect_model
+from interact.models.family import Family, device_of, inspect_model, unwrapped
 from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Run
 from interact.score import log_odds
@@ -43,11 +43,18 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "the token that answers belongs to a player"
     if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= family.takes:
         return "the model takes no position_ids or no logits_to_keep"
-    rope = getattr(model.config, "rope_parameters", None) or getattr(model.config, "rope_scaling", None) or {}
-    kind = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
-    if kind in ("dynamic", "longrope"):
-        return f"{kind} position encodings depend on the length of a call"
+    kinds = _rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"}
+    if kinds:
+        return f"{kinds.pop()} position encodings depend on the length of a call"
     return None
+
+
+def _rope_types(part: Any) -> set[str]:
+    """Collect every rope type in a configuration, wherever a family keeps it."""
+    if not isinstance(part, dict):
+        return set()
+    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
+    return own.union(*(_rope_types(inner) for inner in part.values()))
 
 
 def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> CoalitionTree:
@@ -126,7 +133,7 @@ def _forward(
     token = _current.set(attention)
     try:
         arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": position[None]}
-        logits = model(**arguments, use_cache=False, logits_to_keep=rows).logits[0]
+        logits = model(**arguments, use_cache=False, logits_to_keep=rows, return_dict=True).logits[0]
     finally:
         _current.reset(token)
     if not attention.layers_seen:
@@ -207,10 +214,10 @@ AttentionInterface.register(_NAME, _attend)
 @contextmanager
 def _installed(model: Any) -> Iterator[None]:
     """Let a model attend through `_attend` for a while."""
-    plain = model.get_base_model() if hasattr(model, "peft_config") else model
+    plain = unwrapped(model)
     before = plain.config._attn_implementation
-    plain.set_attn_implementation(_NAME)
     try:
+        plain.set_attn_implementation(_NAME)
         yield
     finally:
         plain.set_attn_implementation(before)

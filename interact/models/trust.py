@@ -22,8 +22,9 @@ from interact.models.memory import out_of_memory
 from interact.models.tree import tree_values
 from interact.score import log_odds
 
-_trusted: weakref.WeakKeyDictionary[Any, set[str]] = weakref.WeakKeyDictionary()
-_tree_verdicts: weakref.WeakKeyDictionary[Any, dict[str, str | None]] = weakref.WeakKeyDictionary()
+# The longest prompt that was checked, by masking: windows and chunks only show in prompts that are long enough.
+_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
+_tree_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -41,70 +42,79 @@ def quiet(model: Any) -> Iterator[None]:
 def plain_logits(model: Any, family: Family, ids: list[int], last: int) -> torch.Tensor:
     """Return unmasked logits in float32: of the last positions, shape [last, vocabulary], or of the labels, [1, C]."""
     keep = {"logits_to_keep": last} if "logits_to_keep" in family.takes else {}
-    logits = model(input_ids=torch.tensor([ids], device=device_of(model)), **keep).logits[0].float()
+    logits = model(input_ids=torch.tensor([ids], device=device_of(model)), return_dict=True, **keep).logits[0].float()
     return logits[-last:] if logits.dim() == 2 else logits[None]
 
 
 def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None) -> None:
-    """Hold the masked forward against plain ones, once a model and masking.
+    """Hold the masked forward against plain ones, on a model's first prompt and on each longer one.
 
-    1. The full coalition must equal a plain forward of the prompt.
-    2. Under attention masking, what an absent token says must not matter.
+    1. A causal model must not see later tokens.
+    2. The full coalition must equal a plain forward of the prompt.
+    3. Under attention masking, what an absent token says must not matter.
 
     Raises:
         ValueError: It does not; the sentence says what to use instead.
     """
-    if masking == "text" or masking in _trusted.setdefault(model, set()):
+    checked = _trusted.setdefault(model, {})
+    if masking == "text" or not inputs.n or len(inputs.input_ids) <= checked.get(masking, 0):
         return
+    name = type(model).__name__
+    if family.kind == "causal" and _sees_later_tokens(model, family, inputs):
+        raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
     target = torch.tensor(inputs.target_ids)
     answer = list(inputs.target_ids or ())[:-1] if family.kind == "causal" else []
     logits = plain_logits(model, family, [*inputs.input_ids, *answer], len(target)).cpu()
-    plain = logits[-1, 0] if logits.shape[-1] == 1 else log_odds(logits, target).sum()
+    plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
     full = torch.ones(1, inputs.n, dtype=torch.bool)
     masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
+    if not (bool(plain.isfinite()) and bool(masked.isfinite())):
+        # Scores that are not finite are refused later, by coalition; they prove nothing here.
+        return
     slack = _slack(model)
-    if not torch.isclose(plain, masked, rtol=slack, atol=slack) and bool(plain.isfinite()):
+    if not torch.isclose(plain, masked, rtol=slack, atol=slack):
         raise ValueError(
-            f"{type(model).__name__} scores the unmasked prompt {float(plain):.4f}, but {float(masked):.4f} when its "
+            f"{name} scores the unmasked prompt {float(plain):.4f}, but {float(masked):.4f} when its "
             f"embeddings are passed in, so {masking} masking would be wrong; use masking='text'."
         )
-    if masking == "attention" and inputs.n:
+    if masking == "attention":
         _trust_attention(model, inputs, slack)
-    _trusted[model].add(masking)
+    checked[masking] = len(inputs.input_ids)
 
 
 def distrust_tree(
     model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
 ) -> str | None:
-    """Hold the tree against the flat forward, once a model and masking; return why it cannot be trusted, or None."""
-    verdicts = _tree_verdicts.setdefault(model, {})
-    if masking not in verdicts:
-        verdicts[masking] = _tree_verdict(model, family, inputs, masking, baseline)
-    return verdicts[masking]
+    """Hold the tree against the flat forward, on a model's first prompt and on each longer one.
 
-
-def _tree_verdict(
-    model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
-) -> str | None:
-    if _sees_later_tokens(model, family, inputs):
-        return f"{type(model).__name__} lets a token see later ones"
+    Returns:
+        Why the tree cannot be trusted, or None.
+    """
+    checked = _tree_trusted.setdefault(model, {})
+    if len(inputs.input_ids) <= checked.get(masking, 0):
+        return None
     players = torch.arange(inputs.n)
     some = torch.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1])
     options: dict[str, Any] = {"masking": masking, "baseline": baseline}
     flat = flat_values(model, inputs, some, **options)
+    name = type(model).__name__
     try:
         # Small runs, so that what one run hands to the next is held against the truth too.
         tree = tree_values(model, inputs, some, **options, most_tokens=max(8, len(inputs.input_ids) // 2))
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:
+        # Whatever a family's code does not expect of the tree is a reason for the flat forward, said to the user.
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        return f"the tree fails on {type(model).__name__} ({error})"
+        return f"the tree fails on {name} ({type(error).__name__}: {error})"
+    if not flat.isfinite().all():
+        return f"{name} gives scores that are not finite"
     # Where the scores hardly move, a wrong tree is hardly wrong: the allowance follows their spread.
     slack = _slack(model) * min(1.0, 0.2 + float(flat.max() - flat.min()))
-    if torch.allclose(flat, tree, rtol=0.0, atol=slack, equal_nan=True):
-        return None
     worst = float((flat - tree).abs().max())
-    return f"the tree's scores of {type(model).__name__} differ by {worst:.3g} from the flat forward's"
+    if not worst <= slack:
+        return f"the tree's scores of {name} differ by {worst:.3g} from the flat forward's"
+    checked[masking] = len(inputs.input_ids)
+    return None
 
 
 def _trust_attention(model: Any, inputs: CoalitionInputs, slack: float) -> None:
@@ -112,7 +122,8 @@ def _trust_attention(model: Any, inputs: CoalitionInputs, slack: float) -> None:
     ids = list(inputs.input_ids)
     for player, (low, high) in enumerate(inputs.spans):
         if not middle[0, player]:
-            ids[low:high] = [ids[0] if ids[low] != ids[0] else ids[-1]] * (high - low)
+            # Any other token that the model knows, so that something really changes.
+            ids[low:high] = [next(i for i in range(3, 6) if i != token) for token in ids[low:high]]
     other = dataclasses.replace(inputs, input_ids=ids)
     one, two = (flat_values(model, i, middle, masking="attention", baseline=None)[0] for i in (inputs, other))
     if not torch.isclose(one, two, rtol=slack, atol=slack) and bool(one.isfinite()):
