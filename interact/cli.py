@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 import warnings
 from dataclasses import dataclass, field
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
 
-_OUT_OF_SPACE = "The disk or the permissions stopped the work"
-
 
 @dataclass(frozen=True)
 class Extract:
@@ -33,18 +32,22 @@ class Extract:
 
     model: str
     """Model folder, hub id, or embedded model (smollm2, gemma3-270m)."""
-    text: tuple[str, ...]
+    text: tuple[str, ...] = ()
     """The texts; their words are the players."""
+    text_file: Path | None = None
+    """A file with one more text a line; - reads standard input."""
     target: str | None = None
     """The answer to explain; without it, what the model predicts."""
     players: tuple[str, ...] = ("words",)
-    """words, all-words, sentences, paragraphs or marked ([[...]]); or the phrases themselves."""
+    """words, all-words, sentences, paragraphs or marked ([[...]]); the phrases themselves; or spans like 2:10."""
     limit: int | None = None
     """Most players; more candidates are drawn from."""
     seed: int = 0
     """Seed of the draw of players."""
     template: str = "{text}"
     """The user's message, with {text} once in it."""
+    system: str | None = None
+    """The system message, for models with a chat template."""
     answer_prefix: str = ""
     """What the model has said already before the target."""
     chat: bool | None = None
@@ -57,12 +60,16 @@ class Extract:
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     kappa: float = 0.04
     """Tolerated noise, relative to |v(all) - v(none)|."""
+    engine: Literal["auto", "flat", "tree"] = "auto"
+    """How coalitions are scored; auto takes the tree where it is exact and computes less."""
+    memory_budget: int | None = None
+    """Megabytes that one batch may take; without it, a quarter of the free memory."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the model."""
     device: str = "cpu"
     """Where the model runs, such as cpu or cuda."""
     out: Path | None = None
-    """A file for one text, a folder for several; finished results in a folder are not computed again."""
+    """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
     json: bool = False
     """Print JSON, one line a text."""
     top: int = 10
@@ -140,7 +147,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"interact: {error}", file=sys.stderr)
         code = 1
     except OSError as error:
-        print(f"interact: {_OUT_OF_SPACE}: {error}.", file=sys.stderr)
+        print(
+            f"interact: A file could not be read or written: {error}. Check the path, rights, space.", file=sys.stderr
+        )
         code = 1
     sys.exit(code)
 
@@ -153,12 +162,17 @@ def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
         from interact import display
         from interact.interactions import load
 
+        if not command.files:
+            raise ValueError("No file was named; pass one or more files that extract wrote.")
         results = [load(file) for file in command.files]
         for result, file in zip(results, command.files, strict=True):
             _print(result, file, command.json, command.top)
         if command.html is not None:
+            command.html.parent.mkdir(parents=True, exist_ok=True)
             command.html.write_text(display.as_page(results), encoding="utf-8")
     elif isinstance(command, Fetch):
+        if not command.names:
+            raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
         for name in command.names:
             folder = embedded.fetch(name)
             print(
@@ -179,43 +193,68 @@ def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
 def _extract(command: Extract) -> None:
     from interact.extraction import extract
     from interact.inputs import Template
+    from interact.interaction_file import check_writable
     from interact.interactions import load
     from interact.models.load import load_model
-    from interact.players import PlayerChoice
 
-    several = len(command.text) > 1
-    units = ("words", "all-words", "sentences", "paragraphs", "marked")
-    by_unit = len(command.players) == 1 and command.players[0] in units
-    players = PlayerChoice(command.players[0], command.limit, command.seed) if by_unit else list(command.players)
-    template = Template(user=command.template, answer_prefix=command.answer_prefix, chat=command.chat)
+    texts = _texts(command)
+    template = Template(command.template, command.system, command.answer_prefix, command.chat)
+    to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
     loaded: tuple[Any, Any] | None = None
-    for number, text in enumerate(command.text, start=1):
+    for number, text in enumerate(texts, start=1):
         file = command.out
-        if several and file is not None:
+        if to_folder and file is not None:
             file = file / f"{number:03d}-{_key(command, text)}.interactions"
-        if several and file is not None and file.exists():
-            _print(load(file), file, command.json, command.top)
-            continue
+            if file.exists():
+                _print(load(file), file, command.json, command.top)
+                continue
+        if file is not None:
+            check_writable(file)
         loaded = loaded or load_model(command.model, dtype=command.dtype, device=command.device)
         result = extract(
             *loaded,
             text,
-            players=players,
+            players=_players(command),
             target=command.target,
             template=template,
             target_tokens=command.target_tokens,
             masking=command.masking,
             baseline=command.baseline,
             kappa=command.kappa,
+            engine=command.engine,
+            memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
         )
         if file is not None:
             result.save(file)
         _print(result, file, command.json, command.top)
 
 
+def _texts(command: Extract) -> list[str]:
+    texts = list(command.text)
+    if command.text_file is not None:
+        lines = sys.stdin if command.text_file == Path("-") else command.text_file.read_text("utf-8").splitlines()
+        texts += [line.strip() for line in lines if line.strip()]
+    if not texts:
+        raise ValueError("No text was given; pass --text or --text-file.")
+    return texts
+
+
+def _players(command: Extract) -> Any:
+    from interact.players import PlayerChoice
+
+    given = command.players
+    if len(given) == 1 and given[0] in ("words", "all-words", "sentences", "paragraphs", "marked"):
+        return PlayerChoice(given[0], command.limit, command.seed)
+    if len(given) == 1 and given[0].isdigit():
+        return PlayerChoice("words", int(given[0]), command.seed) if int(given[0]) else []
+    if given and all(re.fullmatch(r"\d+:\d+", part) for part in given):
+        return [tuple(int(edge) for edge in part.split(":")) for part in given]
+    return list(given)
+
+
 def _key(command: Extract, text: str) -> str:
     """Name a result by everything that decides it."""
-    shown = ("text", "out", "json", "top", "device")
+    shown = ("text", "text_file", "out", "json", "top", "device", "engine", "memory_budget")
     options = {k: str(v) for k, v in vars(command).items() if k not in shown}
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
 

@@ -29,6 +29,8 @@ def run(out: Path, say: Callable[[str], None], *, samples: int = 4, seed: int = 
     Returns:
         The results, in the order shown.
     """
+    if samples < 1:
+        raise ValueError(f"The demo needs at least one sample, but {samples} were asked for.")
     folder = embedded.fetch("smollm2")
     embedded.fetch("reviews")
     fitting = [r for r in embedded.reviews() if 9 <= len(r.text.split()) <= 18]

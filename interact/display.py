@@ -33,10 +33,11 @@ def as_text(result: Interactions, k: int = 10) -> str:
     for item in found:
         bar = "█" * max(1, round(12 * abs(item.effect) / longest))
         lines.append(f"  {item.effect:+9.3f}  {item.kind:<3}  {bar:<12}  {textwrap.shorten(formula(item), 70)}")
-    if not found:
+    if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
     lines += ["", str(result.fidelity())]
-    return "\n".join(lines)
+    # A text may hold escape sequences, which a terminal would obey.
+    return "".join(c for c in "\n".join(lines) if c == "\n" or c.isprintable())
 
 
 def as_html(result: Interactions, k: int = 10) -> str:
@@ -83,13 +84,12 @@ def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any
     bars, sums = picture.subplots(1, 2, width_ratios=[2, 1])
     blue, red = "#1e6edc", "#d73c28"
     heights = [i.effect for i in found][::-1]
-    labels = [textwrap.shorten(formula(i), 44, placeholder="…") for i in found][::-1]
+    labels = [_plain(textwrap.shorten(formula(i), 44, placeholder="…")) for i in found][::-1]
     bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
     bars.set_yticks(range(len(found)), labels)
     bars.axvline(0, color="#888", linewidth=0.8)
     bars.set_xlabel("effect on the log-odds of the answer")
-    # Dollar signs in a user's text would start mathematics.
-    picture.suptitle(textwrap.shorten(text, 90).replace("$", r"\$"))
+    picture.suptitle(_plain(textwrap.shorten(text, 90)))
     for sign, colour in (("positive", blue), ("negative", red)):
         both = orders[f"and_{sign}"] + orders[f"or_{sign}"]
         sums.bar(orders.index, orders[f"and_{sign}"], color=colour, label="AND" if sign == "positive" else None)
@@ -99,6 +99,11 @@ def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any
     sums.set_xlabel("order (light: OR)")
     sums.set_ylabel("sum of effects")
     return picture
+
+
+def _plain(text: str) -> str:
+    # Dollar signs in a user's text would start mathematics.
+    return text.replace("$", r"\$")
 
 
 def _summary(result: Interactions) -> str:

@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jinja2 import TemplateError
+
 from interact.players import Player, Players, Span, choose_spans, map_to_tokens
 
 _HERE = "{text}"
+_BEFORE_A_SPACE = ".,:;!?)]}%…”’"
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,8 @@ def prepare(
             "(AutoTokenizer.from_pretrained(..., use_fast=True))."
         )
     text, spans = choose_spans(text, players)
+    if not isinstance(template, (Template, str, type(None))):
+        raise ValueError(f"The template must be a string with {_HERE} in it or a Template, but is {template!r:.60}.")
     wanted = template if isinstance(template, Template) else Template(user=template if template is not None else _HERE)
     prompt, start, chat = _render(tokenizer, text, wanted)
     encoded = tokenizer(prompt, return_offsets_mapping=True, add_special_tokens=not chat)
@@ -143,6 +148,10 @@ def _render(tokenizer: Any, text: str, template: Template) -> tuple[str, int, bo
     """Return the prompt, where the text begins in it, and whether a chat template was used."""
     chat = template.chat if template.chat is not None else bool(getattr(tokenizer, "chat_template", None))
     before, after = template.user.split(_HERE)
+    if not chat and template.system is not None:
+        raise ValueError(
+            "A system message needs a chat template, and none is used here; write it into the template's user message."
+        )
     if not chat:
         return before + text + after + template.answer_prefix, len(before), False
     if not getattr(tokenizer, "chat_template", None):
@@ -152,7 +161,13 @@ def _render(tokenizer: Any, text: str, template: Template) -> tuple[str, int, bo
         messages = [{"role": "user", "content": content}]
         if template.system is not None:
             messages.insert(0, {"role": "system", "content": template.system})
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        try:
+            return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        except TemplateError as error:
+            raise ValueError(
+                f"The tokenizer's chat template cannot hold these messages ({error}); use Template(chat=False), or no "
+                "system message."
+            ) from error
 
     # A mark that no text holds shows where the chat template puts the user's message.
     mark = "\u241ftext\u241f"
@@ -180,6 +195,8 @@ def _target_ids(
 ) -> tuple[int, ...] | None:
     if target is None:
         return None
+    if isinstance(target, (bool, float)) or not isinstance(target, (str, int, Sequence)):
+        raise ValueError(f"The target must be text, a token id or several, but is {target!r:.60}.")
     if not isinstance(target, str):
         given = (int(target),) if isinstance(target, int) else tuple(int(i) for i in target)
         outside = [i for i in given if not 0 <= i < len(tokenizer)]
@@ -188,10 +205,17 @@ def _target_ids(
         return given
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
-    # After a word the answer starts with a space; after a line break or a bracket it does not.
-    spaced = target if not prompt or prompt[-1].isspace() or target[0].isspace() else " " + target
+    # After a word or the end of a clause the answer starts with a space; after a line break, an opening quote or
+    # bracket, or a chat marker such as <|assistant|> it does not.
+    follows = bool(prompt) and (prompt[-1].isalnum() or prompt[-1] in _BEFORE_A_SPACE)
+    spaced = " " + target if follows and not target[0].isspace() else target
     full = tokenizer(prompt + spaced, add_special_tokens=not chat)["input_ids"]
     answer = tuple(full[len(ids) :])
+    if ids and ids[-1] in tokenizer.all_special_ids and not prompt.endswith(tokenizer.convert_ids_to_tokens(ids[-1])):
+        raise ValueError(
+            "The tokenizer ends every text with a special token, so no answer can follow the prompt; pass the target's "
+            "token ids, or a label for a classifier."
+        )
     if full[: len(ids)] != ids or not answer:
         raise ValueError(
             f"The target {target!r} merges with the end of the prompt into one token; end the template differently "

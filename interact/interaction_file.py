@@ -43,6 +43,22 @@ def write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     return path
 
 
+def check_writable(path: Path) -> None:
+    """Find out before the work whether a result can be written.
+
+    Raises:
+        RuntimeError: It cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(21, "it is a folder")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise RuntimeError(f"The result could not be written to {path}: {error}. Choose another place.") from error
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read the header and the arrays of a result.
 

@@ -126,9 +126,15 @@ class Interactions:
         return i_and, i_or
 
     def top(self, k: int = 10, *, merged: bool = True) -> list[Interaction]:
-        """Return the k strongest interactions, strongest first; zeros are left out."""
+        """Return the k strongest interactions, strongest first; zeros are left out.
+
+        Raises:
+            ValueError: k is negative.
+        """
+        if k < 0:
+            raise ValueError(f"top takes how many interactions to return, but got {k}.")
         effects = np.concatenate(self.effects(merged=merged))
-        order = np.argsort(-np.abs(effects), kind="stable")[: max(k, 0)]
+        order = np.argsort(-np.abs(effects), kind="stable")[: int(k)]
         return [self._interaction(int(i), float(effects[i])) for i in order if effects[i] != 0]
 
     def salient(self, tau: float = 0.05, *, merged: bool = True) -> list[Interaction]:
@@ -173,7 +179,7 @@ class Interactions:
         phi = self.bias + lattice.zeta(i_and) + inside[-1] - inside[::-1]
         if coalitions is None:
             return phi
-        masks = np.asarray(coalitions if isinstance(coalitions, (int, np.ndarray)) else list(coalitions))
+        masks = np.asarray(list(coalitions) if isinstance(coalitions, Iterable) else coalitions)
         if masks.size and not (np.issubdtype(masks.dtype, np.integer) and 0 <= masks.min() <= masks.max() < len(phi)):
             raise ValueError(f"Coalitions are integer bit masks in [0, {len(phi)}) for {self.n} players.")
         return float(phi[int(masks)]) if masks.ndim == 0 else phi[masks.astype(np.int64)]

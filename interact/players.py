@@ -13,13 +13,17 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
+
+import regex
 
 LIMIT = 20
 """Most players of a full lattice: 2**20 coalitions."""
 
 Span = tuple[int, int]
 
-_WORD = re.compile(r"\w+(?:[’'\-]\w+)*")
+# \p{M}: a word of Hindi, or of decomposed accents, does not end at a combining mark.
+_WORD = regex.compile(r"[\w\p{M}]+(?:[’'\-][\w\p{M}]+)*")
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|\n|$)", re.DOTALL)
 _PARAGRAPH = re.compile(r"\S.*?(?=\n\s*\n|\s*$)", re.DOTALL)
 _MARK = re.compile(r"\[\[(.+?)\]\]", re.DOTALL)
@@ -86,13 +90,18 @@ def choose_spans(text: str, players: Players) -> tuple[str, list[Span]]:
         ValueError: The text is empty, no players are found, there are more than 20, a phrase is missing, or a
             span is empty, overlaps another or lies outside the text.
     """
-    if not text.strip():
-        raise ValueError("The text is empty; pass the sentence or document whose words are the players.")
-    if players is None or isinstance(players, (int, str, PlayerChoice)):
-        return _chosen(text, _choice(players))
-    listed = list(players)
-    spans = [_located(text, listed, i) if isinstance(p, str) else (int(p[0]), int(p[1])) for i, p in enumerate(listed)]
-    return text, _checked(text, spans)
+    _check_text(text)
+    if isinstance(players, Integral) and not isinstance(players, bool):
+        players = PlayerChoice(limit=int(players)) if players else []
+    if isinstance(players, str):
+        players = PlayerChoice(unit=players)
+    if players is None or isinstance(players, PlayerChoice):
+        return _chosen(text, players or PlayerChoice())
+    if not isinstance(players, Sequence):
+        raise ValueError(
+            f"players={players!r} is not known; pass a number, a unit's name, phrases or (start, end) spans."
+        )
+    return text, _checked(text, [_span(text, players, index) for index in range(len(players))])
 
 
 def map_to_tokens(
@@ -114,7 +123,7 @@ def map_to_tokens(
         ValueError: A span has no token of its own.
     """
     groups: list[tuple[Span, Span]] = []
-    notes: list[str] = []
+    merged: set[int] = set()
     for low, high in spans:
         touched = [i for i, o in enumerate(offsets) if o[0] < o[1] and o[0] < start + high and o[1] > start + low]
         if not touched:
@@ -125,11 +134,14 @@ def map_to_tokens(
         if groups and tokens[0] < groups[-1][1][1]:
             (first, _), (token, _) = groups.pop()
             groups.append(((first, high), (token, tokens[1])))
-            notes.append(
-                f"{text[first:high]!r} became one player, because the tokenizer puts parts of it into one token."
-            )
+            merged.add(first)
         else:
             groups.append(((low, high), tokens))
+    notes = [
+        f"{text[low:high]!r} became one player, because the tokenizer puts parts of it into one token."
+        for (low, high), _ in groups
+        if low in merged
+    ]
     players = [Player(text[c[0] : c[1]], c, t) for c, t in groups]
     for player in players:
         outside = [offsets[player.tokens[0]][0], offsets[player.tokens[1] - 1][1]]
@@ -140,12 +152,25 @@ def map_to_tokens(
     return players, notes
 
 
-def _choice(players: PlayerChoice | str | int | None) -> PlayerChoice:
-    if isinstance(players, PlayerChoice):
-        return players
-    if isinstance(players, str):
-        return PlayerChoice(unit=players)
-    return PlayerChoice(limit=players)
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise ValueError(f"The text must be one string, but is a {type(text).__name__}.")
+    if not text.strip():
+        raise ValueError("The text is empty; pass the sentence or document whose words are the players.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"The text holds a broken character at {error.start}; pass valid UTF-8.") from error
+
+
+def _span(text: str, players: Sequence[str] | Sequence[Span], index: int) -> Span:
+    player = players[index]
+    if isinstance(player, str):
+        return _located(text, players, index)
+    edges = tuple(player) if isinstance(player, Sequence) else ()
+    if len(edges) != 2 or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in edges):
+        raise ValueError(f"The player {player!r} is neither a phrase nor a (start, end) pair of whole numbers.")
+    return int(edges[0]), int(edges[1])
 
 
 def _chosen(text: str, choice: PlayerChoice) -> tuple[str, list[Span]]:

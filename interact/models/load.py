@@ -31,6 +31,8 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r} is not known; choose one of {list(DTYPES)}.")
+    if device.split(":")[0] not in ("cpu", "cuda", "mps", "xpu"):
+        raise ValueError(f"device={device!r} is not known; choose cpu or cuda.")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device='cuda' was asked for, but torch finds no usable CUDA device; use device='cpu'.")
     folder = _folder(name)
@@ -39,17 +41,25 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         config = AutoConfig.from_pretrained(folder)
         classifier = any(a.endswith("ForSequenceClassification") for a in config.architectures or ())
         loader: Any = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
-        model = loader.from_pretrained(folder, dtype=DTYPES[dtype]).to(device).eval()
-        return model, AutoTokenizer.from_pretrained(folder)
+        model, found = loader.from_pretrained(folder, dtype=DTYPES[dtype], output_loading_info=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuntimeError(
             f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
         ) from error
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"The model {name!r} has no weights for {missing[0]} ({len(missing)} missing), so its scores would be "
+            "random; pass a causal language model or a classifier with its head."
+        )
+    return model.to(device).eval(), tokenizer
 
 
 def _folder(name: str) -> str:
-    if name in embedded.NAMES and name != "reviews":
+    if name in ("minilm", "reviews"):
+        raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
+    if name in embedded.NAMES:
         return str(embedded.fetch(name))
     path = Path(name).expanduser()
     if path.exists():

@@ -52,6 +52,37 @@ def test_several_texts_go_to_a_folder_and_are_not_computed_twice(capsys, folder,
     assert second == first and [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())] == stamps
 
 
+def test_one_text_into_an_existing_folder_and_texts_from_a_file(capsys, folder, tmp_path):
+    (tmp_path / "texts").write_text(f"{TEXT}\n\nnot boring\n")
+    out = tmp_path / "results"
+    out.mkdir()
+    code, _, _ = call(capsys, "extract", "--model", folder, "--text", "witty film", "--out", out)
+    assert code == 0 and len(list(out.iterdir())) == 1
+    code, _, _ = call(capsys, "extract", "--model", folder, "--text-file", tmp_path / "texts", "--out", out)
+    assert code == 0 and len(list(out.iterdir())) == 3
+
+
+def test_numbers_and_spans_are_players(capsys, folder):
+    for given, expected in ((["2"], 2), (["0"], 0), (["2:10", "12:17"], ["gorgeous", "witty"])):
+        code, out, _ = call(capsys, "extract", "--model", folder, "--text", TEXT, "--players", *given, "--json")
+        players = json.loads(out)["players"]
+        assert code == 0 and (players == expected or len(players) == expected)
+
+
+def test_a_model_without_its_head_is_refused(capsys, tmp_path, byte_level):
+    causal().model.save_pretrained(tmp_path)
+    byte_level.save_pretrained(tmp_path)
+    code, _, err = call(capsys, "extract", "--model", tmp_path, "--text", "film")
+    assert code == 2 and "has no weights for lm_head.weight (1 missing), so its scores would be random" in err
+    for name in ("minilm", "reviews"):
+        code, _, err = call(capsys, "extract", "--model", name, "--text", "film")
+        assert code == 2 and "has no answers to score" in err
+
+
+def test_fetch_and_show_of_nothing_are_sentences(capsys):
+    assert call(capsys, "fetch")[0] == 2 and call(capsys, "show")[0] == 2
+
+
 def test_listed_phrases_are_players(capsys, folder):
     code, out, _ = call(capsys, "extract", "--model", folder, "--text", TEXT, "--players", "witty movie", "a", "--json")
     assert code == 0 and json.loads(out)["players"] == ["a", "witty movie"]
@@ -65,6 +96,12 @@ def test_listed_phrases_are_players(capsys, folder):
         (["--text", "film", "--target", "zebra"], 2, "several candidates"),
         (["--text", "film", "--baseline", "pad"], 2, "no pad token"),
         (["--text", "film", "--device", "cuda"], 1, "no usable CUDA device"),
+        (["--text", "film", "--device", "abacus"], 2, "device='abacus' is not known"),
+        (["--text", "film", "--players", "5:9"], 2, "lies outside the text"),
+        (["--text"], 2, "No text was given"),
+        (["--text", "film", "--text-file", "/nonexistent"], 1, "could not be read or written"),
+        (["--text", "film", "--out", "/proc/x/y"], 1, "could not be written to /proc/x/y"),
+        (["--text", "film", "--template", "no place"], 2, "exactly once"),
     ],
 )
 def test_errors_are_one_sentence_and_a_code(capsys, folder, arguments, code, sentence):

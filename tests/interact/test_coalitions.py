@@ -113,6 +113,26 @@ def test_classifiers_score_a_label(masking, labels):
     assert values.std() > 0
 
 
+def test_labels_that_may_hold_together_are_judged_apart():
+    ids = [2, 17, 33, 90, 14, 61, 3]
+    model = classifier(3, problem_type="multi_label_classification")
+    values = coalition_values(model, CoalitionInputs(ids, [(1, 3)], [1], special_ids={"unk": 1}))
+    with torch.no_grad():
+        p = model(input_ids=torch.tensor([ids])).logits[0, 1].sigmoid()
+    torch.testing.assert_close(values[-1], (p / (1 - p)).log(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="regression, which has no log-odds"):
+        coalition_values(classifier(1, problem_type="regression"), CoalitionInputs(ids, [(1, 3)], [0]), baseline=1)
+
+
+def test_a_prompt_without_players_proves_nothing_for_later_ones():
+    model = causal()
+    plain = model.forward
+    coalition_values(model, dataclasses.replace(INPUTS, spans=[]), masking="attention")
+    model.forward = lambda attention_mask=None, **rest: plain(**rest)
+    with pytest.raises(ValueError, match="lets absent tokens speak"):
+        coalition_values(model, INPUTS, masking="attention")
+
+
 @pytest.mark.parametrize("baseline", ["unk", "eos", "mean", "token:9", 9, torch.ones(32)])
 def test_every_baseline_runs_and_differs(baseline):
     model = causal()
@@ -209,6 +229,7 @@ def test_opt_counts_positions_by_hand_too():
         ({}, {"baseline": "bos"}, "baseline='bos' is not known"),
         ({}, {"baseline": "pad"}, "has no pad token"),
         ({}, {"baseline": 9999}, "not in the vocabulary of 420"),
+        ({}, {"baseline": 1.5}, "must be a name, a token id or a torch vector"),
         ({}, {"baseline": torch.ones(5)}, "baseline vector has the shape \\(5,\\)"),
         ({}, {"coalitions": torch.tensor([8])}, "must lie in \\[0, 2\\*\\*3\\)"),
         ({}, {"coalitions": torch.tensor([0.5])}, "integer bit masks"),
@@ -245,6 +266,10 @@ def test_nan_logits_name_the_coalition():
 def test_models_of_other_kinds_are_refused():
     with pytest.raises(ValueError, match="neither a causal language model nor a sequence classifier"):
         coalition_values(causal().model, INPUTS)
+    with pytest.raises(ValueError, match="must be a loaded Hugging Face model"):
+        coalition_values("smollm2", INPUTS)
+    with pytest.raises(ValueError, match="it has no config"):
+        coalition_values(torch.nn.Linear(2, 2), INPUTS)
 
 
 def test_a_model_that_hides_behind_its_input_ids_is_caught():

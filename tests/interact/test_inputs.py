@@ -27,6 +27,10 @@ def test_the_target_is_tokenised_in_context(byte_level):
     assert byte_level.decode(list(spaced.target_ids)) == " positive"
     fresh = prepare(byte_level, "witty", target="positive", target_tokens=1)
     assert byte_level.decode(list(fresh.target_ids)) != " positive"
+    quoted = prepare(
+        byte_level, "witty", template=Template(answer_prefix='It is "'), target="positive", target_tokens=1
+    )
+    assert not byte_level.decode(list(quoted.target_ids)).startswith(" ")
     several = prepare(byte_level, "witty", target="gorgeous movie", target_tokens=2)
     assert len(several.target_ids) == 2
     assert prepare(byte_level, "witty", target=7).target_ids == (7,)
@@ -47,6 +51,9 @@ def test_special_tokens_are_known(byte_level, wordpiece):
         ({"target": 420_000}, "not in the vocabulary"),
         ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was asked for"),
         ({"template": "no place"}, "exactly once"),
+        ({"template": 5}, "must be a string with"),
+        ({"target": 3.5}, "must be text, a token id or several"),
+        ({"template": Template(system="x", chat=False)}, "A system message needs a chat template"),
         ({"template": "{text} {text}"}, "exactly once"),
     ],
 )
@@ -75,6 +82,11 @@ def test_a_chat_template_that_rewrites_the_text_is_refused(byte_level):
     other.chat_template = None
     with pytest.raises(ValueError, match="the tokenizer has none"):
         prepare(other, "witty", template=Template(chat=True))
+
+
+def test_a_tokenizer_that_closes_every_text_is_said(wordpiece):
+    with pytest.raises(ValueError, match="ends every text with a special token"):
+        prepare(wordpiece, "witty", target="movie")
 
 
 def test_a_slow_tokenizer_is_refused():

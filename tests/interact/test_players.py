@@ -42,9 +42,14 @@ def test_sentences_paragraphs_marks_and_phrases():
     assert words(TEXT, []) == []
 
 
+def test_words_do_not_end_at_combining_marks():
+    assert words("यह फिल्म अच्छी", "all-words") == ["यह", "फिल्म", "अच्छी"]
+    assert words("l'e\u0301te\u0301 beau", "all-words") == ["l'e\u0301te\u0301", "beau"]
+
+
 def test_every_number_of_players_up_to_twenty():
     text = " ".join(f"w{i}" for i in range(25))
-    for n in range(1, 21):
+    for n in range(21):
         assert len(words(text, n)) == n
 
 
@@ -56,7 +61,13 @@ def test_every_number_of_players_up_to_twenty():
         ("it is what it was", None, "No players \\(words\\) were found"),
         ("no marks", "marked", "No players \\(marked\\)"),
         ("a b c", "letters", "not a unit"),
-        ("film", 0, "choose from 1 to 20"),
+        (5, None, "must be one string, but is a int"),
+        ("bad \ud800", None, "broken character at 4"),
+        ("film", 2.5, "players=2.5 is not known"),
+        ("film", True, "players=True is not known"),
+        ("film", [(0, 1, 2)], "neither a phrase nor a"),
+        ("film", [(0.5, 2)], "neither a phrase nor a"),
+        ("film", [None], "neither a phrase nor a"),
         ("film", 21, "choose from 1 to 20"),
         (". ".join("abcdefghijklmnopqrstuvwxyz") + ".", "sentences", "26 players were found"),
         ("good film", ["great"], "'great' \\(mention 1\\) does not occur"),
