@@ -17,7 +17,10 @@ from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import inspect_model, label_index
 from interact.players import PlayerChoice, Players
-from interact_kernels.sparsify import and_or_split
+from interact_kernels.sparsify import SplitOptions, and_or_split
+
+_SPLIT_SECONDS = 600.0
+"""After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
 
 def extract(
@@ -88,7 +91,7 @@ def extract(
         progress=progress,
     )
     values = scores.values.double().numpy()
-    split = and_or_split(values, kappa=kappa)
+    split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
     provenance = {
         "model": _model_identity(model),
         "target": _target_identity(model, tokenizer, inputs, classifier, given=target is not None),
