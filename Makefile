@@ -5,6 +5,7 @@ BIN := .venv/bin
 NATIVE := $(shell find csrc -type f) setup.py pyproject.toml
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
+export INTERACT_WERROR ?= 1
 
 .PHONY: demo test check bench docs clean
 

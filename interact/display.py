@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
-    from interact.interactions import Interaction, Interactions
+    from interact.players import Player
 
 _SIGNS = {"and": " & ", "or": " | "}
 _STYLE = (
@@ -20,12 +21,51 @@ _STYLE = (
 )
 
 
-def formula(interaction: Interaction) -> str:
+class Term(Protocol):
+    """What is shown of an `interact.Interaction`."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def mask(self) -> int: ...
+    @property
+    def words(self) -> tuple[str, ...]: ...
+    @property
+    def effect(self) -> float: ...
+    @property
+    def order(self) -> int: ...
+
+
+class Result(Protocol):
+    """What is shown of an `interact.Interactions`; named here so that the result may import its displays."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def players(self) -> tuple[Player, ...]: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def values(self) -> np.ndarray: ...
+    @property
+    def bias(self) -> float: ...
+    @property
+    def primal(self) -> float: ...
+    @property
+    def gap(self) -> float: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+    def top(self, k: int = 10) -> Sequence[Term]: ...
+    def salient(self) -> Sequence[Term]: ...
+    def fidelity(self) -> object: ...
+
+
+def formula(interaction: Term) -> str:
     """Write an interaction as words: ``not & bad`` or ``witty | gorgeous``."""
     return _SIGNS[interaction.kind].join(interaction.words)
 
 
-def as_text(result: Interactions, k: int = 10) -> str:
+def as_text(result: Result, k: int = 10) -> str:
     """Write a result as a table of its k strongest interactions."""
     lines = [textwrap.shorten(result.text, 100), _summary(result), ""]
     found = result.top(k)
@@ -40,7 +80,7 @@ def as_text(result: Interactions, k: int = 10) -> str:
     return "".join(c for c in "\n".join(lines) if c == "\n" or c.isprintable())
 
 
-def as_html(result: Interactions, k: int = 10) -> str:
+def as_html(result: Result, k: int = 10) -> str:
     """Write a result as an HTML fragment; every text of the user is escaped."""
     strengths = {i.mask: i.effect for i in result.top(2 << result.n) if i.order == 1}
     longest = max((abs(i.effect) for i in result.top(1)), default=1.0)
@@ -66,7 +106,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
     )
 
 
-def as_page(results: Sequence[Interactions]) -> str:
+def as_page(results: Sequence[Result]) -> str:
     """Write results as one HTML page that opens offline."""
     body = "<hr>".join(as_html(result) for result in results)
     return (
@@ -75,7 +115,7 @@ def as_page(results: Sequence[Interactions]) -> str:
     )
 
 
-def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
+def figure(text: str, found: Sequence[Term], orders: pd.DataFrame) -> Any:
     """Draw bars of interactions beside the sums of effects of each order."""
     # Imported late: most results are never drawn.
     from matplotlib.figure import Figure
@@ -106,7 +146,7 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _summary(result: Interactions) -> str:
+def _summary(result: Result) -> str:
     target = result.provenance.get("target", {})
     asked = target.get("text") if isinstance(target, dict) else None
     return (
