@@ -22,7 +22,7 @@ EMPTY_KERNEL = "#include <cuda_runtime.h>\n__global__ void probe(float* x) { x[t
 
 
 def cuda_home() -> Path | None:
-    """Find the toolkit; the nvcc on PATH may be a wrapper script, so it is asked where its home is."""
+    # The nvcc on PATH may be a wrapper script, so it is asked where its home is.
     candidates = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH")]
     if nvcc := shutil.which("nvcc"):
         asked = subprocess.run([nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True)
@@ -45,7 +45,6 @@ def nvcc_command(home: Path) -> list[str]:
 
 
 def usable_cuda() -> Path | None:
-    """Return the toolkit to build with, or None; with INTERACT_CUDA=1 its absence is an error."""
     home = None if MODE == "0" else cuda_home()
     why = "INTERACT_CUDA=0" if MODE == "0" else "no CUDA toolkit was found"
     if home:
@@ -60,12 +59,9 @@ def usable_cuda() -> Path | None:
     if MODE == "1":
         raise SystemExit(f"interact: INTERACT_CUDA=1 was set, but {why}; set CUDA_HOME to a CUDA 13 toolkit.")
     print(f"interact: building WITHOUT CUDA ({why})", flush=True)
-    return None
 
 
 class BuildNative(build_ext):
-    """Compile the .cu files with nvcc beside what setuptools compiles."""
-
     def build_extension(self, ext: Extension) -> None:
         if home := usable_cuda():
             for source in sorted(Path("csrc").rglob("*.cu")):
