@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interact_kernels import _native, lattice
-from interact_kernels.lattice import native, triton_guard
+from interact_kernels import _native, lattice, triton_guard
+from interact_kernels.lattice import native
 
 IMPLEMENTATIONS = ["native", "reference"]
 

@@ -1,22 +1,33 @@
 """Attention over trees of token segments: many prompts that share beginnings, each token computed once.
 
 A token sees the segments on the path from its own segment to the root, and the earlier tokens of its own segment.
-The implementations have one signature; `reference` is the truth, `native` (C++) is the fast one on a CPU, `torch`
-runs torch's fused attention with a dense mask on any device.
+The implementations have one signature; `reference` is the truth, `native` (C++) is the fast one on a CPU, `triton`
+the one for CUDA and ROCm, `torch` runs torch's fused attention with a dense mask on any device.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
-from interact_kernels import dispatch
+from interact_kernels import dispatch, triton_guard
 from interact_kernels.attention import masked, native, reference
 from interact_kernels.attention.tree import SegmentTree
 
 __all__ = ["SegmentTree", "explain", "tree_attention"]
 
+
+def _triton(*arguments: Any) -> torch.Tensor:
+    # Imported when it runs: triton takes a second, and is an extra.
+    from interact_kernels.attention import triton
+
+    return triton.tree_attention(*arguments)
+
+
 _IMPLEMENTATIONS = {
     "native": native.tree_attention,
+    "triton": _triton,
     "torch": masked.tree_attention,
     "reference": reference.tree_attention,
 }
@@ -46,7 +57,7 @@ def tree_attention(
         scale: Factor of the scores, None for size**-0.5.
         softcap: c of ``c tanh(score / c)``, 0 for none.
         sinks: Logits that take part in the softmax and carry no value, shape [heads].
-        impl: ``"auto"``, ``"native"``, ``"torch"`` or ``"reference"``.
+        impl: ``"auto"``, ``"native"``, ``"triton"``, ``"torch"`` or ``"reference"``.
 
     Returns:
         Shape [queries, heads, value_size], in the dtype of `q`.
@@ -74,9 +85,18 @@ def _candidates(
 ) -> list[dispatch.Candidate]:
     return [
         dispatch.Candidate("native", native.refusal(q, v)),
+        dispatch.Candidate("triton", _no_triton(q, v)),
         dispatch.Candidate("torch", masked.refusal(softcap, sinks)),
         dispatch.Candidate("reference"),
     ]
+
+
+def _no_triton(q: torch.Tensor, v: torch.Tensor) -> str | None:
+    if torch.is_grad_enabled() and (q.requires_grad or v.requires_grad):
+        return "it has no gradient"
+    if max(q.shape[-1], v.shape[-1]) > native.LARGEST_HEAD:
+        return f"it holds heads of at most {native.LARGEST_HEAD} channels"
+    return "it computes in float32" if q.dtype == torch.float64 else triton_guard.refusal(q.device)
 
 
 def _check(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tree: SegmentTree, sinks: torch.Tensor | None) -> None:

@@ -12,8 +12,8 @@ import torch
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
-from interact_kernels import dispatch
-from interact_kernels.lattice import native, reference, triton_guard
+from interact_kernels import dispatch, triton_guard
+from interact_kernels.lattice import native, reference
 from interact_kernels.lattice.arrays import HALVES
 from interact_kernels.lattice.transform import Transform, transposed
 

@@ -9,7 +9,7 @@ import torch
 
 
 def refusal(device: torch.device) -> str | None:
-    """Say why the Triton transforms cannot run on `device`, or None."""
+    """Say why Triton kernels cannot run on `device`, or None."""
     if importlib.util.find_spec("triton") is None:
         return "triton is not installed (pip install 'interact-llm[triton]')"
     if device.type == "cuda" and torch.cuda.is_available():

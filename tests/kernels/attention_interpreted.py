@@ -1,0 +1,34 @@
+"""Run by test_attention_triton.py in a process of its own: tree attention in the checked interpreter."""
+
+import triton_interpreter
+
+triton_interpreter.install()
+
+import torch
+from test_attention import random_tree, tensors
+
+from interact_kernels import attention
+
+
+def check(dtype, heads, sizes, window, softcap, sinks, silent, tolerance):
+    tree = random_tree(3, 7, longest=40, window=window, silent=silent)
+    q, k, v = tensors(tree, *heads, *sizes, dtype)
+    logits = torch.linspace(-1, 2, heads[0], dtype=dtype) if sinks else None
+    options = {"softcap": softcap, "sinks": logits}
+    got = attention.tree_attention(q, k, v, tree, **options, impl="triton")
+    options["sinks"] = logits.double() if sinks else None
+    truth = attention.tree_attention(q.double(), k.double(), v.double(), tree, **options, impl="reference")
+    torch.testing.assert_close(got.double(), truth, rtol=tolerance, atol=tolerance)
+
+
+if __name__ == "__main__":
+    for heads, sizes, window, softcap, sinks, silent in (
+        ((4, 4), (64, 64), None, 0.0, False, 0),
+        ((9, 3), (64, 64), None, 0.0, False, 25),
+        ((6, 2), (17, 33), 7, 5.0, True, 3),
+        ((20, 1), (16, 16), 40, 0.0, True, 0),
+    ):
+        check(torch.float32, heads, sizes, window, softcap, sinks, silent, 2e-5)
+    check(torch.bfloat16, (6, 2), (64, 64), None, 0.0, False, 0, 3e-2)
+    check(torch.float16, (6, 2), (64, 64), 9, 0.0, True, 0, 3e-3)
+    print("all equal")
