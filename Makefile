@@ -22,7 +22,7 @@ demo: .venv
 
 test: .venv
 	$(BIN)/interact fetch smollm2
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv
 	$(BIN)/ruff check .

@@ -11,12 +11,13 @@ import tempfile
 from pathlib import Path
 
 import pybind11
+from pybind11.setup_helpers import ParallelCompile
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 MODE = os.environ.get("INTERACT_CUDA", "auto").lower()
 ARCHITECTURES = os.environ.get("INTERACT_CUDA_ARCHS", "80;90;100+PTX").replace(" ", ";").split(";")
-# Our own builds take warnings as errors; a newer compiler of a user's must not fail on a new warning.
+# Warnings are errors in our own builds only: a user's newer compiler may know new warnings.
 STRICT = os.environ.get("INTERACT_WERROR") == "1"
 EMPTY_KERNEL = "#include <cuda_runtime.h>\n__global__ void probe(float* x) { x[threadIdx.x] *= 2.f; }\n"
 
@@ -49,9 +50,8 @@ def usable_cuda() -> Path | None:
     why = "INTERACT_CUDA=0" if MODE == "0" else "no CUDA toolkit was found"
     if home:
         with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "probe.cu")
-            source.write_text(EMPTY_KERNEL)
-            probe = [*nvcc_command(home), "-c", str(source), "-o", f"{folder}/probe.o"]
+            Path(folder, "probe.cu").write_text(EMPTY_KERNEL)
+            probe = [*nvcc_command(home), "-c", f"{folder}/probe.cu", "-o", f"{folder}/probe.o"]
             if subprocess.run(probe, capture_output=True).returncode == 0:
                 print(f"interact: building with CUDA for {', '.join(ARCHITECTURES)} from {home}", flush=True)
                 return home
@@ -85,4 +85,5 @@ native = Extension(
     extra_compile_args="-O3 -std=c++17 -fopenmp -fvisibility=hidden -g0 -Wall -Wextra".split() + ["-Werror"] * STRICT,
     extra_link_args=["-fopenmp", "-Wl,--exclude-libs,ALL"],
 )
+ParallelCompile("INTERACT_JOBS").install()
 setup(ext_modules=[native], cmdclass={"build_ext": BuildNative})

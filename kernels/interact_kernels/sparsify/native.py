@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +23,7 @@ from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 _SETTERS = ("scipy_openblas_set_num_threads", "openblas_set_num_threads")
 _GETTERS = ("scipy_openblas_get_num_threads", "openblas_get_num_threads")
+_LONG = 1 << 11
 _lock = threading.Lock()
 _inside = 0
 _threads_before = 1
@@ -35,7 +36,9 @@ def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: Split
     if options.start is not None:
         start = _start_buffers(options.start, v.shape)
     with _one_blas_thread():
-        _native.split_interior_point(
+        _interruptibly(
+            _native.split_interior_point,
+            (v, delta, start, out),
             v.ctypes.data,
             delta.ctypes.data,
             len(v),
@@ -59,7 +62,9 @@ def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -
     """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]; the memory is O(2**n)."""
     v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
     out = _buffers(v.shape)
-    _native.split_admm(
+    _interruptibly(
+        _native.split_admm,
+        (v, delta, out),
         v.ctypes.data,
         delta.ctypes.data,
         len(v),
@@ -72,6 +77,32 @@ def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -
         torch.get_num_threads(),
     )
     return assemble(v, delta, rtol, out[:4], out[4])
+
+
+def _interruptibly(solve: Callable[..., None], alive: tuple[Any, ...], *arguments: Any) -> None:
+    """Solve, and let an interrupt through at once where that can take long.
+
+    Python hears Ctrl-C only between native calls. So a long one runs in a thread that an interrupt leaves behind, with
+    the arrays that it writes to kept `alive`; it ends with the process, or at its own limits.
+    """
+    if alive[0].shape[-1] < _LONG:
+        solve(*arguments)
+        return
+    failed: list[BaseException] = []
+
+    def work(kept: tuple[Any, ...]) -> None:
+        try:
+            solve(*arguments)
+        except BaseException as error:
+            failed.append(error)
+        del kept
+
+    thread = threading.Thread(target=work, args=(alive,), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.2)
+    if failed:
+        raise failed[0]
 
 
 def _buffers(shape: tuple[int, ...]) -> list[np.ndarray]:
