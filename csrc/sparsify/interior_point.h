@@ -39,6 +39,7 @@ class InteriorPoint {
   void newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& out);
   void lengths(Direction& d) const;
   double complementarity(const Direction* d) const;
+  void weigh(const Direction& d, Direction& more) const;
   void correct(double mu, Direction& d);
   void move(const Direction& d);
 

@@ -204,5 +204,5 @@ def _check(values: np.ndarray, kappa: float, rtol: float, options: SplitOptions)
         raise ValueError(f"options.max_iterations must be >= 0 or None, but is {options.max_iterations}.")
     if not options.time_limit >= 0:
         raise ValueError(f"options.time_limit must be a number of seconds >= 0, but is {options.time_limit}.")
-    if options.correctors < 0 or not options.rho > 0:
+    if (options.correctors is not None and options.correctors < 0) or not options.rho > 0:
         raise ValueError("options.correctors must be >= 0 and options.rho > 0.")
