@@ -20,7 +20,13 @@ constexpr double kLoose = 1e-3, kTight = 1e-5,
 constexpr int kMostSteps = 48;   // conjugate-gradient steps with a float32 factor
 // Above this many the next factor is float64; where a factor is dear, steps are cheap.
 constexpr int kEnoughSteps = 6, kEnoughLarge = 16, kLarge = 11;
-constexpr double kMostCentring = 0.3;  // the correctors centre as well
+constexpr int kLargestDense = 14;
+constexpr std::int64_t kMostActive = 2048;  // columns taken, and steps, where there is no room for the matrix
+constexpr int kMostFree = 600;
+constexpr double kFree = 0.01;  // inexact steps cost the repaired primal there
+constexpr int kEnoughActive = 60, kMostActiveSteps = 120;
+constexpr double kNear = 0.6, kFew = 0.3;  // gap below which that many of the columns are tried
+constexpr double kMostCentring = 0.3;      // the correctors centre as well
 
 double reach(const Vector& x, const Vector& dx) {
   double length = std::numeric_limits<double>::infinity();
@@ -121,8 +127,16 @@ bool InteriorPoint::factor() {
     d2_[i] = x_[2][i] / s_[2][i] + x_[3][i] / s_[3][i];
     d3_[i] = pairs_ == kPairs ? 1 / (s_[4][i] / x_[4][i] + s_[5][i] / x_[5][i]) : 0.0;
   }
-  if (hardest_ > (p_.lattice.n < kLarge ? kEnoughSteps : kEnoughLarge)) single_ = false;
+  if (!normal_.is_active() && hardest_ > (p_.lattice.n < kLarge ? kEnoughSteps : kEnoughLarge))
+    single_ = false;
+  if (normal_.is_active() && hardest_ > kEnoughActive) active_ = false;
   hardest_ = 0;
+  const bool noisy = pairs_ == kPairs;
+  if (p_.lattice.n > kLargestDense) return noisy && normal_.factor_active(d1_, d2_, d3_, kMostActive, true);
+  const auto few = static_cast<std::int64_t>(kFew * static_cast<double>(p_.lattice.size()));
+  if (noisy && active_ && best_.gap() < kNear && p_.lattice.n >= kLarge &&
+      normal_.factor_active(d1_, d2_, d3_, few, true))
+    return true;
   if (single_ && normal_.factor(d1_, d2_, d3_, true)) return true;
   single_ = false;
   return normal_.factor(d1_, d2_, d3_, false);
@@ -152,6 +166,16 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   p_.lattice.upper(hb);
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
+  if (p_.lattice.n > kLargestDense) {
+    normal_.solve(rhs, d.z, best_.gap() < kNear ? kFree * tolerance : tolerance, kMostFree);
+  } else if (normal_.is_active()) {
+    hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, tolerance, kMostActiveSteps));
+    if (hardest_ == kMostActiveSteps) {
+      active_ = false, hardest_ = 0;
+      single_ = single_ && normal_.factor(d1_, d2_, d3_, true);
+      if (!single_) normal_.factor(d1_, d2_, d3_, false);
+    }
+  }
   if (normal_.is_single()) {
     const int steps = normal_.solve(rhs, d.z, tolerance, kMostSteps);
     hardest_ = std::max(hardest_, steps);
@@ -161,7 +185,7 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
       normal_.factor(d1_, d2_, d3_, false);
     }
   }
-  if (!normal_.is_single()) normal_.solve(rhs, d.z, kExact, 4);
+  if (!normal_.is_single() && !normal_.is_active()) normal_.solve(rhs, d.z, kExact, 4);
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
