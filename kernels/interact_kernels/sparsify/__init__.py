@@ -73,9 +73,9 @@ def and_or_split(
             floating dtype.
         kappa: Tolerated noise relative to |v[full] - v[empty]|; 0 asks for an exact split.
         rtol: Relative duality gap to reach.
-        impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n), ``"torch"``
-            (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison only),
-            or ``"auto"``; `explain` says why.
+        impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n),
+            ``"torch"`` (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison
+            only), or ``"auto"``; `explain` says why.
         options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 
     Returns:
