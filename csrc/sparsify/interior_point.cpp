@@ -17,13 +17,31 @@ namespace {
 constexpr double kDamping = 0.995;  // share of the way to the boundary
 constexpr double kLoose = 1e-3, kTight = 1e-5,
                  kExact = 1e-7;  // residuals of directions that guide, and that count
-constexpr int kMostSteps = 24;   // conjugate-gradient steps with a float32 factor
-constexpr int kEnoughSteps = 6;  // above this many the next factor is float64
+constexpr int kMostSteps = 48;   // conjugate-gradient steps with a float32 factor
+// Above this many the next factor is float64; where a factor is dear, steps are cheap.
+constexpr int kEnoughSteps = 6, kEnoughLarge = 16, kLarge = 11;
+constexpr int kLargestDense = 14;
+constexpr std::int64_t kMostActive = 2048;  // columns taken, and steps, where there is no room for the matrix
+constexpr int kMostFree = 600;
+constexpr double kFree = 0.01;  // inexact steps cost the repaired primal there
+constexpr int kEnoughActive = 60, kMostActiveSteps = 120;
+constexpr double kNear = 0.6, kFew = 0.3;  // gap below which that many of the columns are tried
+constexpr double kMostCentring = 0.3;      // the correctors centre as well
 
 double reach(const Vector& x, const Vector& dx) {
   double length = std::numeric_limits<double>::infinity();
   for (std::size_t i = 1; i < x.size(); ++i)
     if (dx[i] < 0) length = std::min(length, -x[i] / dx[i]);
+  return length;
+}
+
+// The same along dx + w more.
+double reach(const Vector& x, const Vector& dx, const Vector& more, double w) {
+  double length = std::numeric_limits<double>::infinity();
+  for (std::size_t i = 1; i < x.size(); ++i) {
+    const double step = dx[i] + w * more[i];
+    if (step < 0) length = std::min(length, -x[i] / step);
+  }
   return length;
 }
 
@@ -109,8 +127,16 @@ bool InteriorPoint::factor() {
     d2_[i] = x_[2][i] / s_[2][i] + x_[3][i] / s_[3][i];
     d3_[i] = pairs_ == kPairs ? 1 / (s_[4][i] / x_[4][i] + s_[5][i] / x_[5][i]) : 0.0;
   }
-  if (hardest_ > kEnoughSteps) single_ = false;
+  if (!normal_.is_active() && hardest_ > (p_.lattice.n < kLarge ? kEnoughSteps : kEnoughLarge))
+    single_ = false;
+  if (normal_.is_active() && hardest_ > kEnoughActive) active_ = false;
   hardest_ = 0;
+  const bool noisy = pairs_ == kPairs;
+  if (p_.lattice.n > kLargestDense) return noisy && normal_.factor_active(d1_, d2_, d3_, kMostActive, true);
+  const auto few = static_cast<std::int64_t>(kFew * static_cast<double>(p_.lattice.size()));
+  if (noisy && active_ && best_.gap() < kNear && p_.lattice.n >= kLarge &&
+      normal_.factor_active(d1_, d2_, d3_, few, true))
+    return true;
   if (single_ && normal_.factor(d1_, d2_, d3_, true)) return true;
   single_ = false;
   return normal_.factor(d1_, d2_, d3_, false);
@@ -140,6 +166,16 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   p_.lattice.upper(hb);
   p_.lattice.lower(lifted);
   for (std::size_t i = 1; i < size; ++i) rhs[i] -= hb[i] - lifted[i];
+  if (p_.lattice.n > kLargestDense) {
+    normal_.solve(rhs, d.z, best_.gap() < kNear ? kFree * tolerance : tolerance, kMostFree);
+  } else if (normal_.is_active()) {
+    hardest_ = std::max(hardest_, normal_.solve(rhs, d.z, tolerance, kMostActiveSteps));
+    if (hardest_ == kMostActiveSteps) {
+      active_ = false, hardest_ = 0;
+      single_ = single_ && normal_.factor(d1_, d2_, d3_, true);
+      if (!single_) normal_.factor(d1_, d2_, d3_, false);
+    }
+  }
   if (normal_.is_single()) {
     const int steps = normal_.solve(rhs, d.z, tolerance, kMostSteps);
     hardest_ = std::max(hardest_, steps);
@@ -149,7 +185,7 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
       normal_.factor(d1_, d2_, d3_, false);
     }
   }
-  if (!normal_.is_single()) normal_.solve(rhs, d.z, kExact, 4);
+  if (!normal_.is_single() && !normal_.is_active()) normal_.solve(rhs, d.z, kExact, 4);
   Vector df = d.z, dt = d.z;
   p_.lattice.lower(df);
   p_.lattice.upper(dt);
@@ -188,6 +224,28 @@ double InteriorPoint::complementarity(const Direction* d) const {
   return sum / (static_cast<double>(pairs_) * static_cast<double>(size - 1));
 }
 
+// Colombo and Gondzio: turns `more` into d + w more, w in (0, 1] chosen on either side for the longest step.
+void InteriorPoint::weigh(const Direction& d, Direction& more) const {
+  constexpr int kGrid = 8;
+  double best[2] = {-1, -1}, weight[2] = {1, 1};
+  for (int g = kGrid; g >= 1; --g) {
+    const double w = static_cast<double>(g) / kGrid;
+    double length[2] = {1, 1};
+    for (int k = 0; k < pairs_; ++k) {
+      length[0] = std::min(length[0], reach(x_[k], d.x[k], more.x[k], w));
+      length[1] = std::min(length[1], reach(s_[k], d.s[k], more.s[k], w));
+    }
+    for (int side = 0; side < 2; ++side)
+      if (length[side] > best[side] + 1e-9) best[side] = length[side], weight[side] = w;
+  }
+  for (int k = 0; k < kPairs; ++k)
+    for (std::size_t i = 1; i < z_.size(); ++i) {
+      more.x[k][i] = d.x[k][i] + weight[0] * more.x[k][i];
+      more.s[k][i] = d.s[k][i] + weight[1] * more.s[k][i];
+    }
+  for (std::size_t i = 1; i < z_.size(); ++i) more.z[i] = d.z[i] + weight[1] * more.z[i];
+}
+
 // Gondzio: aim further, pull the products that would leave [0.1, 10] mu back in, keep what lengthens the
 // step.
 void InteriorPoint::correct(double mu, Direction& d) {
@@ -204,9 +262,7 @@ void InteriorPoint::correct(double mu, Direction& d) {
         target[k][i] = std::max(std::clamp(value, 0.1 * mu, 10 * mu) - value, -10 * mu);
       }
     newton(target, none, kLoose, more);
-    for (int k = 0; k < pairs_; ++k)
-      for (std::size_t i = 1; i < size; ++i) more.x[k][i] += d.x[k][i], more.s[k][i] += d.s[k][i];
-    for (std::size_t i = 1; i < size; ++i) more.z[i] += d.z[i];
+    weigh(d, more);
     lengths(more);
     const bool longer = more.primal_length + more.dual_length > d.primal_length + d.dual_length + 0.02;
     if (!longer || more.primal_length < 0.9 * d.primal_length || more.dual_length < 0.9 * d.dual_length)
@@ -236,7 +292,7 @@ void InteriorPoint::run(double rtol, double deadline) {
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < z_.size(); ++i) target[k][i] = -x_[k][i] * s_[k][i];
     newton(target, rest, kLoose, d);
-    const double ahead = complementarity(&d) / mu, aim = ahead * ahead * ahead * mu;
+    const double ahead = complementarity(&d) / mu, aim = std::min(ahead * ahead * ahead, kMostCentring) * mu;
     if (!std::isfinite(aim)) return;
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < z_.size(); ++i)

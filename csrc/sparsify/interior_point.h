@@ -39,6 +39,7 @@ class InteriorPoint {
   void newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& out);
   void lengths(Direction& d) const;
   double complementarity(const Direction* d) const;
+  void weigh(const Direction& d, Direction& more) const;
   void correct(double mu, Direction& d);
   void move(const Direction& d);
 
@@ -50,7 +51,8 @@ class InteriorPoint {
   Vector z_, d1_, d2_, d3_;
   Point best_;
   bool single_;
-  int hardest_ = 0;  // most conjugate-gradient steps of the current iteration
+  bool active_ = true;  // a factor of the active columns has served so far
+  int hardest_ = 0;     // most conjugate-gradient steps of the current iteration
 };
 
 // Seconds of a steady clock.

@@ -41,13 +41,21 @@ bool NormalMatrix::factor_as(std::unique_ptr<T[]>& matrix, double shift) {
 bool NormalMatrix::factor(const Vector& d1, const Vector& d2, const Vector& d3, bool single_precision) {
   d1_ = d1, d2_ = d2, d3_ = d3;
   d1_[0] = d2_[0] = d3_[0] = 0;
-  single_ = single_precision;
+  single_ = single_precision, few_ = false;
   if (single_) {
     double_factor_.reset();
     return factor_as(single_factor_, 2e-6);
   }
   single_factor_.reset();
   return factor_as(double_factor_, 1e-14) || factor_as(double_factor_, 1e-11);
+}
+
+bool NormalMatrix::factor_active(const Vector& d1, const Vector& d2, const Vector& d3, std::int64_t most,
+                                 bool cut) {
+  d1_ = d1, d2_ = d2, d3_ = d3;
+  d1_[0] = d2_[0] = d3_[0] = 0;
+  few_ = active_.factor(d1_, d2_, d3_, most, cut);
+  return few_;
 }
 
 void NormalMatrix::apply(const Vector& x, Vector& y) const {
@@ -64,6 +72,10 @@ void NormalMatrix::apply(const Vector& x, Vector& y) const {
 
 void NormalMatrix::precondition(const Vector& x, Vector& y) const {
   const std::int64_t order = lattice_.size(), stride = stride_of(order);
+  if (few_) {
+    active_.precondition(x, y);
+    return;
+  }
   y.resize(order);
   if (single_) {
     std::vector<float> work(order);

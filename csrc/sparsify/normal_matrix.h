@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 
+#include "sparsify/active_factor.h"
 #include "sparsify/programme.h"
 #include "sparsify/split.h"
 
@@ -19,15 +20,21 @@ void assemble(const double* upper, const double* lower, const double* r, std::in
 
 class NormalMatrix {
  public:
-  NormalMatrix(Lattice lattice, const Lapack& lapack) : lattice_(lattice), lapack_(lapack) {}
+  NormalMatrix(Lattice lattice, const Lapack& lapack)
+      : lattice_(lattice), lapack_(lapack), active_(lattice, lapack) {}
 
   // Keeps the three diagonals (entry 0 ignored) and factors in the precision asked for; false: not positive.
   bool factor(const Vector& d1, const Vector& d2, const Vector& d3, bool single_precision);
 
+  // Factors the columns that outweigh the noise only; false: more than `most` of them (unless `cut`) or a
+  // failure.
+  bool factor_active(const Vector& d1, const Vector& d2, const Vector& d3, std::int64_t most, bool cut);
+
   // Conjugate gradients on the exact operator, preconditioned by the factor; returns the steps taken.
   int solve(const Vector& rhs, Vector& x, double tolerance, int most) const;
 
-  bool is_single() const { return single_; }
+  bool is_single() const { return single_ && !few_; }
+  bool is_active() const { return few_; }
 
  private:
   template <class T>
@@ -40,7 +47,8 @@ class NormalMatrix {
   Vector d1_, d2_, d3_, r_;
   std::unique_ptr<float[]> single_factor_;
   std::unique_ptr<double[]> double_factor_;
-  bool single_ = false;
+  ActiveFactor active_;
+  bool single_ = false, few_ = false;
 };
 
 }  // namespace interact::sparsify

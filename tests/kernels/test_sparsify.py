@@ -237,7 +237,7 @@ def test_joint_extraction_with_alpha_one_is_each_model_alone():
 def test_explain_names_the_choice_and_the_reasons():
     assert "auto takes native" in sparsify.explain()
     assert "auto takes admm" in sparsify.explain(np.zeros(1 << 13), kappa=0.0)
-    assert "does not fit into 4 GB" in sparsify.explain(np.zeros(1 << 15))
+    assert "does not fit into 4 GB" in sparsify.explain(np.zeros(1 << 15), kappa=0.0)
     with pytest.raises(RuntimeError, match="does not fit into 4 GB"):
         sparsify.and_or_split(np.zeros(1 << 15), impl="native")
     with pytest.raises(RuntimeError, match="no warm start and no polish"):
@@ -294,3 +294,18 @@ def test_a_wrong_split_is_caught_by_verify():
     assert sparsify.verify(spoiled, v, 0.0).matching > 1e-3
     assert sparsify.verify(replace(split, certificate=2 * split.certificate), v, 0.0).dual_excess > 0.5
     assert sparsify.verify(replace(split, noise=split.noise + 1.0), v, 0.0).noise_excess > 0.1
+
+
+def test_factor_of_the_active_columns_proves_its_gap_and_keeps_its_bits() -> None:
+    n = 11
+    rng = np.random.default_rng(n)
+    masks = np.arange(1 << n)
+    v = 0.002 * rng.normal(size=1 << n) + ((masks & 3) == 3) - 0.5 * ((masks & 20) != 0)
+    options = SplitOptions(max_iterations=30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        first, again = (sparsify.and_or_split(v, impl="native", options=options) for _ in range(2))
+    verdict = sparsify.verify(first, v, 0.04)
+    assert np.array_equal(first.i_or, again.i_or) and verdict.matching < 1e-9
+    assert abs(verdict.gap - first.gap) < 1e-9
+    assert verdict.gap <= 1e-3

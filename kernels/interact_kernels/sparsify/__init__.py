@@ -42,6 +42,8 @@ __all__ = [
 # Beyond these the dense matrix (4**n entries) needs more than 4 GB, or HiGHS more than minutes.
 LARGEST_DENSE = 14
 LARGEST_REFERENCE = 11
+# With noise the interior point goes on without the matrix.
+LARGEST_ACTIVE = 18
 
 _SOLVERS = {
     "native": native.interior_point,
@@ -71,9 +73,9 @@ def and_or_split(
             floating dtype.
         kappa: Tolerated noise relative to |v[full] - v[empty]|; 0 asks for an exact split.
         rtol: Relative duality gap to reach.
-        impl: ``"native"`` (C++ interior point, n <= 14), ``"admm"`` (C++ Kronecker ADMM, any n), ``"torch"``
-            (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison only),
-            or ``"auto"``; `explain` says why.
+        impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n),
+            ``"torch"`` (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison
+            only), or ``"auto"``; `explain` says why.
         options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 
     Returns:
@@ -99,7 +101,7 @@ def and_or_split(
     _check(values, kappa, rtol, options)
     rows = values.reshape(-1, values.shape[-1])
     delta = _bounds(values, kappa, options)
-    candidates = _candidates(values.shape[-1].bit_length() - 1, bool(delta.any()), device, options)
+    candidates = _candidates(values.shape[-1].bit_length() - 1, _is_noisy(delta, values.shape[-1]), device, options)
     name = dispatch.choose("and_or_split", candidates, impl)
     # Where the noise may swallow everything the optimum is 0, and a relative gap would have no meaning.
     spread = np.abs(rows - rows[:, :1])
@@ -126,24 +128,30 @@ def explain(
 ) -> str:
     """Say which implementation of `and_or_split` runs for scores like `v`, and why the others do not.
 
-    >>> explain(np.zeros(1 << 16)).split(":")[1].split("(")[0].strip()
+    >>> explain(np.zeros(1 << 16), kappa=0.0).split(":")[1].split("(")[0].strip()
     'auto takes admm'
     """
     options = options or SplitOptions()
     n = 10 if v is None else v.shape[-1].bit_length() - 1
     device = v.device if isinstance(v, torch.Tensor) else None
-    noisy = kappa > 0 if options.delta is None else bool(np.any(np.asarray(options.delta) > 0))
+    noisy = kappa > 0 if options.delta is None else _is_noisy(np.asarray(options.delta), 1 << n)
     return dispatch.explain("and_or_split", _candidates(n, noisy, device, options))
+
+
+def _is_noisy(delta: np.ndarray, size: int) -> bool:
+    """Without the matrix the interior point needs noise in every sample."""
+    return bool((delta > 0).all() if size > 1 << LARGEST_DENSE else (delta > 0).any())
 
 
 def _candidates(n: int, noisy: bool, device: torch.device | None, options: SplitOptions) -> list[dispatch.Candidate]:
     """Best first: the interior point while its matrix fits, on the device where the scores are."""
     dense = None if n <= LARGEST_DENSE else f"its matrix of 4**{n} entries does not fit into 4 GB"
+    largest = LARGEST_ACTIVE if noisy and not options.polish else LARGEST_DENSE
     highs = None if n <= LARGEST_REFERENCE else f"HiGHS would take hours at n = {n}"
     plain = options.start is None and not options.polish
     bare = None if plain else "it has no warm start and no polish"
     found = {
-        "native": dispatch.Candidate("native", dense),
+        "native": dispatch.Candidate("native", None if n <= largest else dense),
         "admm": dispatch.Candidate("admm", bare),
         "torch": dispatch.Candidate("torch", dense or bare),
     }
@@ -204,5 +212,5 @@ def _check(values: np.ndarray, kappa: float, rtol: float, options: SplitOptions)
         raise ValueError(f"options.max_iterations must be >= 0 or None, but is {options.max_iterations}.")
     if not options.time_limit >= 0:
         raise ValueError(f"options.time_limit must be a number of seconds >= 0, but is {options.time_limit}.")
-    if options.correctors < 0 or not options.rho > 0:
+    if (options.correctors is not None and options.correctors < 0) or not options.rho > 0:
         raise ValueError("options.correctors must be >= 0 and options.rho > 0.")

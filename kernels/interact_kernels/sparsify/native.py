@@ -50,7 +50,7 @@ def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: Split
             options.time_limit,
             options.single_precision,
             options.polish,
-            options.correctors,
+            (3 if v.shape[-1] <= 1024 else 8) if options.correctors is None else options.correctors,
             _address("spotrf"),
             _address("dpotrf"),
             torch.get_num_threads(),

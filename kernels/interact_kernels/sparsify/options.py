@@ -19,7 +19,8 @@ class SplitOptions:
         polish: Re-solve on the active set so that interactions that vanish are exactly 0 (interior point only).
         max_iterations: Limit of the solver's steps, None for the solver's own (200, ADMM 20000).
         time_limit: Limit in seconds for each sample.
-        correctors: Gondzio centrality correctors an interior point iteration may add.
+        correctors: Centrality correctors an interior point iteration may add, None for 3 up to n = 10 and 8 beyond,
+            where a factor costs much more than a solve.
         single_precision: Factor in float32 while that is enough; results are float64 either way.
         rho: First penalty of the ADMM; it adapts.
     """
@@ -29,6 +30,6 @@ class SplitOptions:
     polish: bool = False
     max_iterations: int | None = None
     time_limit: float = float("inf")
-    correctors: int = 3
+    correctors: int | None = None
     single_precision: bool = True
     rho: float = 3.0
