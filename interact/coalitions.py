@@ -198,16 +198,20 @@ def _choose(
     return ("flat", distrusted) if distrusted else ("tree", words)
 
 
+def all_coalitions(n: int) -> torch.Tensor:
+    """Return which of n players are present in each of all 2**n coalitions, in order: bool, shape [2**n, n]."""
+    return (torch.arange(1 << n)[:, None] >> torch.arange(n) & 1).bool()
+
+
 def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch.Tensor:
     """Return which players are present in each coalition: bool, shape [M, n]."""
-    players = torch.arange(inputs.n)
     if coalitions is None:
         if inputs.n > LIMIT:
             raise ValueError(
                 f"{inputs.n} players make 2**{inputs.n} coalitions, but a full lattice holds at most {LIMIT} players; "
                 "give fewer, or a list of coalitions."
             )
-        return (torch.arange(1 << inputs.n)[:, None] >> players & 1).bool()
+        return all_coalitions(inputs.n)
     masks = torch.as_tensor(coalitions).cpu()
     if masks.dtype == torch.bool and masks.dim() == 2 and masks.shape[1] == inputs.n:
         return masks
@@ -219,7 +223,7 @@ def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch
     masks = masks.long()
     if len(masks) and not 0 <= int(masks.min()) <= int(masks.max()) < 1 << inputs.n:
         raise ValueError(f"coalitions must lie in [0, 2**{inputs.n}) for {inputs.n} players.")
-    return (masks[:, None] >> players & 1).bool()
+    return (masks[:, None] >> torch.arange(inputs.n) & 1).bool()
 
 
 def _check_fits(family: Family, inputs: CoalitionInputs) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from interact.coalitions import score_coalitions, with_target
+from interact.coalitions import all_coalitions, score_coalitions, with_target
 from interact.inputs import CoalitionInputs, Template, prepare
 from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import inspect_model, label_index
+from interact.models.precision import noise_floor
 from interact.players import PlayerChoice, Players
 from interact_kernels.sparsify import SplitOptions, and_or_split
 
@@ -87,6 +88,16 @@ def extract(
         progress=progress,
     )
     values = scores.values.double().numpy()
+    floor = noise_floor(
+        model,
+        inputs,
+        all_coalitions(inputs.n),
+        scores.values,
+        masking=masking,
+        baseline=vector,
+        engine=scores.engine,
+        memory_budget=memory_budget,
+    )
     split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
     provenance = {
         "model": _model_identity(model),
@@ -97,6 +108,7 @@ def extract(
         "baseline": vector.identity() if vector else None,
         "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,
         "kappa": kappa,
+        "precision": floor,
         "engine": {"asked": engine, "used": scores.engine, "reason": scores.reason},
         "input_ids": list(inputs.input_ids),
         "notes": list(inputs.notes),

@@ -137,14 +137,24 @@ class Interactions:
         order = np.argsort(-np.abs(effects), kind="stable")[: int(k)]
         return [self._interaction(int(i), float(effects[i])) for i in order if effects[i] != 0]
 
+    def noise_floor(self, order: int) -> float:
+        """Return the noise of an effect of this order, 2**(order/2) sigma; 0 for scores in full precision.
+
+        sigma is the measured noise of a half-precision score (`interact.models.precision`).
+        """
+        sigma = (self.provenance.get("precision") or {}).get("sigma")
+        return 0.0 if sigma is None else float(sigma) * 2 ** (order / 2)
+
     def salient(self, tau: float = 0.05, *, merged: bool = True) -> list[Interaction]:
-        """Return the interactions stronger than tau times the strongest, strongest first.
+        """Return the interactions stronger than tau times the strongest and than their noise floor, strongest first.
 
         Raises:
             ValueError: tau is not in [0, 1).
         """
-        chosen = np.concatenate(self._salient_masks(tau, merged))
-        return self.top(int(chosen.sum()), merged=merged)
+        effects = np.concatenate(self.effects(merged=merged))
+        chosen = np.concatenate(self._salient_masks(tau, merged)).nonzero()[0]
+        order = chosen[np.argsort(-np.abs(effects[chosen]), kind="stable")]
+        return [self._interaction(int(i), float(effects[i])) for i in order]
 
     def by_order(self, *, merged: bool = True) -> pd.DataFrame:
         """Sum the effects of each order: columns and_positive, and_negative, or_positive, or_negative, strength."""
@@ -234,7 +244,9 @@ class Interactions:
             raise ValueError(f"tau is a share of the strongest effect, in [0, 1), but is {tau}.")
         effects = self.effects(merged=merged)
         largest = max(float(np.abs(e).max()) for e in effects)
-        return np.abs(effects[0]) > tau * largest, np.abs(effects[1]) > tau * largest
+        floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])[_orders(self.n)]
+        least = np.maximum(tau * largest, floors)
+        return np.abs(effects[0]) > least, np.abs(effects[1]) > least
 
 
 def load(path: str | Path) -> Interactions:

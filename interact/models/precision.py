@@ -1,0 +1,90 @@
+"""How far half precision moves a score, and hence which effects it drowns.
+
+1. A few coalitions are scored twice: as asked for, and with the same weights in float32. The weights are widened where
+   they lie and narrowed again, which loses nothing.
+2. sigma is the standard deviation of the differences: a constant shift would only move the bias.
+3. An AND effect of order k sums 2^k scores, so its noise is 2^(k/2) sigma: below that floor it may be rounding alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from interact.inputs import CoalitionInputs
+from interact.masking import Baseline
+from interact.models.flat import flat_values
+from interact.models.memory import out_of_memory
+from interact.models.tree import tree_values
+
+_REPEATED = 16
+_HALF = (torch.bfloat16, torch.float16)
+
+
+@torch.no_grad()
+def noise_floor(
+    model: Any,
+    inputs: CoalitionInputs,
+    coalitions: torch.Tensor,
+    values: torch.Tensor,
+    *,
+    masking: str,
+    baseline: Baseline | None,
+    engine: str,
+    memory_budget: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any] | None:
+    """Measure the noise of half-precision scores.
+
+    Args:
+        model: The model that gave `values`.
+        inputs: Its prompt, with a target.
+        coalitions: What was scored, bool, shape [M, n].
+        values: Their scores, float32, shape [M].
+        masking: As they were masked.
+        baseline: The vector for absent tokens, for baseline masking.
+        engine: ``"tree"`` or another; the repeated coalitions are scored by the tree or flat.
+        memory_budget: As in `interact.coalition_values`.
+        seed: Seed of the draw of the repeated coalitions.
+
+    Returns:
+        None for a model in float32 or float64. Else ``dtype``, ``sigma`` (units of v; None where it could not be
+        measured, with the ``reason``) and ``coalitions``, how many were repeated.
+    """
+    dtype = model.get_input_embeddings().weight.dtype
+    if dtype not in _HALF:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    drawn = torch.randperm(len(coalitions), generator=torch.Generator().manual_seed(seed))[:_REPEATED]
+    if len(drawn) < 2:
+        return {"dtype": name, "sigma": None, "reason": "a single coalition has no spread", "coalitions": len(drawn)}
+    if any(p.dtype not in (*_HALF, torch.float32, torch.float64) for p in model.parameters()):
+        return {"dtype": name, "sigma": None, "reason": "quantised weights cannot be widened", "coalitions": 0}
+    wide = replace(baseline, vector=baseline.vector.float()) if baseline else None
+    try:
+        with widened(model):
+            score = tree_values if engine == "tree" else flat_values
+            truth = score(model, inputs, coalitions[drawn], masking=masking, baseline=wide, memory_budget=memory_budget)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        return {"dtype": name, "sigma": None, "reason": "float32 weights do not fit in memory", "coalitions": 0}
+    return {"dtype": name, "sigma": float((values[drawn] - truth).double().std()), "coalitions": len(drawn)}
+
+
+@contextmanager
+def widened(model: Any) -> Iterator[None]:
+    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before."""
+    held = [*model.parameters(), *model.buffers()]
+    before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in _HALF]
+    try:
+        for tensor, _ in before:
+            tensor.data = tensor.data.float()
+        yield
+    finally:
+        for tensor, dtype in before:
+            tensor.data = tensor.data.to(dtype)

@@ -1,0 +1,220 @@
+"""A study as data: one frozen dataclass is the command line, the file given to ``--config``, and the file kept beside
+the results.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
+CONTROLS: tuple[str, ...] = typing.get_args(Control)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What a study trains, follows and compares."""
+
+    models: tuple[str, ...] = ("smollm2", "gemma3-270m")
+    """Model folders, hub ids or embedded models; gamma compares each with the next."""
+    data: tuple[str, ...] = ("reviews",)
+    """Data sets: reviews, goemotions, dolly, unilaw, a hub id, or a file or folder."""
+    text_column: str | None = None
+    """Column of the user's text, for data sets that are not known by name."""
+    response_column: str | None = None
+    """Column of the response, for data sets that are not known by name."""
+    template: str | None = None
+    """The user's message, with {text} once in it; without this, the data set's own."""
+    system: str | None = None
+    """The system message, for models with a chat template."""
+    answer_prefix: str | None = None
+    """What the model has said already before the response; without this, the data set's own."""
+    chat: bool | None = None
+    """Use the tokenizer's chat template; without this, when there is one."""
+
+    method: Literal["lora", "full"] = "lora"
+    """Tune a low-rank adapter, or every weight."""
+    train_examples: int = 2000
+    """Examples to train on, drawn by the seed of the run."""
+    heldout_examples: int = 64
+    """Examples whose loss is measured at every followed step."""
+    max_steps: int = 200
+    """Optimiser steps of a training."""
+    batch_size: int = 8
+    """Examples a step."""
+    learning_rate: float = 1e-4
+    """Peak of the cosine schedule."""
+    seeds: tuple[int, ...] = (0,)
+    """One training for each; a seed decides the examples, their order and the adapter's start."""
+    checkpoints: Mapping[str, str] | None = None
+    """Folders of checkpoints that exist already, by model: these models are not trained."""
+
+    steps: tuple[int, ...] | None = None
+    """Steps to follow; without this, step 0 and `followed_steps` - 1 log-spaced ones."""
+    followed_steps: int = 8
+    """How many steps to follow when they are not listed."""
+    samples: int = 20
+    """Followed samples, held out from training."""
+    players: Literal["words", "all-words", "sentences", "paragraphs", "marked"] = "words"
+    """What the players are."""
+    limit: int = 8
+    """Players of a sample: every sample has exactly as many."""
+    longest: int = 200
+    """Most characters of a followed text."""
+    masking: Literal["baseline", "attention", "text"] = "baseline"
+    """What an absent player becomes."""
+    baselines: tuple[str, ...] = ("auto",)
+    """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
+    kappa: float = 0.04
+    """Tolerated noise of the split, relative to |v(all) - v(none)|."""
+    tau: float = 0.05
+    """Salience threshold, see `tau_rule`."""
+    tau_rule: Literal["max", "initial", "absolute", "top"] = "max"
+    """tau times a cell's strongest effect, or that of step 0, or an absolute effect, or how many of the strongest."""
+    controls: tuple[Control, ...] = ("noise", "permuted")
+    """Controls to run beside the claims."""
+    resamples: int = 200
+    """Bootstrap resamples behind an interval."""
+
+    engine: Literal["auto", "flat", "tree"] = "auto"
+    """How coalitions are scored."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision of the followed models; training is in float32."""
+    device: str = "cpu"
+    """Where models run, such as cpu or cuda."""
+    memory_budget: int | None = None
+    """Megabytes that one batch may take; without it, a quarter of the free memory."""
+
+    def __post_init__(self) -> None:
+        for name in ("models", "data", "seeds", "baselines"):
+            given = getattr(self, name)
+            if not given:
+                raise ValueError(f"{name} is empty; a study needs at least one.")
+            if len(set(given)) < len(given):
+                raise ValueError(f"{name} names something twice: {list(given)}.")
+        for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):
+            _at_least(self, name, 1)
+        _at_least(self, "max_steps", 1)
+        _at_least(self, "followed_steps", 2)
+        if self.limit > 20:
+            raise ValueError(f"limit is {self.limit}, but a full lattice holds at most 20 players.")
+        if not 0 <= self.kappa < 1:
+            raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
+        if self.tau < 0 or (self.tau_rule in ("max", "initial") and self.tau >= 1):
+            raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate is {self.learning_rate}, but must be positive.")
+        if self.template is not None and self.template.count("{text}") != 1:
+            raise ValueError(f"The template must hold {{text}} exactly once, but is {self.template!r}.")
+        if self.steps is not None and (0 not in self.steps or list(self.steps) != sorted(set(self.steps))):
+            raise ValueError(f"steps must rise from 0, the model before training, but are {list(self.steps)}.")
+        if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
+            raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
+        if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
+            raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
+        if self.masking != "baseline" and self.baselines != ("auto",):
+            raise ValueError(f"baselines mean nothing under masking={self.masking!r}; leave them out.")
+
+    @property
+    def followed(self) -> tuple[int, ...]:
+        """The steps to follow: those listed, or 0 and log-spaced ones up to `max_steps`."""
+        if self.steps is not None:
+            return self.steps
+        count = min(self.followed_steps - 1, self.max_steps)
+        spaced = [round(self.max_steps ** (i / max(1, count - 1))) for i in range(count)]
+        for i, step in enumerate(spaced):
+            # The first log-spaced steps round to the same number.
+            spaced[i] = max(step, spaced[i - 1] + 1 if i else 1)
+        return (0, *(spaced if count > 1 else [self.max_steps]))
+
+
+def to_json(config: StudyConfig) -> dict[str, Any]:
+    """Return the configuration as JSON holds it."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def from_json(content: Any, *, where: str = "The configuration") -> StudyConfig:
+    """Read a configuration from what `to_json` returned; missing fields take their defaults.
+
+    Raises:
+        ValueError: An unknown field or value; the sentence names it and the nearest that is known.
+    """
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} must be a JSON object of a study's fields, but is {type(content).__name__}.")
+    kinds = typing.get_type_hints(StudyConfig)
+    values = {}
+    for name, value in content.items():
+        if name not in kinds:
+            raise ValueError(f"{where} has the unknown field {name!r}{nearest(name, kinds)}")
+        values[name] = _read(value, kinds[name], f"{where}: {name}")
+    return StudyConfig(**values)
+
+
+def load(path: Path) -> StudyConfig:
+    """Read a configuration file.
+
+    Raises:
+        ValueError: It is missing, is not JSON, or `from_json` refuses it.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise ValueError(f"The configuration {path} is not JSON: {error}.") from error
+    return from_json(content, where=str(path))
+
+
+def fingerprint(content: Any) -> str:
+    """Hash a JSON value: 16 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say which fields of two configurations differ, one line a field."""
+    names = [f.name for f in fields(StudyConfig)] + sorted((set(before) | set(now)) - set(StudyConfig.__annotations__))
+    changed = [name for name in names if before.get(name) != now.get(name)]
+    return [f"{name}: {json.dumps(before.get(name))} in the store, {json.dumps(now.get(name))} now" for name in changed]
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """End the sentence about a wrong name with the known name nearest to it."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(map(repr, known))}."
+
+
+def _at_least(config: StudyConfig, name: str, least: int) -> None:
+    if getattr(config, name) < least:
+        raise ValueError(f"{name} is {getattr(config, name)}, but must be at least {least}.")
+
+
+def _read(value: Any, kind: Any, where: str) -> Any:
+    """Hold a JSON value against a field's type."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        return _read(value, next(k for k in inner if k is not type(None)), where)
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"{where} is {value!r}, which is not known{nearest(value, inner)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{where} must be a list, but is {value!r:.60}.")
+        return tuple(_read(v, inner[0], where) for v in value)
+    if origin is not None:
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise ValueError(f"{where} must be an object of strings, but is {value!r:.60}.")
+        return value
+    wanted = (int, float) if kind is float else kind
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"{where} must be {kind.__name__}, but is {value!r:.60}.")
+    return kind(value)

@@ -1,0 +1,110 @@
+"""The tables of a study, made from its cells (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interact.evolution import mark_salient
+from interact.evolution.tables import empty
+from interact.interactions import Interactions, load
+from interact.study.config import StudyConfig
+from interact.study.store import Store
+from interact.study.work import Cell, Sample
+
+
+def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make the tables `interactions` and `cells` from the cells that are done.
+
+    Raises:
+        ValueError: A cell's file is damaged; the sentence names it.
+    """
+    effects, rows = [], []
+    for cell in work:
+        path = store.cell(cell.key)
+        if path.is_file():
+            result = load(path)
+            effects.append(_effects(cell, result))
+            rows.append(_row(cell, result))
+    if not rows:
+        return empty("interactions"), empty("cells")
+    table = pd.concat(effects, ignore_index=True)
+    config = store.config
+    return mark_salient(table, tau=config.tau, rule=config.tau_rule), pd.DataFrame(rows)
+
+
+def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
+    """Make the table `samples`."""
+    rows = [
+        {"sample": s.id, "split": "follow", "text": s.text, "target": s.response, "players": s.players} for s in samples
+    ]
+    return pd.DataFrame(rows) if rows else empty("samples")
+
+
+def of_losses(store: Store, names: Iterable[str]) -> pd.DataFrame:
+    """Make the table `losses` from the lines that the trainings logged; a line cut short is left out."""
+    rows = []
+    for name in names:
+        path = store.losses(name)
+        for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+            try:
+                row = json.loads(line)
+                rows.append((name, int(row["step"]), str(row["name"]), float(row["value"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+    table = pd.DataFrame(rows, columns=pd.Index(["run", "step", "name", "value"]))
+    return table.drop_duplicates(["run", "step", "name"], keep="last", ignore_index=True) if rows else empty("losses")
+
+
+def _effects(cell: Cell, result: Interactions) -> pd.DataFrame:
+    parts = []
+    for kind, effect in zip(("and", "or"), result.effects(), strict=True):
+        mask = effect.nonzero()[0]
+        orders = (mask[:, None] >> np.arange(result.n) & 1).sum(1)
+        columns: dict[str, Any] = {
+            "kind": kind,
+            "mask": mask.astype(np.uint64),
+            "order": orders,
+            "effect": effect[mask],
+        }
+        parts.append(pd.DataFrame(columns))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "run", cell.run.name)
+    table.insert(1, "step", cell.step)
+    table.insert(2, "sample", cell.sample.id)
+    return table.assign(salient=False)
+
+
+def _row(cell: Cell, result: Interactions) -> dict[str, Any]:
+    provenance = result.provenance
+    return {
+        "run": cell.run.name,
+        "step": cell.step,
+        "sample": cell.sample.id,
+        "n": result.n,
+        "bias": result.bias,
+        "total": float(result.values[-1]),
+        "primal": result.primal,
+        "dual": result.dual,
+        "gap": result.gap,
+        "seconds": float(provenance.get("seconds", float("nan"))),
+        "engine": provenance["engine"]["used"],
+        "masking": provenance["masking"],
+        "baseline": str(provenance["baseline"]),
+        "key": cell.key,
+    }
+
+
+def salience(config: StudyConfig) -> str:
+    """Say which interactions count as salient."""
+    rules = {
+        "max": f"stronger than {config.tau} of the strongest of the same cell",
+        "initial": f"stronger than {config.tau} of the strongest before training",
+        "absolute": f"stronger than {config.tau}",
+        "top": f"the {config.tau:.0f} strongest of a cell",
+    }
+    return rules[config.tau_rule]

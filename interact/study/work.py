@@ -1,0 +1,138 @@
+"""The work list: which runs there are, and the cells (run, step, sample) of each.
+
+The key of a cell is a hash of all that decides its result, so a cell is computed once, whoever asks for it: the model
+before training is the same in every run of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from interact.inputs import Template
+from interact.study.config import StudyConfig, fingerprint
+
+_CELL = 1
+"""Raised when the same inputs would give another result."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of one model, followed under one masking baseline.
+
+    Attributes:
+        model: As the configuration names it.
+        data: As the configuration names it.
+        seed: Seed of the examples, their order and the adapter's start.
+        baseline: Masking baseline, ``"auto"`` for the default.
+    """
+
+    model: str
+    data: str
+    seed: int
+    baseline: str = "auto"
+
+    @property
+    def training(self) -> str:
+        """Name of the training, shared by the baselines under which it is followed."""
+        return f"{_short(self.model)}/{_short(self.data)}/seed-{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """Name in the tables."""
+        return self.training if self.baseline == "auto" else f"{self.training}/{_short(self.baseline)}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One followed prompt.
+
+    Attributes:
+        id: Name in the tables.
+        data: The data set it is from.
+        text: The user's text.
+        spans: The players' characters in it.
+        response: The label, whose first token is scored.
+        template: What stands around the text.
+    """
+
+    id: str
+    data: str
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    response: str
+    template: Template
+
+    @property
+    def players(self) -> list[str]:
+        """The players' words."""
+        return [self.text[low:high] for low, high in self.spans]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One result to compute."""
+
+    run: Run
+    step: int
+    sample: Sample
+    key: str
+
+
+def runs(config: StudyConfig) -> list[Run]:
+    """List the runs, those of one training next to each other."""
+    return [
+        Run(model, data, seed, baseline)
+        for model in config.models
+        for data in data_sets(config)
+        for seed in config.seeds
+        for baseline in config.baselines
+    ]
+
+
+def data_sets(config: StudyConfig) -> tuple[str, ...]:
+    """Name the data sets, with the one that leaks the label where that control is asked for."""
+    return (*config.data, f"{config.data[0]}+planted") if "planted" in config.controls else config.data
+
+
+def reference_of(run: Run, config: StudyConfig) -> Run | None:
+    """Return the run of another model that gamma compares a run with, if there is one."""
+    if len(config.models) < 2:
+        return None
+    other = config.models[(config.models.index(run.model) + 1) % len(config.models)]
+    return Run(other, run.data, run.seed, run.baseline)
+
+
+def cells(config: StudyConfig, samples: Sequence[Sample], trained_on: dict[str, str]) -> Iterator[Cell]:
+    """Yield the work list.
+
+    Args:
+        config: The study.
+        samples: The followed samples of all data sets.
+        trained_on: For each training, the hash of what decides its checkpoints.
+    """
+    for run in runs(config):
+        for step in config.followed:
+            for sample in samples:
+                if sample.data == run.data:
+                    yield Cell(run, step, sample, fingerprint(_identity(config, run, step, sample, trained_on)))
+
+
+def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: dict[str, str]) -> dict[str, Any]:
+    checkpoints = (config.checkpoints or {}).get(run.model)
+    untouched = step == 0 and checkpoints is None
+    return {
+        "cell": _CELL,
+        "model": run.model,
+        "checkpoint": None if untouched else [trained_on[run.training], step],
+        "sample": [sample.text, sample.spans, sample.response, asdict(sample.template)],
+        "masking": [config.masking, run.baseline],
+        "kappa": config.kappa,
+        "dtype": config.dtype,
+    }
+
+
+def _short(name: str) -> str:
+    """Make a path's or hub id's last part a part of a run's name."""
+    return name.rstrip("/").rsplit("/", 1)[-1].replace(":", "-")

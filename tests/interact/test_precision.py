@@ -1,0 +1,57 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import interact
+from interact.models.precision import noise_floor, widened
+from tests.interact.conftest import causal
+
+TEXT = "a gorgeous, witty, seductive movie"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_measured_against_float32(byte_level, dtype):
+    model = causal("llama").to(dtype)
+    before = copy.deepcopy(model.state_dict())
+    result = interact.extract(model, byte_level, TEXT, target=7)
+    found = result.provenance["precision"]
+    assert found["dtype"] == str(dtype).removeprefix("torch.")
+    # The truth: all coalitions in float32, from the same weights.
+    wide = interact.extract(causal("llama").to(dtype).float(), byte_level, TEXT, target=7)
+    assert wide.provenance["precision"] is None
+    spread = float((result.values - wide.values).std())
+    assert 0.4 * spread < found["sigma"] < 2.5 * spread
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert {t.dtype for t in model.parameters()} == {dtype}
+
+
+def test_no_effect_below_its_floor_is_salient(byte_level):
+    clean = interact.extract(causal("llama"), byte_level, TEXT, target=7)
+    assert clean.noise_floor(3) == 0
+    strengths = [abs(i.effect) for i in clean.salient(0.01)]
+    sigma = float(np.median(strengths))
+    noisy = replace(clean, provenance={**clean.provenance, "precision": {"dtype": "bfloat16", "sigma": sigma}})
+    kept = noisy.salient(0.01)
+    assert 0 < len(kept) < len(strengths)
+    assert all(abs(i.effect) > sigma * 2 ** (i.order / 2) for i in kept)
+    assert noisy.fidelity(0.01).terms == len(kept)
+
+
+def test_weights_that_cannot_be_widened_are_said(byte_level):
+    model = causal("llama").to(torch.bfloat16)
+    model.register_parameter("packed", torch.nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False))
+    inputs = interact.prepare(byte_level, TEXT, target=7)
+    masks = torch.ones(4, inputs.n, dtype=torch.bool)
+    found = noise_floor(model, inputs, masks, torch.zeros(4), masking="attention", baseline=None, engine="flat")
+    assert found is not None and found["sigma"] is None and "quantised" in found["reason"]
+
+
+def test_an_error_gives_the_weights_back():
+    model = causal("llama").to(torch.bfloat16)
+    with pytest.raises(KeyError), widened(model):
+        assert model.get_input_embeddings().weight.dtype == torch.float32
+        raise KeyError
+    assert {t.dtype for t in model.parameters()} == {torch.bfloat16}
