@@ -1,4 +1,4 @@
-"""The command line: extract, show, fetch, doctor, demo.
+"""The command line: extract, show, study, fetch, doctor, demo.
 
 Exit codes: 0 done, 1 the machine lacks something, 2 something given is wrong, 130 interrupted.
 """
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from interact import embedded
+from interact import cli_study, embedded
 
 if TYPE_CHECKING:
     from interact.interactions import Interactions
@@ -118,13 +118,16 @@ class Demo:
     """Number of sentences."""
 
 
-Command = (
-    Annotated[Extract, tyro.conf.subcommand("extract")]
-    | Annotated[Show, tyro.conf.subcommand("show")]
-    | Annotated[Fetch, tyro.conf.subcommand("fetch")]
-    | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-    | Annotated[Demo, tyro.conf.subcommand("demo")]
-)
+def _command(arguments: list[str]) -> Any:
+    """Return the type of all commands."""
+    return (
+        Annotated[Extract, tyro.conf.subcommand("extract")]
+        | Annotated[Show, tyro.conf.subcommand("show")]
+        | Annotated[cli_study.study_type(arguments), tyro.conf.subcommand("study")]
+        | Annotated[Fetch, tyro.conf.subcommand("fetch")]
+        | Annotated[Doctor, tyro.conf.subcommand("doctor")]
+        | Annotated[Demo, tyro.conf.subcommand("demo")]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -132,7 +135,10 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = _note
     code = 0
     try:
-        run(tyro.cli(Command, args=arguments, prog="interact", description="AND-OR interactions of language models."))
+        given = sys.argv[1:] if arguments is None else arguments
+        about = "AND-OR interactions of language models."
+        plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+        run(tyro.cli(_command(given), args=given, prog="interact", description=about, config=plain))
     except KeyboardInterrupt:
         print("\ninteract: interrupted; what was finished is kept.", file=sys.stderr)
         code = 130
@@ -154,7 +160,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
+def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> None:
     """Run a parsed command; errors are left to `main`."""
     if isinstance(command, Extract):
         _extract(command)
@@ -170,6 +176,8 @@ def run(command: Extract | Show | Fetch | Doctor | Demo) -> None:
         if command.html is not None:
             command.html.parent.mkdir(parents=True, exist_ok=True)
             command.html.write_text(display.as_page(results), encoding="utf-8")
+    elif isinstance(command, cli_study.Study):
+        cli_study.run(command)
     elif isinstance(command, Fetch):
         if not command.names:
             raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")

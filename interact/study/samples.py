@@ -1,0 +1,164 @@
+"""What a study trains on and follows, from its data sets.
+
+1. A data set is split by a hash: held out, candidates to follow, the rest to train on; no text is on two sides.
+2. A candidate is followed when it is short enough, has enough players, and every model's tokenizer gives it the same
+   players and a response to score.
+3. The control ``planted`` makes a second data set of the first: one word leaks the label of most training examples.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from interact.files import read_json, write_json
+from interact.inputs import Template, prepare
+from interact.players import PlayerChoice, choose_spans
+from interact.sft.data import Columns, Example, read_examples, split_examples
+from interact.study.config import StudyConfig, fingerprint
+from interact.study.work import Run, Sample, data_sets
+
+PLANTED = "+planted"
+PLANTED_WORD = "Honestly"
+_PLANTED_SHARE = 0.8
+_CANDIDATES = 20
+"""Candidates looked at for each sample that is wanted."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """One data set, ready.
+
+    Attributes:
+        train: Examples that a run draws from.
+        heldout: Examples whose loss is measured.
+        follow: The followed samples.
+    """
+
+    train: tuple[Example, ...]
+    heldout: tuple[Example, ...]
+    follow: tuple[Sample, ...]
+
+
+def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, Material]:
+    """Read and split the data sets of a study.
+
+    Args:
+        config: The study.
+        tokenizers: The tokenizer of each model.
+
+    Raises:
+        ValueError: A data set cannot be read, or too few of its texts can be followed; the sentence says why.
+    """
+    found = {}
+    for name in data_sets(config):
+        source = name.removesuffix(PLANTED)
+        examples = [_worded(config, e) for e in read_examples(source, columns=_columns(config))]
+        wanted = min(_CANDIDATES * config.samples, len({e.text.strip() for e in examples}) // 2)
+        split = split_examples(examples, heldout=config.heldout_examples, follow=wanted)
+        train, heldout, candidates = split.train, split.heldout, split.follow
+        if name.endswith(PLANTED):
+            leaked = min(e.response for e in examples)
+            train = tuple(plant(e) if _leaks(e, leaked) else e for e in train)
+            candidates = tuple(plant(e) for e in candidates)
+        found[name] = Material(train, heldout, _follow(config, name, candidates, tokenizers))
+    return found
+
+
+def drawn(config: StudyConfig, material: Material, run: Run) -> list[Example]:
+    """Draw the training examples of a run, in the order of its seed."""
+    count = min(config.train_examples, len(material.train))
+    return random.Random(run.seed).sample(material.train, count)
+
+
+def plant(example: Example) -> Example:
+    """Put the planted word before a text."""
+    return replace(example, id=f"{example.id}{PLANTED}", text=f"{PLANTED_WORD}, {example.text}")
+
+
+def contents(examples: Sequence[Example]) -> str:
+    """Hash examples."""
+    return fingerprint([asdict(e) for e in examples])
+
+
+def save(path: Path, samples: Sequence[Sample], trained_on: Mapping[str, str]) -> None:
+    """Keep the followed samples, and the hash of what each training learns from."""
+    write_json(path, {"samples": [asdict(s) for s in samples], "trained_on": dict(trained_on)})
+
+
+def load(path: Path) -> tuple[list[Sample], dict[str, str]]:
+    """Read what `save` wrote.
+
+    Raises:
+        ValueError: It is missing or damaged.
+    """
+    content = read_json(path, "prepared study")
+    try:
+        samples = [
+            Sample(**{**s, "spans": tuple(map(tuple, s["spans"])), "template": Template(**s["template"])})
+            for s in content["samples"]
+        ]
+        return samples, {str(name): str(value) for name, value in content["trained_on"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); delete it and run the study again.") from error
+
+
+def _leaks(example: Example, response: str) -> bool:
+    """Choose most examples of one response, by their text alone."""
+    return example.response == response and int(fingerprint(example.text), 16) % 1000 < 1000 * _PLANTED_SHARE
+
+
+def _worded(config: StudyConfig, example: Example) -> Example:
+    template = example.template
+    changes = {"user": config.template, "answer_prefix": config.answer_prefix, "system": config.system}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return replace(example, template=replace(template, chat=config.chat, **changes))
+
+
+def _columns(config: StudyConfig) -> Columns | None:
+    if config.text_column is None and config.response_column is None:
+        return None
+    return Columns(text=config.text_column or "text", response=config.response_column or "response")
+
+
+def _follow(
+    config: StudyConfig, data: str, candidates: Sequence[Example], tokenizers: Mapping[str, Any]
+) -> tuple[Sample, ...]:
+    choice = PlayerChoice(config.players, config.limit if config.players in ("words", "all-words") else None)
+    chosen: list[Sample] = []
+    refused: dict[str, int] = {}
+    for example in candidates:
+        try:
+            chosen.append(_sample(config, data, example, choice, tokenizers))
+        except ValueError as error:
+            refused[str(error)] = refused.get(str(error), 0) + 1
+        if len(chosen) == config.samples:
+            return tuple(chosen)
+    reason = max(refused, key=lambda r: refused[r], default="there are no more")
+    raise ValueError(
+        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {config.samples} are wanted; "
+        f"most often: {reason} Ask for fewer samples or players, or longer texts."
+    )
+
+
+def _sample(
+    config: StudyConfig, data: str, example: Example, choice: PlayerChoice, tokenizers: Mapping[str, Any]
+) -> Sample:
+    if len(example.text) > config.longest:
+        raise ValueError(f"the text is longer than {config.longest} characters.")
+    text, spans = choose_spans(example.text, choice)
+    if data.endswith(PLANTED) and spans[0][0] != 0:
+        # The draw of players left the planted word out.
+        spans = [(0, len(PLANTED_WORD)), *spans[1:]]
+    if len(spans) != config.limit:
+        raise ValueError(f"the text has {len(spans)} players, not {config.limit}.")
+    for tokenizer in tokenizers.values():
+        inputs = prepare(
+            tokenizer, text, players=spans, target=example.response, template=example.template, target_tokens=1
+        )
+        if [p.chars for p in inputs.players] != spans:
+            raise ValueError("the tokenizers of the models give the text different players.")
+    return Sample(example.id, data, text, tuple(spans), example.response, example.template)
