@@ -41,12 +41,10 @@ def described_rows(info: Path, entry: str | None) -> tuple[list[dict[str, Any]],
         RuntimeError: The entry is on the hub, which cannot be reached.
     """
     name, described = _entry(info, entry)
-    rows = _raw(info, name, described)
     formatting = described.get("formatting", "alpaca")
     if formatting not in ("alpaca", "sharegpt"):
-        raise ValueError(
-            f"The entry {name!r} of {info} has the unknown format {formatting!r}; alpaca and sharegpt are."
-        )
+        raise ValueError(f"The entry {name!r} of {info} has the format {formatting!r}; choose alpaca or sharegpt.")
+    rows = _raw(info, name, described)
     columns = described.get("columns") or {}
     if formatting == "alpaca":
         return _alpaca(rows, {**_ALPACA, **columns}, name), name
