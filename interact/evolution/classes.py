@@ -91,7 +91,7 @@ def mark_salient(interactions: pd.DataFrame, *, tau: float = 0.05, rule: str = "
         at_start = strength.where(table["step"] == 0)
         largest = at_start.groupby([table["run"], table["sample"]], observed=True).transform("max")
         if largest.isna().any():
-            row = table.loc[largest.isna().idxmax()]
+            row = table[largest.isna()].iloc[0]
             raise ValueError(
                 f'The rule "initial" takes its threshold from step 0, but the sample {row["sample"]!r} of '
                 f"{row['run']!r} has no interactions there."

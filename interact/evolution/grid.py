@@ -102,39 +102,45 @@ def follow(interactions: pd.DataFrame, cells: pd.DataFrame | None = None) -> Gri
 
 
 def drop_incomplete(
-    interactions: pd.DataFrame, cells: pd.DataFrame | None = None
+    interactions: pd.DataFrame, cells: pd.DataFrame | None = None, *, drop: str = "sample"
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
-    """Leave out the samples that were not followed at every step of their run.
+    """Leave out the samples that were not followed at every step of their run, or the steps that lack a sample.
 
-    Samples are dropped rather than steps, so that every step of a run speaks of the same samples. A run that is still
-    going is better served by leaving out the step in work first.
+    Dropping samples keeps every step, and every step then speaks of the same samples; in a run that is still going,
+    dropping the step in work keeps more.
 
     Args:
         interactions: Table.
         cells: Table, or None; see `follow`.
+        drop: ``"sample"`` or ``"step"``.
 
     Returns:
-        Both tables without those samples, and one sentence for each sample that was dropped.
+        Both tables without what was dropped, and one sentence for each thing that was dropped.
 
     Raises:
-        ValueError: A table is not as `check` wants it.
+        ValueError: A table is not as `check` wants it, or `drop` is something else.
+
+    >>> from interact.evolution.tables import empty
+    >>> drop_incomplete(empty("interactions"))[2]
+    []
     """
+    if drop not in ("sample", "step"):
+        raise ValueError(f'Either a "sample" or a "step" can be dropped, but drop is {drop!r}.')
     interactions = check(interactions, "interactions")
     cells = None if cells is None else check(cells, "cells")
     found = _distinct(interactions if cells is None else cells)
-    steps = found.groupby("run")["step"].nunique()
-    counts = found.groupby(["run", "sample"])["step"].count()
-    dropped, sentences = [], []
-    for (run, sample), count in counts.items():
-        if count < steps[run]:
-            dropped.append((run, sample))
-            sentences.append(
-                f"The sample {sample!r} of {run!r} was left out: it was followed at {count} of {steps[run]} steps."
-            )
+    other = "step" if drop == "sample" else "sample"
+    wanted = found.groupby("run")[other].nunique().to_dict()
+    counts = found.groupby(["run", drop]).size().to_dict()
+    lacking = {key: count for key, count in counts.items() if count < wanted[key[0]]}
+    sentences = [
+        f"The {drop} {thing!r} of {run!r} was left out: it has {count} of {wanted[run]} {other}s."
+        for (run, thing), count in lacking.items()
+    ]
 
     def without(table: pd.DataFrame) -> pd.DataFrame:
-        pairs = pd.MultiIndex.from_frame(table[["run", "sample"]].astype("str"))
-        gone = pairs.isin(dropped) if dropped else np.zeros(len(table), dtype=bool)
+        pairs = pd.MultiIndex.from_frame(table[["run", drop]].astype({"run": "str"}))
+        gone = pairs.isin(list(lacking)) if lacking else np.zeros(len(table), dtype=bool)
         return table[~gone].reset_index(drop=True)
 
     return without(interactions), None if cells is None else without(cells), sentences

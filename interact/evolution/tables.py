@@ -6,6 +6,8 @@ so that the functions of this room need no doubts about what they are given. Fur
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -119,7 +121,7 @@ def check(table: pd.DataFrame, name: str) -> pd.DataFrame:
     _check_values(table, name)
     keys = _KEYS.get(name)
     if keys is not None and (doubled := table.duplicated(keys)).any():
-        row = table.loc[doubled.idxmax(), keys].to_dict()
+        row = table.loc[doubled, keys].iloc[0].to_dict()
         raise ValueError(
             f"The table {name} has {int(doubled.sum())} rows that repeat another one's {', '.join(keys)}, "
             f"the first {row}; drop the older ones."
@@ -140,7 +142,7 @@ def _columns(name: str) -> dict[str, str]:
     return TABLES[name]
 
 
-def _dtype(kind: str) -> str:
+def _dtype(kind: str) -> Any:
     return {"string": "str", "list": "object"}.get(kind, kind)
 
 
@@ -167,7 +169,7 @@ def _cast(column: pd.Series, kind: str, table: str) -> pd.Series:
         raise ValueError(f"The column {column.name!r} of the table {table} holds coalitions, but some are negative.")
     if kind == "string":
         return column
-    return column.astype(kind)
+    return column.astype(_dtype(kind))
 
 
 def _check_values(table: pd.DataFrame, name: str) -> None:
@@ -186,7 +188,7 @@ def _check_values(table: pd.DataFrame, name: str) -> None:
         if (table["mask"] == 0).any():
             raise ValueError(f"The table {name} has an interaction between no players (mask 0).")
         if "order" in TABLES[name] and (wrong := table["order"] != orders_of(table["mask"].to_numpy())).any():
-            row = table.loc[wrong.idxmax()]
+            row = table[wrong].iloc[0]
             raise ValueError(
                 f"The mask {int(row['mask'])} of the table {name} is said to have order {int(row['order'])}."
             )
