@@ -144,6 +144,34 @@ def prepare(
     )
 
 
+def encode_answer(
+    tokenizer: Any, text: str, answer: str, template: Template | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokenise a prompt and a whole answer to it, as training sees them.
+
+    The answer's first tokens are the `target_ids` that `prepare` gives for the same text, answer and template.
+
+    Args:
+        tokenizer: A fast Hugging Face tokenizer.
+        text: The user's text.
+        answer: The whole answer.
+        template: What stands around the text.
+
+    Returns:
+        Token ids of the prompt, and those of the answer.
+
+    Raises:
+        ValueError: The answer is empty, or cannot be told from the prompt in tokens.
+
+    >>> prompt, answer = encode_answer(tokenizer, "a witty movie", "positive")  # doctest: +SKIP
+    """
+    if not answer.strip():
+        raise ValueError(f"The answer to {text[:60]!r} is empty; every example needs a response.")
+    prompt, _, chat = _render(tokenizer, text, template or Template())
+    ids = list(tokenizer(prompt, add_special_tokens=not chat)["input_ids"])
+    return tuple(ids), _answer_ids(tokenizer, answer, prompt, ids, chat)
+
+
 def _render(tokenizer: Any, text: str, template: Template) -> tuple[str, int, bool]:
     """Return the prompt, where the text begins in it, and whether a chat template was used."""
     chat = template.chat if template.chat is not None else bool(getattr(tokenizer, "chat_template", None))
@@ -205,6 +233,22 @@ def _target_ids(
         return given
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
+    answer = _answer_ids(tokenizer, target, prompt, ids, chat)
+    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in answer:
+        raise ValueError(f"The target {target!r} is not in the vocabulary; choose a word that the tokenizer knows.")
+    if wanted is None and len(answer) > 1:
+        pieces = tokenizer.convert_ids_to_tokens(list(answer))
+        raise ValueError(
+            f"The target {target!r} is {len(answer)} tokens {pieces}, so there are several candidates to score; "
+            f"pass target_tokens=1 for the first (as the paper does) or target_tokens={len(answer)} for all."
+        )
+    if wanted is not None and not 1 <= wanted <= len(answer):
+        raise ValueError(f"target_tokens={wanted} was asked for, but {target!r} has {len(answer)} tokens.")
+    return answer[:wanted]
+
+
+def _answer_ids(tokenizer: Any, target: str, prompt: str, ids: list[int], chat: bool) -> tuple[int, ...]:
+    """Tokenise an answer behind its prompt, as the model would see both."""
     # After a word or the end of a clause the answer starts with a space; after a line break, an opening quote or
     # bracket, or a chat marker such as <|assistant|> it does not.
     follows = bool(prompt) and (prompt[-1].isalnum() or prompt[-1] in _BEFORE_A_SPACE)
@@ -221,14 +265,4 @@ def _target_ids(
             f"The target {target!r} merges with the end of the prompt into one token; end the template differently "
             "or pass the target's token ids."
         )
-    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in answer:
-        raise ValueError(f"The target {target!r} is not in the vocabulary; choose a word that the tokenizer knows.")
-    if wanted is None and len(answer) > 1:
-        pieces = tokenizer.convert_ids_to_tokens(list(answer))
-        raise ValueError(
-            f"The target {target!r} is {len(answer)} tokens {pieces}, so there are several candidates to score; "
-            f"pass target_tokens=1 for the first (as the paper does) or target_tokens={len(answer)} for all."
-        )
-    if wanted is not None and not 1 <= wanted <= len(answer):
-        raise ValueError(f"target_tokens={wanted} was asked for, but {target!r} has {len(answer)} tokens.")
-    return answer[:wanted]
+    return answer

@@ -1,0 +1,257 @@
+"""When denoising ends and overfitting begins; our reading of Zhang et al. 2026, who give no algorithm.
+
+With R, E the mean strengths of removed and emerged interactions over samples, and g their gamma (rho where there is no
+second model), at the followed steps t of one run:
+
+1. Denoising ends at the first step with R(t) >= 0.95 R(last) after which R does not grow beyond noise.
+2. Overfitting begins at the first step at which E grew since the followed step before, g of the emerged is below g of
+   the preserved, and it has fallen from its own highest value so far, all three beyond noise. (At its first step
+   everything emerged has just grown from nothing, and a young set is below an old one; so a fall is asked for.)
+3. Beyond noise: a difference is more than 1.96 times its standard deviation over bootstrap draws of the samples.
+4. The same rules in every draw give the interval of each step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from interact.evolution.bootstrap import LEVELS, draws, ratio
+from interact.evolution.classes import classify
+from interact.evolution.grid import Block, follow
+from interact.evolution.sums import check_reference, sum_up
+from interact.evolution.tables import CLASSES, check
+
+SATURATED = 0.95
+NORMAL = 1.96
+_REMOVED, _PRESERVED, _EMERGED = range(len(CLASSES))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A step, and how sure it is.
+
+    Attributes:
+        step: The followed step at which it is first seen.
+        low: 2.5 % quantile over bootstrap draws in which it is seen.
+        high: 97.5 % quantile.
+        support: Share of the draws in which it is seen at all.
+    """
+
+    step: int
+    low: int
+    high: int
+    support: float
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one run.
+
+    Attributes:
+        run: Its name.
+        basis: What generality was judged by, ``"gamma"`` or ``"rho"``.
+        denoising_end: See the module's docstring; None where it was not seen.
+        denoising_reason: Why it was not seen, a sentence, else empty.
+        overfitting_start: See the module's docstring; None where it was not seen.
+        overfitting_reason: Why it was not seen, a sentence, else empty.
+    """
+
+    run: str
+    basis: str
+    denoising_end: Estimate | None
+    denoising_reason: str
+    overfitting_start: Estimate | None
+    overfitting_reason: str
+
+    def to_metrics(self) -> pd.DataFrame:
+        """Return rows of the table `metrics`: class `all`, step -1, the step as value, NaN where it was not seen."""
+        rows = []
+        for name in ("denoising_end", "overfitting_start"):
+            seen = getattr(self, name)
+            figures = (np.nan,) * 3 if seen is None else (seen.step, seen.low, seen.high)
+            rows.append((self.run, -1, "all", name, *map(float, figures)))
+        columns = pd.Index(["run", "step", "class", "name", "value", "low", "high"])
+        return check(pd.DataFrame(rows, columns=columns), "metrics")
+
+    def __str__(self) -> str:
+        lines = []
+        for seen, verb, reason in (
+            (self.denoising_end, "Denoising ends", self.denoising_reason),
+            (self.overfitting_start, f"Overfitting (by {self.basis}) begins", self.overfitting_reason),
+        ):
+            lines.append(reason if seen is None else f"{verb} at step {seen.step} ({seen.low} to {seen.high}).")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Figures of one run in each bootstrap draw, row 0 being the samples themselves; float64 [1 + draws, steps]."""
+
+    block: Block
+    basis: str
+    removed: np.ndarray
+    emerged: np.ndarray
+    general_emerged: np.ndarray
+    general_preserved: np.ndarray
+
+
+def detect_stages(
+    interactions: pd.DataFrame,
+    *,
+    reference: pd.DataFrame | None = None,
+    cells: pd.DataFrame | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+) -> Stages:
+    """Find the stages of one run; the module's docstring says how.
+
+    Args:
+        interactions: Table of one run, `salient` filled in.
+        reference: Table of another model, as in `measure`; without it, rho stands in for gamma.
+        cells: Table; needed where a followed cell has no interactions.
+        resamples: Bootstrap draws, at least 2.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: There is not exactly one run, a table does not fit, or fewer than 2 draws are asked for.
+    """
+    curves = _curves(interactions, reference, cells, resamples, seed)
+    run, basis = curves.block.run, curves.basis
+    samples = curves.block.shape[1]
+    if samples < 2:
+        why = f"The stages of {run!r} cannot be told: one sample says nothing about noise; follow at least 2."
+        return Stages(run, basis, None, why, None, why)
+    denoising = _first(curves.block.steps, _saturated(curves))
+    overfitting = _first(curves.block.steps, _overfits(curves))
+    return Stages(
+        run,
+        basis,
+        denoising,
+        "" if denoising else _why_not_denoised(curves),
+        overfitting,
+        "" if overfitting else _why_not_overfitted(curves),
+    )
+
+
+def overfitting(
+    interactions: pd.DataFrame,
+    *,
+    reference: pd.DataFrame | None = None,
+    cells: pd.DataFrame | None = None,
+    patience: int = 1,
+    seed: int = 0,
+) -> bool:
+    """Tell whether a run overfits at each of its last followed steps; the rule is that of `detect_stages`.
+
+    For early stopping, which asks after every followed step. False until there is a step to have fallen from: with
+    patience p, at least p + 2 followed steps, step 0 among them.
+
+    Args:
+        interactions: What has been followed so far, one run.
+        reference: As in `detect_stages`.
+        cells: As in `detect_stages`.
+        patience: At how many of the last followed steps it must hold.
+        seed: Of the 200 bootstrap draws.
+
+    Raises:
+        ValueError: As in `detect_stages`, or patience is below 1, or there is only one sample.
+    """
+    if patience < 1:
+        raise ValueError(f"patience counts followed steps, at least 1, but is {patience}.")
+    curves = _curves(interactions, reference, cells, 200, seed)
+    if curves.block.shape[1] < 2:
+        raise ValueError("One sample says nothing about noise; follow at least 2 samples to stop early.")
+    held = _overfits(curves)[0]
+    return len(held) >= patience and bool(held[-patience:].all())
+
+
+def _curves(
+    interactions: pd.DataFrame, reference: pd.DataFrame | None, cells: pd.DataFrame | None, resamples: int, seed: int
+) -> _Curves:
+    if resamples < 2:
+        raise ValueError(f"Noise is judged by at least 2 bootstrap draws (200 are usual), but got {resamples}.")
+    interactions = check(interactions, "interactions")
+    grid = follow(interactions, cells)
+    if len(grid.blocks) != 1:
+        raise ValueError(f"Stages are those of one run, but the table holds {len(grid.blocks)} runs.")
+    if reference is not None:
+        reference = check_reference(reference, grid)
+    block = grid.blocks[0]
+    sums = sum_up(classify(interactions, cells=cells), grid, reference)
+    weights = np.concatenate([np.ones((1, block.shape[1])), draws(block.shape[1], resamples, seed)])
+
+    def curve(column: np.ndarray) -> np.ndarray:
+        return weights @ column.reshape(block.shape).T
+
+    above = np.abs(sums.signed) if sums.matched is None else sums.matched
+    general = {group: ratio(curve(above[:, group]), curve(sums.strength[:, group])) for group in (_PRESERVED, _EMERGED)}
+    return _Curves(
+        block=block,
+        basis="rho" if reference is None else "gamma",
+        removed=curve(sums.strength[:, _REMOVED]) / block.shape[1],
+        emerged=curve(sums.strength[:, _EMERGED]) / block.shape[1],
+        general_emerged=general[_EMERGED],
+        general_preserved=general[_PRESERVED],
+    )
+
+
+def _beyond_noise(difference: np.ndarray) -> np.ndarray:
+    """Tell where a difference is more than noise; [1 + draws, steps]. An undefined one is not."""
+    drawn = difference[1:]
+    known = np.isfinite(drawn)
+    count = known.sum(0)
+    mean = np.where(known, drawn, 0.0).sum(0) / np.maximum(count, 1)
+    variance = (np.where(known, drawn - mean, 0.0) ** 2).sum(0) / np.maximum(count - 1, 1)
+    # Differences as small as rounding are none, also where the samples are all alike.
+    return (difference > NORMAL * np.sqrt(variance) + 1e-12) & (count >= 2)
+
+
+def _saturated(curves: _Curves) -> np.ndarray:
+    """Rule 1 without "first", bool [1 + draws, steps]; never at the last step, after which nothing is known."""
+    removed = curves.removed
+    reached = (removed >= SATURATED * removed[:, -1:]) & (removed[:, -1:] > 0)
+    last = np.zeros((len(removed), 1), dtype=bool)
+    return np.concatenate([(reached[:, :-1] & ~_beyond_noise(np.diff(removed, axis=1))), last], axis=1)
+
+
+def _overfits(curves: _Curves) -> np.ndarray:
+    """Rule 2 without "first", bool [1 + draws, steps]; never at the first step."""
+    emerged = curves.general_emerged[:, 1:]
+    grows = _beyond_noise(np.diff(curves.emerged, axis=1))
+    below = _beyond_noise(curves.general_preserved[:, 1:] - emerged)
+    highest = np.fmax.accumulate(curves.general_emerged, axis=1)[:, :-1]
+    fallen = _beyond_noise(highest - emerged)
+    return np.concatenate([np.zeros((len(emerged), 1), dtype=bool), grows & below & fallen], axis=1)
+
+
+def _first(steps: np.ndarray, held: np.ndarray) -> Estimate | None:
+    if not held[0].any():
+        return None
+    seen = held[1:].any(1)
+    places = held[1:][seen].argmax(1) if seen.any() else held[:1].argmax(1)
+    # Quantiles that are steps themselves.
+    low, high = np.quantile(steps[places], LEVELS, method="inverted_cdf")
+    return Estimate(int(steps[held[0].argmax()]), int(low), int(high), float(seen.mean()))
+
+
+def _why_not_denoised(curves: _Curves) -> str:
+    run = curves.block.run
+    if not curves.removed[0, -1] > 0:
+        return f"Denoising was not seen in {run!r}: at its last followed step nothing was removed."
+    return f"Denoising has not ended in {run!r}: removed strength still grew at the last followed steps."
+
+
+def _why_not_overfitted(curves: _Curves) -> str:
+    run = curves.block.run
+    if curves.block.shape[0] < 3:
+        return f"Overfitting cannot be told in {run!r} before step 0 and two more steps were followed."
+    if not np.isfinite(curves.general_emerged[0]).any():
+        what = "the reference was not followed at its steps" if curves.basis == "gamma" else "nothing emerged"
+        return f"Overfitting was not seen in {run!r}: the {curves.basis} of emerged interactions is unknown ({what})."
+    return (
+        f"Overfitting was not seen in {run!r}: emerged strength did not grow beyond noise at a step where its "
+        f"{curves.basis} had fallen below that of the preserved."
+    )

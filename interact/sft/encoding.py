@@ -1,0 +1,105 @@
+"""Examples as a model in training sees them: the prompt carries no loss, the response does.
+
+The prompt and the response come from `interact.inputs`, so the first token that is trained is the token whose score is
+followed. Behind the response stands the end-of-sequence token, where there is room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from interact.inputs import encode_answer, prepare
+from interact.models.family import device_of, inspect_model, label_index
+from interact.models.trust import quiet
+from interact.sft.data import Example
+
+IGNORED = -100
+
+
+class EncodedExamples:
+    """Examples as token ids and labels, encoded when they are asked for.
+
+    Args:
+        model: The model to train: causal, or a sequence classifier.
+        tokenizer: Its fast tokenizer.
+        examples: The examples.
+        max_length: Most tokens of prompt and response together; a longer response is cut at its end.
+
+    Raises:
+        ValueError: There are no examples, or one has an empty response or a response that is no label of a classifier.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, examples: Sequence[Example], max_length: int) -> None:
+        if not examples:
+            raise ValueError("There are no examples; give at least one.")
+        for example in examples:
+            if not example.response.strip():
+                raise ValueError(f"The example {example.id!r} has an empty response; leave it out or repair it.")
+        family = inspect_model(model)
+        self._tokenizer, self._examples = tokenizer, examples
+        self._length = min(max_length, family.context or max_length)
+        self._labels = None
+        if family.kind == "classifier":
+            self._labels = [label_index(model, example.response.strip()) for example in examples]
+        pads = (tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None), tokenizer.eos_token_id)
+        self._pad = next((int(i) for i in pads if isinstance(i, int)), 0)
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> dict[str, list[int] | int]:
+        example = self._examples[index]
+        if self._labels is not None:
+            ids = prepare(self._tokenizer, example.text, players=[], template=example.template).input_ids
+            self._check_room(example, len(ids))
+            return {"input_ids": list(ids), "labels": self._labels[index]}
+        prompt, answer = encode_answer(self._tokenizer, example.text, example.response, example.template)
+        self._check_room(example, len(prompt) + 1)
+        end = self._tokenizer.eos_token_id
+        ids = [*prompt, *answer, *([] if end is None else [end])][: self._length]
+        return {"input_ids": ids, "labels": [IGNORED] * len(prompt) + ids[len(prompt) :]}
+
+    def collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Pad rows on the right: ids, mask, labels, int64 [rows, longest] (labels of a classifier: [rows])."""
+        longest = max(len(row["input_ids"]) for row in rows)
+        gaps = [longest - len(row["input_ids"]) for row in rows]
+        pairs = list(zip(rows, gaps, strict=True))
+        labels = [r["labels"] if isinstance(r["labels"], int) else r["labels"] + [IGNORED] * gap for r, gap in pairs]
+        return {
+            "input_ids": torch.tensor([row["input_ids"] + [self._pad] * gap for row, gap in pairs]),
+            "attention_mask": torch.tensor([[1] * (longest - gap) + [0] * gap for gap in gaps]),
+            "labels": torch.tensor(labels),
+        }
+
+    def _check_room(self, example: Example, needed: int) -> None:
+        if needed > self._length:
+            raise ValueError(
+                f"The example {example.id!r} needs {needed} tokens before its response ends, but at most "
+                f"{self._length} fit (max_length, or the model's context); shorten it or leave it out."
+            )
+
+
+@torch.no_grad()
+def mean_loss(model: Any, encoded: EncodedExamples, *, batch_size: int = 8) -> float:
+    """Return the cross-entropy of responses: its mean over their tokens, over rows for a classifier; in eval mode.
+
+    Args:
+        model: The model; its mode is put back.
+        encoded: The examples.
+        batch_size: Rows a forward.
+
+    >>> mean_loss(model, EncodedExamples(model, tokenizer, heldout, 512))  # doctest: +SKIP
+    """
+    total, count = 0.0, 0
+    with quiet(model):
+        for start in range(0, len(encoded), batch_size):
+            rows = [encoded[i] for i in range(start, min(start + batch_size, len(encoded)))]
+            batch = {name: value.to(device_of(model)) for name, value in encoded.collate(rows).items()}
+            labels = batch["labels"]
+            weight = len(rows) if labels.dim() == 1 else int((labels[:, 1:] != IGNORED).sum())
+            total += float(model(**batch).loss) * weight
+            count += weight
+    return total / count

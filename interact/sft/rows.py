@@ -1,0 +1,121 @@
+"""Rows of data files and of data sets of the Hugging Face hub, as dictionaries."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+_LONGEST_FIELD = 1 << 24
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a JSONL, JSON, CSV, TSV or Parquet file.
+
+    Args:
+        path: The file. A JSON file holds one list of objects; CSV and TSV files have a header line.
+
+    Returns:
+        One dictionary a row, in the order of the file.
+
+    Raises:
+        ValueError: The file is missing, of another format, or damaged; the sentence names the line where it can.
+
+    >>> read_rows(Path("train.jsonl"))  # doctest: +SKIP
+    """
+    if not path.is_file():
+        raise ValueError(f"The data file {path} does not exist; check the path.")
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{path} has an unknown format ({suffix or 'no suffix'}); pass one of {list(FORMATS)}.")
+    try:
+        if suffix == ".parquet":
+            return _parquet(path)
+        if suffix in (".csv", ".tsv"):
+            return _separated(path, "\t" if suffix == ".tsv" else ",")
+        return list(_json_lines(path)) if suffix == ".jsonl" else _json(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the path and its rights.") from error
+
+
+def hub_rows(name: str, *, split: str = "train", subset: str | None = None) -> list[dict[str, Any]]:
+    """Read a data set of the Hugging Face hub.
+
+    Args:
+        name: ``"owner/name"``.
+        split: Its split.
+        subset: Its configuration, for data sets that have several.
+
+    Raises:
+        RuntimeError: The extra ``hub`` is not installed, or the hub or the data set cannot be reached.
+
+    >>> hub_rows("databricks/databricks-dolly-15k")  # doctest: +SKIP
+    """
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise RuntimeError(
+            f"The data set {name!r} comes from the Hugging Face hub, which needs the package datasets; install it with "
+            '`pip install "interact-llm[hub]"`, or pass a local file.'
+        ) from error
+    try:
+        found = load_dataset(name, subset, split=split)
+    except Exception as error:
+        # The hub's client raises a dozen kinds of error, its own and its network library's.
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RuntimeError(
+            f"The data set {name!r} (split {split!r}) could not be loaded: {first} Check its name, its split and the "
+            "network, or pass a local file."
+        ) from error
+    return [dict(row) for row in found]
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"Line {number} of {path} is not JSON ({error.msg}); one object a line.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"Line {number} of {path} is a JSON {type(row).__name__}, not an object.")
+            yield row
+
+
+def _json(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON (line {error.lineno}: {error.msg}); repair the file.") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError(f"{path} must hold one JSON list of objects; for one object a line, name it .jsonl.")
+    return rows
+
+
+def _separated(path: Path, separator: str) -> list[dict[str, Any]]:
+    # The limit is one for the whole process, so it is given back.
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [dict(row) for row in csv.DictReader(stream, delimiter=separator)]
+    except csv.Error as error:
+        raise ValueError(f"{path} is not a table with separators ({error}); repair the file.") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path).to_pylist()
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a Parquet file, or it was cut short ({error}).") from error

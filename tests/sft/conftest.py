@@ -1,0 +1,42 @@
+"""Tiny models and examples to train on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from interact.inputs import Template
+from interact.sft.data import Example
+from tests.interact.conftest import byte_level, causal, classifier, wordpiece
+
+__all__ = ["byte_level", "wordpiece"]
+
+TEMPLATE = Template(user="Review: {text}", answer_prefix="This review is")
+_WORDS = "gorgeous witty seductive movie boring quiet moving thin plot old jokes film".split()
+
+
+def examples(count: int, start: int = 0) -> list[Example]:
+    """Make reviews of three words whose answer depends on the first."""
+    found = []
+    for i in range(start, start + count):
+        words = [_WORDS[(i * k + k) % len(_WORDS)] for k in (1, 5, 7)]
+        found.append(Example(f"e{i}", " ".join(words), ("negative", "positive")[i % 2], TEMPLATE))
+    return found
+
+
+def tiny():
+    """Build the same tiny causal model each time."""
+    return causal()
+
+
+def small_classifier():
+    """Build the same tiny classifier each time."""
+    return classifier()
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,173 @@
+"""Training: what carries loss, what is kept, and that a kill changes nothing."""
+
+import json
+import warnings
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from interact.inputs import prepare
+from interact.sft.checkpoints import find_checkpoints
+from interact.sft.data import Example
+from interact.sft.encoding import EncodedExamples, mean_loss
+from interact.sft.loss_log import read_losses
+from interact.sft.training import TrainingOptions, train
+from tests.sft.conftest import TEMPLATE, examples, small_classifier, tiny
+
+OPTIONS = TrainingOptions(learning_rate=1e-2, batch_size=2, rank=4, dropout=0.1)
+STEPS = (1, 3, 5)
+
+
+class Kill(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+
+def run(folder, tokenizer, **changes):
+    given = {"steps": STEPS, "options": OPTIONS, **changes}
+    return train(given.pop("model", None) or tiny(), tokenizer, examples(12), examples(3, 50), folder, **given)
+
+
+def weights(checkpoint):
+    from safetensors.torch import load_file
+
+    name = "adapter_model.safetensors" if (checkpoint / "adapter_config.json").is_file() else "model.safetensors"
+    return load_file(checkpoint / name)
+
+
+def same(one, two):
+    one, two = weights(one), weights(two)
+    return one.keys() == two.keys() and all(torch.equal(one[k], two[k]) for k in one)
+
+
+def curve(path):
+    return [(line["step"], line["name"], line["value"]) for line in read_losses(path)]
+
+
+@pytest.fixture(scope="module")
+def whole(byte_level, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder, byte_level)
+
+
+def test_the_loss_is_on_the_response_and_starts_at_the_followed_token(byte_level):
+    (example,) = examples(1)
+    encoded = EncodedExamples(tiny(), byte_level, [example], 100)[0]
+    inputs = prepare(byte_level, example.text, target=example.response, target_tokens=1, template=TEMPLATE)
+    prompt = len(inputs.input_ids)
+    assert encoded["input_ids"][:prompt] == list(inputs.input_ids)
+    assert encoded["labels"][:prompt] == [-100] * prompt
+    assert encoded["labels"][prompt] == inputs.target_ids[0]
+    assert encoded["labels"][prompt:] == encoded["input_ids"][prompt:]
+    assert byte_level.decode(encoded["labels"][prompt:]) == " negative<|end|>"
+
+
+def test_padding_changes_no_loss(byte_level):
+    some = [*examples(2), Example("long", "witty " * 9, "positive", TEMPLATE)]
+    model = tiny()
+    single = [mean_loss(model, EncodedExamples(model, byte_level, [e], 200)) for e in some]
+    counts = [sum(label != -100 for label in EncodedExamples(model, byte_level, [e], 200)[0]["labels"]) for e in some]
+    together = mean_loss(model, EncodedExamples(model, byte_level, some, 200), batch_size=3)
+    expected = sum(s * c for s, c in zip(single, counts, strict=True)) / sum(counts)
+    assert together == pytest.approx(expected, rel=1e-5)
+
+
+def test_checkpoints_and_losses_of_a_training(whole, byte_level):
+    folder, found = whole
+    assert [p.name for p in found] == ["step-0", "step-1", "step-3", "step-5"]
+    assert find_checkpoints(folder) == dict(zip([0, 1, 3, 5], found, strict=True))
+    lines = curve(folder / "losses.jsonl")
+    assert [s for s, name, _ in lines if name == "heldout_loss"] == [0, 1, 3, 5]
+    assert [s for s, name, _ in lines if name == "train_loss"] == [1, 2, 3, 4, 5]
+    assert lines[-1][2] < lines[1][2]
+    assert not any(p.name.startswith(".") for p in folder.iterdir())
+    before = (folder / "step-5").stat().st_mtime_ns
+    assert run(folder, byte_level) == found and (folder / "step-5").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 4])
+def test_a_killed_training_ends_in_the_same_weights(whole, byte_level, tmp_path, killed_at):
+    folder, found = whole
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, byte_level, callbacks=[Kill(killed_at)])
+    with (tmp_path / "losses.jsonl").open("a") as log:
+        log.write('{"step": 4, "na')
+    (tmp_path / ".partial-5").mkdir()
+    resumed = run(tmp_path, byte_level)
+    assert [p.name for p in resumed] == [p.name for p in found]
+    assert all(same(one, two) for one, two in zip(found, resumed, strict=True))
+    assert curve(tmp_path / "losses.jsonl") == curve(folder / "losses.jsonl")
+
+
+def test_the_base_model_and_the_random_state_are_given_back(byte_level, tmp_path):
+    model = tiny()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    torch.manual_seed(7)
+    state = torch.get_rng_state()
+    run(tmp_path, byte_level, model=model, steps=(1,))
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
+    assert all(p.requires_grad for p in model.parameters()) and not model.training
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_all_weights_of_a_classifier_are_trained(wordpiece, tmp_path):
+    model = small_classifier()
+    options = TrainingOptions(method="full", learning_rate=1e-2, batch_size=4)
+    found = train(model, wordpiece, examples(12), examples(3, 50), tmp_path, steps=[4], options=options)
+    assert not same(*found) and (found[1] / "tokenizer.json").is_file()
+    held = [v for _, name, v in curve(tmp_path / "losses.jsonl") if name == "heldout_loss"]
+    assert held[1] < held[0]
+    with pytest.raises(ValueError, match="names 0 labels of this classifier"):
+        train(model, wordpiece, [Example("1", "witty", "great")], [], tmp_path / "x", steps=[1])
+
+
+def test_another_training_in_the_folder_is_refused_with_the_difference(whole, byte_level):
+    folder, _ = whole
+    with pytest.raises(ValueError, match=r"holds another training \(rank: 4 there, 8 now; seed: 0 there, 1 now\)"):
+        run(folder, byte_level, options=TrainingOptions(learning_rate=1e-2, batch_size=2, dropout=0.1, seed=1))
+    with pytest.raises(ValueError, match=r"steps: \[0, 1, 3, 5\] there, \[0, 1\] now"):
+        run(folder, byte_level, steps=[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "qlora"}, r"method='qlora' is not known; choose one of \['lora', 'full'\]"),
+        ({"schedule": "sine"}, "schedule='sine' is not known; choose one of"),
+        ({"rank": 0}, "rank must be at least 1, but is 0"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"warmup": 1.0}, r"warmup and dropout in \[0, 1\)"),
+    ],
+)
+def test_bad_options_are_sentences(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingOptions(**change)
+
+
+def test_bad_examples_and_steps_are_sentences(byte_level, tmp_path):
+    for given, message in [
+        ([Example("e9", "witty", " ")], "The example 'e9' has an empty response"),
+        ([], "There are no examples"),
+        ([Example("long", "witty " * 300, "positive")], "The example 'long' needs .* tokens .* at most 256 fit"),
+    ]:
+        with warnings.catch_warnings(), pytest.raises(ValueError, match=message):
+            warnings.simplefilter("ignore")
+            train(tiny(), byte_level, given, [], tmp_path / "f", steps=[1])
+    with pytest.raises(ValueError, match="No step after 0"):
+        run(tmp_path / "g", byte_level, steps=[0])
+    with pytest.raises(ValueError, match=r"The steps \[-1\] are not whole numbers"):
+        run(tmp_path / "g", byte_level, steps=[-1])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        run(tmp_path / "file", byte_level)
+
+
+def test_options_are_json(whole):
+    folder, _ = whole
+    assert json.loads((folder / "training.json").read_text())["learning_rate"] == 1e-2
