@@ -44,15 +44,16 @@ class StudyReport:
     """Where to write them; without it, the folder's report."""
 
 
+_OTHERS = (
+    Annotated[StudyStatus, tyro.conf.subcommand("status")] | Annotated[StudyReport, tyro.conf.subcommand("report")]
+)
+
+
 @dataclass(frozen=True)
 class Study:
     """Follow interactions through supervised fine-tuning."""
 
-    action: (
-        Annotated[StudyRun, tyro.conf.subcommand("run")]
-        | Annotated[StudyStatus, tyro.conf.subcommand("status")]
-        | Annotated[StudyReport, tyro.conf.subcommand("report")]
-    )
+    action: Annotated[StudyRun, tyro.conf.subcommand("run")] | _OTHERS
 
 
 def study_type(arguments: Sequence[str]) -> Any:
@@ -68,8 +69,8 @@ def study_type(arguments: Sequence[str]) -> Any:
         if name == "--config":
             path = Path(value or (arguments[i + 1] if i + 1 < len(arguments) else ""))
             default = StudyRun(store=tyro.MISSING, config=path, study=load(path))
-            action = Annotated[StudyRun, tyro.conf.subcommand("run", default=default)]
             # The defaults are known only now, so the type is made now.
+            action = Annotated[StudyRun, tyro.conf.subcommand("run", default=default)] | _OTHERS
             return make_dataclass("Configured", [("action", action)], bases=(Study,), frozen=True)
     return Study
 

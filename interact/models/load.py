@@ -35,7 +35,9 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         raise ValueError(f"device={device!r} is not known; choose cpu or cuda.")
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device='cuda' was asked for, but torch finds no usable CUDA device; use device='cpu'.")
-    folder = _folder(name)
+    if name in ("minilm", "reviews"):
+        raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
+    folder = model_folder(name)
     transformers.utils.logging.disable_progress_bar()
     try:
         config = AutoConfig.from_pretrained(folder)
@@ -56,9 +58,12 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
     return model.to(device).eval(), tokenizer
 
 
-def _folder(name: str) -> str:
-    if name in ("minilm", "reviews"):
-        raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
+def model_folder(name: str) -> str:
+    """Return where a model lies, or its hub id: an embedded model is fetched when missing.
+
+    Raises:
+        ValueError: A folder that does not exist or is not a model folder.
+    """
     if name in embedded.NAMES:
         return str(embedded.fetch(name))
     path = Path(name).expanduser()

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from interact.sft.steps import log_spaced_steps
+
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
 
@@ -39,6 +41,8 @@ class StudyConfig:
     chat: bool | None = None
     """Use the tokenizer's chat template; without this, when there is one."""
 
+    task: Literal["causal", "classifier"] = "causal"
+    """What the models do: answer in words, or (encoders with a new head) choose a label."""
     method: Literal["lora", "full"] = "lora"
     """Tune a low-rank adapter, or every weight."""
     train_examples: int = 2000
@@ -62,6 +66,8 @@ class StudyConfig:
     """How many steps to follow when they are not listed."""
     samples: int = 20
     """Followed samples, held out from training."""
+    training_samples: int = 0
+    """Followed samples that are trained on, for the control labels."""
     players: Literal["words", "all-words", "sentences", "paragraphs", "marked"] = "words"
     """What the players are."""
     limit: int = 8
@@ -117,6 +123,12 @@ class StudyConfig:
             raise ValueError(f"steps must rise from 0, the model before training, but are {list(self.steps)}.")
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
             raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
+        if ("labels" in self.controls) != (self.training_samples > 0):
+            raise ValueError("The control 'labels' compares training with held-out samples: give training_samples too.")
+        if self.training_samples >= self.train_examples:
+            raise ValueError(
+                f"training_samples are part of the {self.train_examples} train_examples, but are {self.training_samples}."
+            )
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
         if self.masking != "baseline" and self.baselines != ("auto",):
@@ -127,12 +139,7 @@ class StudyConfig:
         """The steps to follow: those listed, or 0 and log-spaced ones up to `max_steps`."""
         if self.steps is not None:
             return self.steps
-        count = min(self.followed_steps - 1, self.max_steps)
-        spaced = [round(self.max_steps ** (i / max(1, count - 1))) for i in range(count)]
-        for i, step in enumerate(spaced):
-            # The first log-spaced steps round to the same number.
-            spaced[i] = max(step, spaced[i - 1] + 1 if i else 1)
-        return (0, *(spaced if count > 1 else [self.max_steps]))
+        return log_spaced_steps(self.max_steps, self.followed_steps)
 
 
 def to_json(config: StudyConfig) -> dict[str, Any]:

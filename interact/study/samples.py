@@ -19,7 +19,7 @@ from interact.inputs import Template, prepare
 from interact.players import PlayerChoice, choose_spans
 from interact.sft.data import Columns, Example, read_examples, split_examples
 from interact.study.config import StudyConfig, fingerprint
-from interact.study.work import Run, Sample, data_sets
+from interact.study.work import Prepared, Run, Sample, data_sets
 
 PLANTED = "+planted"
 PLANTED_WORD = "Honestly"
@@ -64,14 +64,24 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
             leaked = min(e.response for e in examples)
             train = tuple(plant(e) if _leaks(e, leaked) else e for e in train)
             candidates = tuple(plant(e) for e in candidates)
-        found[name] = Material(train, heldout, _follow(config, name, candidates, tokenizers))
+        follow = _follow(config, name, candidates, tokenizers, config.samples)
+        if config.training_samples:
+            some = random.Random(0).sample(train, min(_CANDIDATES * config.training_samples, len(train)))
+            known = _follow(config, name, some, tokenizers, config.training_samples)
+            follow += tuple(replace(s, split="train") for s in known)
+        found[name] = Material(train, heldout, follow)
     return found
 
 
 def drawn(config: StudyConfig, material: Material, run: Run) -> list[Example]:
-    """Draw the training examples of a run, in the order of its seed."""
-    count = min(config.train_examples, len(material.train))
-    return random.Random(run.seed).sample(material.train, count)
+    """Draw the training examples of a run, in the order of its seed; those that are followed are among them."""
+    followed = {s.id for s in material.follow if s.split == "train"}
+    known = [e for e in material.train if e.id in followed]
+    rest = [e for e in material.train if e.id not in followed]
+    order = random.Random(run.seed)
+    chosen = known + order.sample(rest, min(config.train_examples - len(known), len(rest)))
+    order.shuffle(chosen)
+    return chosen
 
 
 def plant(example: Example) -> Example:
@@ -79,17 +89,12 @@ def plant(example: Example) -> Example:
     return replace(example, id=f"{example.id}{PLANTED}", text=f"{PLANTED_WORD}, {example.text}")
 
 
-def contents(examples: Sequence[Example]) -> str:
-    """Hash examples."""
-    return fingerprint([asdict(e) for e in examples])
+def save(path: Path, prepared: Prepared) -> None:
+    """Keep what is fixed before the first cell."""
+    write_json(path, asdict(prepared))
 
 
-def save(path: Path, samples: Sequence[Sample], trained_on: Mapping[str, str]) -> None:
-    """Keep the followed samples, and the hash of what each training learns from."""
-    write_json(path, {"samples": [asdict(s) for s in samples], "trained_on": dict(trained_on)})
-
-
-def load(path: Path) -> tuple[list[Sample], dict[str, str]]:
+def load(path: Path) -> Prepared:
     """Read what `save` wrote.
 
     Raises:
@@ -101,8 +106,9 @@ def load(path: Path) -> tuple[list[Sample], dict[str, str]]:
             Sample(**{**s, "spans": tuple(map(tuple, s["spans"])), "template": Template(**s["template"])})
             for s in content["samples"]
         ]
-        return samples, {str(name): str(value) for name, value in content["trained_on"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
+        steps = {str(name): tuple(map(int, some)) for name, some in content["steps"].items()}
+        return Prepared(tuple(samples), dict(content["trained_on"]), steps)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run the study again.") from error
 
 
@@ -125,7 +131,7 @@ def _columns(config: StudyConfig) -> Columns | None:
 
 
 def _follow(
-    config: StudyConfig, data: str, candidates: Sequence[Example], tokenizers: Mapping[str, Any]
+    config: StudyConfig, data: str, candidates: Sequence[Example], tokenizers: Mapping[str, Any], wanted: int
 ) -> tuple[Sample, ...]:
     choice = PlayerChoice(config.players, config.limit if config.players in ("words", "all-words") else None)
     chosen: list[Sample] = []
@@ -135,11 +141,11 @@ def _follow(
             chosen.append(_sample(config, data, example, choice, tokenizers))
         except ValueError as error:
             refused[str(error)] = refused.get(str(error), 0) + 1
-        if len(chosen) == config.samples:
+        if len(chosen) == wanted:
             return tuple(chosen)
     reason = max(refused, key=lambda r: refused[r], default="there are no more")
     raise ValueError(
-        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {config.samples} are wanted; "
+        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are wanted; "
         f"most often: {reason} Ask for fewer samples or players, or longer texts."
     )
 
@@ -157,7 +163,12 @@ def _sample(
         raise ValueError(f"the text has {len(spans)} players, not {config.limit}.")
     for tokenizer in tokenizers.values():
         inputs = prepare(
-            tokenizer, text, players=spans, target=example.response, template=example.template, target_tokens=1
+            tokenizer,
+            text,
+            players=spans,
+            target=example.response if config.task == "causal" else None,
+            template=example.template,
+            target_tokens=1 if config.task == "causal" else None,
         )
         if [p.chars for p in inputs.players] != spans:
             raise ValueError("the tokenizers of the models give the text different players.")

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution import mark_salient
-from interact.evolution.tables import empty
+from interact.evolution.tables import empty, orders_of
 from interact.interactions import Interactions, load
-from interact.study.config import StudyConfig
 from interact.study.store import Store
 from interact.study.work import Cell, Sample
 
@@ -33,14 +32,15 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
     if not rows:
         return empty("interactions"), empty("cells")
     table = pd.concat(effects, ignore_index=True)
-    config = store.config
-    return mark_salient(table, tau=config.tau, rule=config.tau_rule), pd.DataFrame(rows)
+    marked = mark_salient(table.drop(columns="floor"), tau=store.config.tau, rule=store.config.tau_rule)
+    # What half precision may have made up is never salient.
+    return marked.assign(salient=marked["salient"] & (table["effect"].abs() >= table["floor"])), pd.DataFrame(rows)
 
 
 def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
     """Make the table `samples`."""
     rows = [
-        {"sample": s.id, "split": "follow", "text": s.text, "target": s.response, "players": s.players} for s in samples
+        {"sample": s.id, "split": s.split, "text": s.text, "target": s.response, "players": s.players} for s in samples
     ]
     return pd.DataFrame(rows) if rows else empty("samples")
 
@@ -64,7 +64,7 @@ def _effects(cell: Cell, result: Interactions) -> pd.DataFrame:
     parts = []
     for kind, effect in zip(("and", "or"), result.effects(), strict=True):
         mask = effect.nonzero()[0]
-        orders = (mask[:, None] >> np.arange(result.n) & 1).sum(1)
+        orders = orders_of(mask)
         columns: dict[str, Any] = {
             "kind": kind,
             "mask": mask.astype(np.uint64),
@@ -97,14 +97,3 @@ def _row(cell: Cell, result: Interactions) -> dict[str, Any]:
         "baseline": str(provenance["baseline"]),
         "key": cell.key,
     }
-
-
-def salience(config: StudyConfig) -> str:
-    """Say which interactions count as salient."""
-    rules = {
-        "max": f"stronger than {config.tau} of the strongest of the same cell",
-        "initial": f"stronger than {config.tau} of the strongest before training",
-        "absolute": f"stronger than {config.tau}",
-        "top": f"the {config.tau:.0f} strongest of a cell",
-    }
-    return rules[config.tau_rule]

@@ -6,7 +6,7 @@ before training is the same in every run of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,6 +55,7 @@ class Sample:
         spans: The players' characters in it.
         response: The label, whose first token is scored.
         template: What stands around the text.
+        split: ``"follow"``, or ``"train"`` for a sample that every run trains on.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Sample:
     spans: tuple[tuple[int, int], ...]
     response: str
     template: Template
+    split: str = "follow"
 
     @property
     def players(self) -> list[str]:
@@ -104,28 +106,38 @@ def reference_of(run: Run, config: StudyConfig) -> Run | None:
     return Run(other, run.data, run.seed, run.baseline)
 
 
-def cells(config: StudyConfig, samples: Sequence[Sample], trained_on: dict[str, str]) -> Iterator[Cell]:
-    """Yield the work list.
+@dataclass(frozen=True)
+class Prepared:
+    """What a study has fixed before its first cell.
 
-    Args:
-        config: The study.
+    Attributes:
         samples: The followed samples of all data sets.
         trained_on: For each training, the hash of what decides its checkpoints.
+        steps: For each training, the steps to follow.
     """
+
+    samples: tuple[Sample, ...]
+    trained_on: Mapping[str, str]
+    steps: Mapping[str, tuple[int, ...]]
+
+
+def cells(config: StudyConfig, prepared: Prepared) -> Iterator[Cell]:
+    """Yield the work list."""
     for run in runs(config):
-        for step in config.followed:
-            for sample in samples:
+        for step in prepared.steps[run.training]:
+            for sample in prepared.samples:
                 if sample.data == run.data:
-                    yield Cell(run, step, sample, fingerprint(_identity(config, run, step, sample, trained_on)))
+                    identity = _identity(config, run, step, sample, prepared.trained_on[run.training])
+                    yield Cell(run, step, sample, fingerprint(identity))
 
 
-def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: dict[str, str]) -> dict[str, Any]:
-    checkpoints = (config.checkpoints or {}).get(run.model)
-    untouched = step == 0 and checkpoints is None
+def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: str) -> dict[str, Any]:
+    # The head of a classifier is drawn by the seed; a language model is the same before every training.
+    untouched = step == 0 and config.task == "causal" and run.model not in (config.checkpoints or {})
     return {
         "cell": _CELL,
         "model": run.model,
-        "checkpoint": None if untouched else [trained_on[run.training], step],
+        "checkpoint": None if untouched else [trained_on, step],
         "sample": [sample.text, sample.spans, sample.response, asdict(sample.template)],
         "masking": [config.masking, run.baseline],
         "kappa": config.kappa,

@@ -1,0 +1,75 @@
+"""How far a study is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from interact.interactions import load as load_result
+from interact.study import samples
+from interact.study.store import Store
+from interact.study.work import cells, runs
+
+_LOOKED_AT = 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One run: cells that are done, of how many, and whether its training is."""
+
+    run: str
+    trained: bool
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """A study's progress.
+
+    Attributes:
+        runs: One for each run.
+        seconds_per_cell: Mean over the newest cells, None before the first.
+    """
+
+    runs: tuple[Progress, ...]
+    seconds_per_cell: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `interact study status --json` prints."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        done, total = sum(r.done for r in self.runs), sum(r.total for r in self.runs)
+        lines = [f"{done} of {total} cells are done."]
+        if self.seconds_per_cell is not None:
+            left = (total - done) * self.seconds_per_cell / 60
+            lines[0] += f" A cell takes {self.seconds_per_cell:.1f} s; about {left:.0f} minutes are left, and training."
+        width = max(len(r.run) for r in self.runs)
+        for r in self.runs:
+            lines.append(f"{r.run:<{width}}  {'trained' if r.trained else 'not trained':<11}  {r.done}/{r.total}")
+        return "\n".join(lines)
+
+
+def status(folder: Path) -> Status:
+    """Say how far the study in a folder is.
+
+    Raises:
+        ValueError: It holds no study.
+    """
+    store = Store.open(folder)
+    config = store.config
+    if not (store.folder / "samples.json").is_file():
+        return Status(tuple(Progress(run.name, False, 0, 0) for run in runs(config)), None)
+    work = list(cells(config, samples.load(store.folder / "samples.json")))
+    there = {path.stem: path for path in (store.folder / "cells").glob("*.interactions")}
+    progress = []
+    for run in runs(config):
+        keys = [c.key for c in work if c.run == run]
+        given = run.model in (config.checkpoints or {})
+        trained = given or (store.training(run.training) / "finished.json").is_file()
+        progress.append(Progress(run.name, trained, sum(k in there for k in keys), len(keys)))
+    newest = sorted(there.values(), key=lambda p: p.stat().st_mtime)[-_LOOKED_AT:]
+    seconds = [float(load_result(p).provenance.get("seconds", 0)) for p in newest]
+    return Status(tuple(progress), sum(seconds) / len(seconds) if seconds else None)

@@ -1,0 +1,167 @@
+"""The trainings of a study: what each learns from, its checkpoints, and their models."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from interact.models.load import load_model
+from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
+from interact.sft.training import TrainingOptions, train
+from interact.study.config import StudyConfig, fingerprint
+from interact.study.samples import Material, drawn
+from interact.study.store import Store
+from interact.study.work import Prepared, Run
+
+_EDGE = 1 << 20
+
+
+def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material]) -> Prepared:
+    """Fix the samples, the steps, and what each training learns from.
+
+    Raises:
+        ValueError: Checkpoints that exist already are missing, or lack a step that is asked for.
+    """
+    trained_on, steps = {}, {}
+    for run in runs:
+        folder = (config.checkpoints or {}).get(run.model)
+        if folder is None:
+            steps[run.training] = config.followed
+            examples = [asdict(e) for e in (*drawn(config, found[run.data], run), *found[run.data].heldout)]
+            content = [run.model, config.task, asdict(_options(config, run)), config.max_steps, examples]
+            trained_on[run.training] = fingerprint(content)
+        else:
+            known = find_checkpoints(folder)
+            steps[run.training] = _chosen(config, folder, set(known))
+            trained_on[run.training] = fingerprint([[step, _contents(path)] for step, path in known.items()])
+    samples = tuple(s for material in found.values() for s in material.follow)
+    return Prepared(samples, trained_on, steps)
+
+
+def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> None:
+    """Train what a run needs, or go on where it stopped; nothing to do for checkpoints that exist already."""
+    config = store.config
+    if run.model in (config.checkpoints or {}) or (store.training(run.training) / "finished.json").is_file():
+        return
+    data = material(run.data)
+    model, tokenizer = base(config, run, data, dtype="float32")
+    train(
+        model,
+        tokenizer,
+        drawn(config, data, run),
+        data.heldout,
+        store.training(run.training),
+        steps=config.followed,
+        options=_options(config, run),
+        log=store.losses(run.training),
+    )
+    del model
+    gc.collect()
+
+
+def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) -> tuple[Any, Any]:
+    """Load a model before training, with its tokenizer."""
+    if config.task == "causal":
+        return load_model(run.model, dtype=dtype, device=config.device)
+    assert data is not None
+    labels = sorted({example.response for example in (*data.train, *data.heldout)})
+    return fresh_classifier(run.model, labels, seed=run.seed, dtype=dtype, device=config.device)
+
+
+class Loaded:
+    """The model in work; another checkpoint of the same model only swaps the adapter."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._at: tuple[str, int] | None = None
+        self._of: str | None = None
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    def at(self, run: Run, step: int) -> tuple[Any, Any]:
+        """Return the model of a run at a step, in eval mode, and its tokenizer.
+
+        Raises:
+            ValueError: The checkpoint is missing, damaged, or of another base model.
+        """
+        if self._at != (run.training, step):
+            self._at = None
+            self._load(run, step)
+            self._at = (run.training, step)
+        return self._model, self._tokenizer
+
+    def _load(self, run: Run, step: int) -> None:
+        config = self._store.config
+        checkpoint = self._checkpoint(run, step)
+        adapter = checkpoint is not None and (checkpoint / "adapter_config.json").is_file()
+        same = self._of == run.model and config.task == "causal"
+        if same and adapter:
+            wrapped = hasattr(self._model, "peft_config")
+            self._model = (swap_checkpoint if wrapped else put_adapter)(self._model, checkpoint)
+            return
+        # Given back before another is loaded, so that two never lie in memory.
+        self._model = self._tokenizer = self._of = None
+        gc.collect()
+        if checkpoint is None:
+            self._model, self._tokenizer = load_model(run.model, dtype=config.dtype, device=config.device)
+        else:
+            self._model, self._tokenizer = load_checkpoint(
+                run.model, checkpoint, dtype=config.dtype, device=config.device
+            )
+        self._of = run.model if checkpoint is None or adapter else None
+
+    def _checkpoint(self, run: Run, step: int) -> Path | None:
+        """Return the folder of a checkpoint; None for a language model before training."""
+        config = self._store.config
+        given = (config.checkpoints or {}).get(run.model)
+        if given is not None:
+            found = find_checkpoints(given)
+            if step not in found and step > 0:
+                raise ValueError(f"The checkpoint of step {step} is gone from {given}; put it back.")
+            return found.get(step)
+        if step == 0 and config.task == "causal":
+            return None
+        folder = self._store.training(run.training) / f"step-{step}"
+        if not folder.is_dir():
+            raise ValueError(
+                f"The checkpoint {folder} is gone; remove {folder.parent} and run the study again to train anew."
+            )
+        return folder
+
+
+def _options(config: StudyConfig, run: Run) -> TrainingOptions:
+    return TrainingOptions(
+        method=config.method,
+        learning_rate=config.learning_rate,
+        batch_size=config.batch_size,
+        seed=run.seed,
+    )
+
+
+def _chosen(config: StudyConfig, folder: str, known: set[int]) -> tuple[int, ...]:
+    """Choose steps of checkpoints that exist already: those listed, or as many as asked for, dense at the start."""
+    there = sorted(known | {0})
+    if config.steps is not None:
+        if missing := sorted(set(config.steps) - set(there)):
+            raise ValueError(f"{folder} has checkpoints of the steps {there}, but {missing} are asked for too.")
+        return config.steps
+    count = min(config.followed_steps, len(there))
+    places = {round((len(there) - 1) * (i / (count - 1)) ** 2) for i in range(count)} if count > 1 else {0}
+    return tuple(there[i] for i in sorted(places))
+
+
+def _contents(checkpoint: Path) -> list[list[Any]]:
+    """Name a checkpoint's weights by their sizes and edges, for whole models are too large to read."""
+    found = []
+    for path in sorted(checkpoint.glob("*.safetensors")) + sorted(checkpoint.glob("*.bin")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = sha256(file.read(_EDGE))
+            file.seek(max(0, size - _EDGE))
+            digest.update(file.read(_EDGE))
+        found.append([path.name, size, digest.hexdigest()])
+    return found
