@@ -110,20 +110,19 @@ class Doctor:
 
 @dataclass(frozen=True)
 class Demo:
-    """Extract the interactions of real movie reviews with SmolLM2-135M-Instruct."""
+    """Run a small real study: two language models learn to judge movie reviews, and their interactions are followed."""
 
     out: Path = field(default_factory=lambda: Path("runs/demo"))
-    """Folder for the results."""
-    samples: int = 4
-    """Number of sentences."""
+    """Folder for the study."""
 
 
 def _command(arguments: list[str]) -> Any:
     """Return the type of all commands."""
+    study: Any = cli_study.study_type(arguments)
     return (
         Annotated[Extract, tyro.conf.subcommand("extract")]
         | Annotated[Show, tyro.conf.subcommand("show")]
-        | Annotated[cli_study.study_type(arguments), tyro.conf.subcommand("study")]
+        | Annotated[study, tyro.conf.subcommand("study")]
         | Annotated[Fetch, tyro.conf.subcommand("fetch")]
         | Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[Demo, tyro.conf.subcommand("demo")]
@@ -195,7 +194,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     else:
         from interact import demo
 
-        demo.run(command.out, lambda line: print(line, flush=True), samples=command.samples)
+        demo.run(command.out, lambda line: print(line, flush=True))
 
 
 def _extract(command: Extract) -> None:

@@ -1,55 +1,40 @@
-"""The demo: interactions of real movie reviews, by a real small language model."""
+"""The demo: a small real study. Two language models learn to judge movie reviews, and their interactions are followed."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
-from interact import display, embedded
-from interact.extraction import extract
-from interact.inputs import Template
-from interact.interactions import Interactions, load
-from interact.models.load import load_model
-from interact.players import PlayerChoice
+from interact.report import write
+from interact.study.config import StudyConfig
+from interact.study.run import run_study
 
-REVIEW = Template(user="Is this movie review positive or negative?\n\n{text}", answer_prefix="This review is")
-_PLAYERS = PlayerChoice(limit=8)
+DEMO = StudyConfig(
+    models=("smollm2", "gemma3-270m"),
+    data=("reviews",),
+    train_examples=400,
+    heldout_examples=24,
+    max_steps=40,
+    batch_size=4,
+    learning_rate=3e-4,
+    followed_steps=6,
+    samples=4,
+    limit=7,
+    longest=110,
+)
 
 
-def run(out: Path, say: Callable[[str], None], *, samples: int = 4, seed: int = 0) -> list[Interactions]:
-    """Extract the interactions of review sentences with SmolLM2-135M-Instruct; show and save each.
+def run(out: Path, say: Callable[[str], None]) -> Path:
+    """Train SmolLM2-135M-Instruct and Gemma-3-270m on review sentences, follow their interactions, write the page.
 
     Args:
-        out: Folder for one file a sentence and for ``index.html``; finished files are used again.
+        out: The study's store; a demo that was interrupted goes on.
         say: Where to print.
-        samples: Number of sentences.
-        seed: Seed of the draw of sentences.
 
     Returns:
-        The results, in the order shown.
+        The page.
     """
-    if samples < 1:
-        raise ValueError(f"The demo needs at least one sample, but {samples} were asked for.")
-    folder = embedded.fetch("smollm2")
-    embedded.fetch("reviews")
-    fitting = [r for r in embedded.reviews() if 9 <= len(r.text.split()) <= 18]
-    chosen = random.Random(seed).sample(fitting, samples)
-    model, tokenizer = None, None
-    results = []
-    for number, review in enumerate(chosen, start=1):
-        file = out / f"review-{seed}-{number}.interactions"
-        if file.exists():
-            result = load(file)
-        else:
-            if model is None:
-                model, tokenizer = load_model(str(folder))
-            target = "positive" if review.label else "negative"
-            result = extract(model, tokenizer, review.text, players=_PLAYERS, target=target, template=REVIEW)
-            result.save(file)
-        say(f"\n[{number}/{samples}] {result}\n\nsaved in {file}")
-        results.append(result)
-    page = out / "index.html"
-    page.write_text(display.as_page(results), encoding="utf-8")
-    say(f"\nAll {samples} sentences: {page}")
-    return results
+    store = run_study(out, DEMO, say=say)
+    page = write(store.folder)
+    say(f"page: {page}")
+    return page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from interact.evolution.controls import across_seeds, permuted_gamma, permuted_r
 from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
 from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
-from interact.evolution.tables import empty
+from interact.evolution.tables import CLASSES, empty
 from interact.files import write_table
 from interact.interactions import load as load_result
 from interact.study import samples, tables
@@ -66,6 +67,26 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
     return found
 
 
+def summary(found: Frames) -> str:
+    """Say in a few lines what a study found: each run's classes at its last step, its stages, its stops."""
+    metrics = found["metrics"]
+    lines = []
+    for run, part in metrics[metrics["run"].isin(found["cells"]["run"])].groupby("run", sort=False):
+        last = int(part["step"].max())
+        lines.append(f"{run}, step {last}:")
+        for name in CLASSES:
+            row = part[(part["step"] == last) & (part["class"] == name)].set_index("name")["value"]
+            gamma = f", gamma {row['gamma']:.2f}" if np.isfinite(row.get("gamma", np.nan)) else ""
+            lines.append(
+                f"  {name:<9} {row['count']:6.1f} a sample, strength {row['strength']:.2f}, rho {row['rho']:.2f}{gamma}"
+            )
+        stages = part[part["step"] == -1].set_index("name")["value"]
+        for name, words in (("denoising_end", "denoising ends"), ("overfitting_start", "overfitting begins")):
+            step = stages.get(name, np.nan)
+            lines.append(f"  {words} at step {step:.0f}" if np.isfinite(step) else f"  {words}: not seen")
+    return "\n".join(lines) or "Nothing is followed at two steps yet, so there is nothing to compare."
+
+
 def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
     """Leave out what is not followed at every step yet: steps in work, then samples that failed."""
     cells_table = found["cells"]
@@ -84,16 +105,14 @@ def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
     return {**found, "cells": steady, "interactions": interactions[interactions["run"].isin(steady["run"].unique())]}
 
 
-def _conclude_run(
-    store: Store, run: Run, part: Frames, steady: Frames, work: list[Cell], prepared: Prepared
-) -> Frames:
+def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: list[Cell], prepared: Prepared) -> Frames:
     config = store.config
     trained = {s.id for s in prepared.samples if s.split == "train"}
     every = classify(part["interactions"], cells=part["cells"])
     held = {name: table[~table["sample"].isin(trained)].reset_index(drop=True) for name, table in part.items()}
     classes = every[~every["sample"].isin(trained)].reset_index(drop=True)
     reference = _reference(config, run, held, steady)
-    drawn = {"resamples": config.resamples}
+    drawn: dict[str, Any] = {"resamples": config.resamples}
     metrics = [
         measure(held["interactions"], held["cells"], reference=reference, classes=classes, **drawn),
         detect_stages(held["interactions"], reference=reference, cells=held["cells"], **drawn).to_metrics(),
@@ -149,8 +168,8 @@ def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -
         try:
             until = steps[len(steps) // 2] if steps else 0
             told = forecast(metrics[metrics["run"].isin(default)], found["losses"], until=until)
-            names = [f"forecast_error_{str(name).replace(' ', '_')}" for name in told.errors.index]
-            rows = {"run": "all", "step": until, "class": "all", "name": names, "value": told.errors.to_numpy()}
+            names = [f"forecast_error_{str(name).replace(' ', '_')}" for name in told.errors]
+            rows = {"run": "all", "step": until, "class": "all", "name": names, "value": list(told.errors.values())}
             more.append(pd.DataFrame(rows).assign(low=np.nan, high=np.nan))
         except ValueError as error:
             say(f"The control 'forecast' was not run: {error}")

@@ -127,7 +127,8 @@ class StudyConfig:
             raise ValueError("The control 'labels' compares training with held-out samples: give training_samples too.")
         if self.training_samples >= self.train_examples:
             raise ValueError(
-                f"training_samples are part of the {self.train_examples} train_examples, but are {self.training_samples}."
+                f"training_samples are among the {self.train_examples} train_examples, but there are "
+                f"{self.training_samples}."
             )
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")

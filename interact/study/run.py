@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from interact.extraction import extract
 from interact.models.load import model_folder
-from interact.study.conclusions import conclude
+from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.samples import Material, load, materials, save
 from interact.study.store import Store
@@ -63,7 +63,7 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
             else:
                 postponed.append(run)
         trainings = postponed
-    conclude(store, say=say)
+    say(summary(conclude(store, say=say)))
     if failed:
         first, reason = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} cells could not be followed; the first, {first}: {reason}")

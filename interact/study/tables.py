@@ -70,6 +70,7 @@ def _effects(cell: Cell, result: Interactions) -> pd.DataFrame:
             "mask": mask.astype(np.uint64),
             "order": orders,
             "effect": effect[mask],
+            "floor": [result.noise_floor(int(order)) for order in orders],
         }
         parts.append(pd.DataFrame(columns))
     table = pd.concat(parts, ignore_index=True)

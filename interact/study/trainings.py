@@ -98,8 +98,7 @@ class Loaded:
         config = self._store.config
         checkpoint = self._checkpoint(run, step)
         adapter = checkpoint is not None and (checkpoint / "adapter_config.json").is_file()
-        same = self._of == run.model and config.task == "causal"
-        if same and adapter:
+        if checkpoint is not None and adapter and self._of == run.model and config.task == "causal":
             wrapped = hasattr(self._model, "peft_config")
             self._model = (swap_checkpoint if wrapped else put_adapter)(self._model, checkpoint)
             return
