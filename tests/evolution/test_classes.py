@@ -118,7 +118,7 @@ def test_a_missing_step_0_is_refused():
 
 def test_a_sample_missing_at_a_step_is_named_and_can_be_dropped():
     two = pd.concat([STORY, STORY[STORY["step"] != 10].assign(sample="y")], ignore_index=True)
-    with pytest.raises(ValueError, match="The sample 'y' is missing at step 10 of 'm/d/seed-0'.*drop_incomplete"):
+    with pytest.raises(ValueError, match=r"The sample 'y' is missing at step 10 of 'm/d/seed-0'.*drop_incomplete"):
         classify(two)
     kept, none, said = drop_incomplete(two)
     pd.testing.assert_frame_equal(classify(kept), classify(STORY))
