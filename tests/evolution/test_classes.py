@@ -34,7 +34,7 @@ def test_the_story_told_by_hand():
     check(classes, "classes")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(evolutions())
 def test_the_identities_of_classes(evolution):
     table, scores = evolution
@@ -54,7 +54,7 @@ def test_the_identities_of_classes(evolution):
     assert len(found) == len(classes) and (found["effect_x"] == found["effect_y"]).all()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(evolutions(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_says_nothing(evolution, random):
     table, scores = evolution
@@ -72,7 +72,7 @@ def test_rules_of_salience():
     assert salient(np.zeros(3)).tolist() == [False] * 3 and salient(np.zeros(0)).shape == (0,)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(evolutions(), st.sampled_from([("max", 0.3), ("initial", 0.3), ("absolute", 0.7), ("top", 3)]))
 def test_tables_are_marked_as_cells_are(evolution, rule):
     table = evolution[0]

@@ -88,7 +88,7 @@ def test_samples_weigh_by_their_strength():
     assert value(metrics, 0, "preserved", "rho", "high") == 1.0
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(evolutions(), st.floats(0.01, 100.0))
 def test_shares_do_not_depend_on_scale_and_strengths_do(evolution, factor):
     table, scores = evolution
@@ -104,7 +104,7 @@ def test_shares_do_not_depend_on_scale_and_strengths_do(evolution, factor):
         np.testing.assert_allclose(theirs, ours * factor**power, rtol=1e-9, atol=1e-12)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(evolutions())
 def test_a_model_generalises_to_itself_and_runs_are_measured_apart(evolution):
     table, scores = evolution
@@ -127,7 +127,7 @@ def test_a_model_generalises_to_itself_and_runs_are_measured_apart(evolution):
         assert (gamma[gamma["name"] == "gamma"]["value"].dropna() == 0).all()
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(evolutions())
 def test_sums_over_orders_and_classes_are_the_whole(evolution):
     table, scores = evolution
