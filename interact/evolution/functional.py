@@ -73,8 +73,9 @@ def functional_labels(
         seed: Of the bootstrap.
 
     Returns:
-        One row a run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and `training_change`, `heldout_change` with `_low` and `_high` each, in nats. Samples without the
-        group count as unchanged.
+        One row a run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and
+        `training_change`, `heldout_change` with `_low` and `_high` each, in nats. Samples without the group count as
+        unchanged.
 
     Raises:
         ValueError: A table does not fit, a split is empty, both share a sample, or a sample of a split or a cell of a

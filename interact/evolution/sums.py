@@ -69,7 +69,8 @@ def sum_up(classes: pd.DataFrame, grid: Grid, reference: pd.DataFrame | None = N
     size, highest = len(grid.cells), int(order.max(initial=1))
 
     def total(weights: np.ndarray) -> np.ndarray:
-        sums = np.bincount(cell * 3 + group, weights=weights, minlength=size * 3).reshape(size, 3)
+        # Of nothing, bincount returns integers.
+        sums = np.bincount(cell * 3 + group, weights=weights, minlength=size * 3).reshape(size, 3).astype(np.float64)
         return np.concatenate([sums, sums[:, 1:].sum(1, keepdims=True)], axis=1)
 
     def by_order(weights: np.ndarray) -> np.ndarray:
