@@ -225,8 +225,8 @@ def _check_names(base: str, checkpoint: Path) -> None:
     if recorded and base and _plain_name(recorded) != _plain_name(base):
         raise ValueError(
             f"The adapter {checkpoint} was trained on {recorded!r}, but the base model given is {base!r}; pass the "
-            "model it was trained on. If it is the same model under another name, change base_model_name_or_path in its "
-            "adapter_config.json."
+            "model it was trained on. If it is the same model under another name, change base_model_name_or_path in "
+            "its adapter_config.json."
         )
 
 

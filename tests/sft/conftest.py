@@ -34,6 +34,19 @@ def small_classifier():
     return classifier()
 
 
+# What peft, TRL and transformers say to each other; nothing here can answer.
+THIRD_PARTY = [
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/sft/" in str(item.path):
+            for warning in THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     before = torch.get_num_threads()
