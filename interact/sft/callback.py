@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 from transformers import TrainerCallback
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import CallbackHandler
 
 from interact.evolution import classify, empty, fixed_reference, mark_salient, measure
@@ -193,8 +193,8 @@ class InteractionCallback(TrainerCallback):
                 self._take(step, found)
         if 0 not in self._rows:
             warnings.warn(
-                f"This training goes on from step {last}, and step 0 was not followed before (no store, or another one), "
-                "so interactions are recorded but cannot be called removed, preserved or emerged.",
+                f"This training goes on from step {last}, and step 0 was not followed before (no store, or another "
+                "one), so interactions are recorded but cannot be called removed, preserved or emerged.",
                 stacklevel=2,
             )
 

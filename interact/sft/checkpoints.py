@@ -135,7 +135,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
     if _kind(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
     _check_names(getattr(unwrapped(model).config, "_name_or_path", ""), checkpoint)
-    old = model.active_adapter
+    old = str(model.active_adapter)
     new = "swapped" if old != "swapped" else "default"
     _fitting(lambda: model.load_adapter(str(checkpoint), new), model, checkpoint)
     model.set_adapter(new)

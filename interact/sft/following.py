@@ -123,7 +123,7 @@ def follow_sample(
 
 
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
-    """Return where a store keeps this cell: ``cells/KEY.interactions``, KEY a hash of all that decides it in its run."""
+    """Return where a store keeps this cell: ``cells/KEY.interactions``, KEY a hash of all that decides it in a run."""
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
     content = json.dumps([asdict(sample), step, chosen, asdict(options)], sort_keys=True, default=str)
     return store / "cells" / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.interactions"

@@ -257,6 +257,7 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
     set_seed(options.seed)
     training, frozen = model.training, [p for p in model.parameters() if not p.requires_grad]
     tokens = {name: getattr(model.config, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    heads = {name: module for name, module in model.named_children() if name in ("classifier", "score")}
     trained = model
     if options.method == "full":
         model.requires_grad_(True)
@@ -269,7 +270,6 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
             target_modules="all-linear",
             task_type=kind,
         )
-        heads = {name: module for name, module in model.named_children() if name in ("classifier", "score")}
         trained = get_peft_model(model, lora)
     try:
         yield trained

@@ -37,6 +37,7 @@ def small_classifier():
 # What peft, TRL and transformers say to each other; nothing here can answer.
 THIRD_PARTY = [
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+    "ignore:`gradient_checkpointing` is deprecated:FutureWarning",
 ]
 
 
@@ -47,7 +48,8 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
 
-@pytest.fixture(autouse=True)
+# Sums of another number of threads differ in their last bits.
+@pytest.fixture(scope="package", autouse=True)
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
