@@ -8,12 +8,11 @@ from pathlib import Path
 
 from interact import display, embedded
 from interact.extraction import extract
-from interact.inputs import Template
 from interact.interactions import Interactions, load
 from interact.models.load import load_model
 from interact.players import PlayerChoice
+from interact.sft.data import REVIEW
 
-REVIEW = Template(user="Is this movie review positive or negative?\n\n{text}", answer_prefix="This review is")
 _PLAYERS = PlayerChoice(limit=8)
 
 

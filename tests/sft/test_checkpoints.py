@@ -47,8 +47,8 @@ def test_adapters_are_swapped_on_one_base(trained):
     assert result.provenance["model"]["name"] == str(folder / "base")
 
 
-def test_an_adapter_of_other_weights_is_refused(trained, byte_level):
-    folder, checkpoints = trained
+def test_an_adapter_of_other_weights_is_refused(trained):
+    _, checkpoints = trained
     torch.manual_seed(1)
     other = causal()
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_an_adapter_from_elsewhere_is_known_by_its_name_and_shapes(trained, tmp_
     ):
         load_checkpoint(str(folder / "base"), foreign)
     model, _ = load_checkpoint(str(folder / "base"), checkpoints[0])
-    with pytest.raises(ValueError, match="trained on 'Qwen/Qwen2.5-3B-Instruct'"):
+    with pytest.raises(ValueError, match=r"trained on 'Qwen/Qwen2.5-3B-Instruct'"):
         swap_checkpoint(model, foreign)
     with pytest.raises(ValueError, match="does not fit LlamaForCausalLM"):
         put_adapter(causal(hidden_size=16, intermediate_size=32), foreign)
@@ -111,7 +111,7 @@ def test_folders_of_other_trainers_are_read(trained, tmp_path):
         assert list(find_checkpoints(tmp_path)) == [3, 100, 120]
 
 
-def test_bad_checkpoints_are_sentences(trained, tmp_path, byte_level):
+def test_bad_checkpoints_are_sentences(trained, tmp_path):
     folder, checkpoints = trained
     with pytest.raises(ValueError, match="does not exist; check the path"):
         find_checkpoints(tmp_path / "none")
