@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from interact.interactions import Fidelity, Interaction, Interactions, load
     from interact.learned import learn_baseline
     from interact.players import Player, PlayerChoice
+    from interact.sft.callback import InteractionCallback
+    from interact.sft.early_stopping import InteractionEarlyStopping
 
 __all__ = [
     "CoalitionInputs",
     "Fidelity",
     "Interaction",
+    "InteractionCallback",
+    "InteractionEarlyStopping",
     "Interactions",
     "Player",
     "PlayerChoice",
@@ -42,6 +46,8 @@ _ROOMS = {
     "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
     "learned": ("learn_baseline",),
     "players": ("Player", "PlayerChoice"),
+    "sft.callback": ("InteractionCallback",),
+    "sft.early_stopping": ("InteractionEarlyStopping",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

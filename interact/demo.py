@@ -1,4 +1,4 @@
-"""The demo: a small real study. Two language models learn to judge movie reviews, and their interactions are followed."""
+"""The demo: a small real study of two language models that learn to judge movie reviews."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
     if _kind(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
     _check_names(getattr(unwrapped(model).config, "_name_or_path", ""), checkpoint)
-    old = model.active_adapter
+    old = str(model.active_adapter)
     new = "swapped" if old != "swapped" else "default"
     _fitting(lambda: model.load_adapter(str(checkpoint), new), model, checkpoint)
     model.set_adapter(new)
@@ -225,8 +225,8 @@ def _check_names(base: str, checkpoint: Path) -> None:
     if recorded and base and _plain_name(recorded) != _plain_name(base):
         raise ValueError(
             f"The adapter {checkpoint} was trained on {recorded!r}, but the base model given is {base!r}; pass the "
-            "model it was trained on. If it is the same model under another name, change base_model_name_or_path in its "
-            "adapter_config.json."
+            "model it was trained on. If it is the same model under another name, change base_model_name_or_path in "
+            "its adapter_config.json."
         )
 
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import transformers
 from peft import LoraConfig, TaskType, get_peft_model
+from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from interact.models.family import device_of, inspect_model
@@ -28,13 +28,14 @@ from interact.sft.checkpoints import fingerprint, record_base
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples, mean_loss
 from interact.sft.loss_log import LossLog
+from interact.sft.run_folder import RunFolder
 from interact.sft.steps import checked_steps
 from interact.sft.undisturbed import kept_random_state, undisturbed
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a model is trained; the defaults are the paper's (docs/math.md), batch size and warm-up LLaMA-Factory's.
+    """How a model is trained; the defaults are the paper's (docs/sft.md), batch size and warm-up LLaMA-Factory's.
 
     Attributes:
         method: ``"lora"`` (adapters on all linear layers) or ``"full"`` (all weights; small models and encoders).
@@ -117,7 +118,7 @@ def train(
 
     Raises:
         ValueError: Something given is wrong, or the folder holds another training; the sentence shows the difference.
-        RuntimeError: The folder cannot be written.
+        RuntimeError: The folder cannot be written, or the disk is full.
 
     >>> train(model, tokenizer, split.train, split.heldout, "checkpoints", steps=[10, 100])  # doctest: +SKIP
     """
@@ -129,7 +130,7 @@ def train(
     data = EncodedExamples(model, tokenizer, examples, options.max_length)
     held = EncodedExamples(model, tokenizer, heldout, options.max_length) if heldout else None
     record = {**asdict(options), "steps": list(wanted), "base": fingerprint(model), "data": _digest(examples, heldout)}
-    run = _Run(folder, wanted, record)
+    run = RunFolder(folder, wanted, record)
     run.open()
     if run.finished():
         return run.checkpoints()
@@ -147,70 +148,22 @@ def train(
         trainer.remove_callback(PrinterCallback)
         state = run.last_state()
         losses.cut(int(state.name.rpartition("-")[2]) if state else -1)
-        trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        try:
+            trainer.train(resume_from_checkpoint=None if state is None else str(state))
+        except (OSError, SafetensorError) as error:
+            raise RuntimeError(
+                f"The training stopped at step {trainer.state.global_step}, because a file could not be written: "
+                f"{error}. Make room and run it again; it goes on from its last checkpoint."
+            ) from error
         run.close(trainer.state.global_step)
     return run.checkpoints()
-
-
-class _Run:
-    """The folder of one training: what it is, its checkpoints, the state to go on from."""
-
-    def __init__(self, folder: Path, steps: tuple[int, ...], record: dict[str, Any]) -> None:
-        self.folder, self.steps, self._record = folder, steps, record
-        self.states = folder / ".state"
-        self._file = folder / "training.json"
-
-    def open(self) -> None:
-        """Begin, or make sure that what lies here is the same training."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if not self._file.is_file():
-                _write(self._file, self._record)
-        except OSError as error:
-            raise RuntimeError(
-                f"The checkpoints cannot be written to {self.folder}: {error}. Choose another place."
-            ) from error
-        there = json.loads(self._file.read_text("utf-8"))
-        differs = [f"{k}: {there.get(k)!r} there, {v!r} now" for k, v in self._record.items() if there.get(k) != v]
-        if differs:
-            raise ValueError(
-                f"{self.folder} holds another training ({'; '.join(differs)}); choose another folder, or remove it."
-            )
-        for left in self.folder.glob(".partial-*"):
-            shutil.rmtree(left)
-
-    def finished(self) -> bool:
-        return (self.folder / "finished.json").is_file()
-
-    def close(self, step: int) -> None:
-        _write(self.folder / "finished.json", {"step": step})
-        shutil.rmtree(self.states, ignore_errors=True)
-
-    def place(self, step: int) -> Path:
-        return self.folder / f"step-{step}"
-
-    def checkpoints(self) -> list[Path]:
-        return [self.place(step) for step in self.steps if self.place(step).is_dir()]
-
-    def last_state(self) -> Path | None:
-        """Return the newest state whose checkpoint is in its place, which shows that the state is whole."""
-        found = [s for s in self.steps if s and (self.states / f"checkpoint-{s}").is_dir() and self.place(s).is_dir()]
-        return self.states / f"checkpoint-{found[-1]}" if found else None
-
-    def keep(self, step: int, save: Callable[[Path], Any]) -> None:
-        """Write a checkpoint so that it is seen whole or not at all."""
-        if self.place(step).is_dir():
-            return
-        partial = self.folder / f".partial-{step}"
-        save(partial)
-        partial.rename(self.place(step))
 
 
 class _Keeper(TrainerCallback):
     """Measures the held-out loss and keeps the checkpoint at each chosen step; logs every loss."""
 
     def __init__(
-        self, run: _Run, losses: LossLog, model: Any, tokenizer: Any, held: EncodedExamples | None, batch_size: int
+        self, run: RunFolder, losses: LossLog, model: Any, tokenizer: Any, held: EncodedExamples | None, batch_size: int
     ) -> None:
         self._run, self._losses, self._model, self._tokenizer = run, losses, model, tokenizer
         self._held, self._batch_size = held, batch_size
@@ -234,9 +187,7 @@ class _Keeper(TrainerCallback):
         if step not in self._run.steps:
             return
         self._run.keep(step, self._save)
-        for older in self._run.states.glob("checkpoint-*"):
-            if older.name != f"checkpoint-{step}":
-                shutil.rmtree(older)
+        self._run.forget_states_before(step)
 
     def _measure(self, step: int) -> None:
         if self._held is not None:
@@ -257,6 +208,7 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
     set_seed(options.seed)
     training, frozen = model.training, [p for p in model.parameters() if not p.requires_grad]
     tokens = {name: getattr(model.config, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    heads = {name: module for name, module in model.named_children() if name in ("classifier", "score")}
     trained = model
     if options.method == "full":
         model.requires_grad_(True)
@@ -269,7 +221,6 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
             target_modules="all-linear",
             task_type=kind,
         )
-        heads = {name: module for name, module in model.named_children() if name in ("classifier", "score")}
         trained = get_peft_model(model, lora)
     try:
         yield trained
@@ -288,7 +239,7 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
         model.train(training)
 
 
-def _arguments(model: Any, run: _Run, options: TrainingOptions) -> TrainingArguments:
+def _arguments(model: Any, run: RunFolder, options: TrainingOptions) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(run.states),
         max_steps=run.steps[-1],
@@ -315,9 +266,3 @@ def _arguments(model: Any, run: _Run, options: TrainingOptions) -> TrainingArgum
 def _digest(*sets: Sequence[Example]) -> str:
     content = json.dumps([[asdict(example) for example in examples] for examples in sets], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content, indent=1), "utf-8")
-    partial.replace(path)

@@ -89,12 +89,11 @@ def summary(found: Frames) -> str:
 
 def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
     """Leave out what is not followed at every step yet: steps in work, then samples that failed."""
-    cells_table = found["cells"]
-    if not len(cells_table):
+    if not len(found["cells"]):
         return found
-    counts = cells_table.groupby(["run", "step"])["sample"].transform("count")
-    most = counts.groupby(cells_table["run"]).transform("max")
-    keep = cells_table.loc[2 * counts >= most, ["run", "step"]].drop_duplicates()
+    counts = found["cells"].groupby(["run", "step"])["sample"].transform("count")
+    most = counts.groupby(found["cells"]["run"]).transform("max")
+    keep = found["cells"].loc[2 * counts >= most, ["run", "step"]].drop_duplicates()
     kept = {name: found[name].merge(keep, on=["run", "step"]) for name in ("interactions", "cells")}
     interactions, steady, dropped = drop_incomplete(kept["interactions"], kept["cells"])
     for sentence in dropped:

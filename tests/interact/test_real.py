@@ -5,8 +5,8 @@ import pytest
 
 import interact
 from interact import embedded
-from interact.demo import REVIEW
 from interact.models.load import load_model
+from interact.sft.data import REVIEW
 
 pytestmark = pytest.mark.real
 

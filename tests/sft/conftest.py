@@ -34,7 +34,22 @@ def small_classifier():
     return classifier()
 
 
-@pytest.fixture(autouse=True)
+# What peft, TRL and transformers say to each other; nothing here can answer.
+THIRD_PARTY = [
+    "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
+    "ignore:`gradient_checkpointing` is deprecated:FutureWarning",
+]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/sft/" in str(item.path):
+            for warning in THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+# Sums of another number of threads differ in their last bits.
+@pytest.fixture(scope="package", autouse=True)
 def one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -90,7 +90,7 @@ def test_checkpoints_and_losses_of_a_training(whole, byte_level):
     assert run(folder, byte_level) == found and (folder / "step-5").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("killed_at", [1, 2, 4])
+@pytest.mark.parametrize("killed_at", [1, 4])
 def test_a_killed_training_ends_in_the_same_weights(whole, byte_level, tmp_path, killed_at):
     folder, found = whole
     with pytest.raises(KeyboardInterrupt):
@@ -166,6 +166,17 @@ def test_bad_examples_and_steps_are_sentences(byte_level, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RuntimeError, match="cannot be written"):
         run(tmp_path / "file", byte_level)
+
+
+def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, byte_level, tmp_path):
+    class Full(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 2:
+                raise OSError(28, "No space left on device")
+
+    with pytest.raises(RuntimeError, match=r"stopped at step 2, because .* No space left on device. Make room and run"):
+        run(tmp_path, byte_level, callbacks=[Full()])
+    assert same(run(tmp_path, byte_level)[-1], whole[1][-1])
 
 
 def test_options_are_json(whole):

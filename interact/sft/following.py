@@ -1,0 +1,187 @@
+"""The interactions of a few samples at one step of a training, as results and as rows of a study's tables.
+
+Tables and cells are those of docs/formats.md, so what a callback follows and what a study follows read alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interact.evolution.tables import check, orders_of
+from interact.extraction import extract
+from interact.inputs import Template
+from interact.interactions import Interactions, load
+from interact.models.family import inspect_model
+from interact.players import PlayerChoice, Players
+from interact.sft.data import Example
+
+Sample = Example | str | tuple[str, str]
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How samples are followed.
+
+    Attributes:
+        run: The run's name in tables and in a store.
+        template: What stands around samples that are plain texts; examples bring their own.
+        target_tokens: How many tokens of the response to score; the paper takes the first.
+        masking: What an absent player becomes, see `interact.extract`.
+        baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
+        kappa: Tolerated noise of the split.
+        tau: Salience threshold, see `interact.evolution.salient`.
+        rule: Its rule.
+        memory_budget: Bytes one batch of an extraction may take.
+    """
+
+    run: str = "run"
+    template: Template | None = None
+    target_tokens: int = 1
+    masking: str = "baseline"
+    baseline: str | int | None = None
+    kappa: float = 0.04
+    tau: float = 0.05
+    rule: str = "max"
+    memory_budget: int | None = None
+
+
+def as_examples(samples: Sequence[Sample], template: Template | None = None) -> list[Example]:
+    """Turn texts and (text, response) pairs into examples; an empty response stands for the model's own prediction.
+
+    Raises:
+        ValueError: There are none, one is of another kind, or two have one id.
+    """
+    found = []
+    for number, sample in enumerate(samples):
+        if isinstance(sample, Example):
+            found.append(sample)
+            continue
+        pair = (sample, "") if isinstance(sample, str) else sample
+        if not isinstance(pair, tuple) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise ValueError(f"A sample is an Example, a text, or a pair (text, response), but is {sample!r:.80}.")
+        found.append(Example(f"sample-{number}", pair[0], pair[1], template or Template()))
+    if not found:
+        raise ValueError("There are no samples to follow; give at least one.")
+    if len({example.id for example in found}) < len(found):
+        raise ValueError("Two samples have the same id; ids name samples in the tables, so they must differ.")
+    return found
+
+
+def follow_sample(
+    model: Any,
+    tokenizer: Any,
+    sample: Example,
+    step: int,
+    *,
+    options: FollowOptions,
+    players: Players = None,
+    target: Sequence[int] | None = None,
+) -> Interactions:
+    """Extract one sample's interactions at one step.
+
+    Args:
+        model: The model at this step.
+        tokenizer: Its tokenizer.
+        sample: The sample; with an empty response, what the model predicts is explained.
+        step: The step, for the record.
+        options: How.
+        players: See `interact.players.choose_spans`.
+        target: Ids to score instead of the response, such as an earlier step's prediction.
+
+    Returns:
+        The result, whose provenance names run, step, sample and seconds.
+
+    Raises:
+        ValueError: As `interact.extract`.
+    """
+    start = time.monotonic()
+    causal, response = inspect_model(model).kind == "causal", sample.response.strip()
+    result = extract(
+        model,
+        tokenizer,
+        sample.text,
+        players=players,
+        target=target or response or None,
+        template=sample.template,
+        target_tokens=options.target_tokens if causal and response and not target else None,
+        masking=options.masking,
+        baseline=options.baseline,
+        kappa=options.kappa,
+        memory_budget=options.memory_budget,
+        progress=False,
+    )
+    return _named(result, options.run, step, sample.id, time.monotonic() - start)
+
+
+def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
+    """Return where a store keeps this cell: ``cells/KEY.interactions``, KEY a hash of all that decides it in a run."""
+    chosen = asdict(players) if isinstance(players, PlayerChoice) else players
+    content = json.dumps([asdict(sample), step, chosen, asdict(options)], sort_keys=True, default=str)
+    return store / "cells" / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.interactions"
+
+
+def load_cell(path: Path) -> Interactions | None:
+    """Read a cell; None where there is none, or a damaged one, which is then computed again."""
+    try:
+        return load(path) if path.is_file() else None
+    except ValueError:
+        return None
+
+
+def interaction_rows(result: Interactions) -> pd.DataFrame:
+    """Return the rows of the table `interactions` of one cell, `salient` not yet filled in.
+
+    Args:
+        result: With run, step and sample in its provenance.
+    """
+    known = result.provenance
+    both = [np.flatnonzero(effect) for effect in result.effects()]
+    masks = np.concatenate(both).astype(np.uint64)
+    table = pd.DataFrame(
+        {
+            "run": str(known["run"]),
+            "step": np.full(len(masks), int(known["step"]), dtype=np.int64),
+            "sample": str(known["sample"]),
+            "kind": ["and"] * len(both[0]) + ["or"] * len(both[1]),
+            "mask": masks,
+            "order": orders_of(masks),
+            "effect": np.concatenate([e[m] for e, m in zip(result.effects(), both, strict=True)]),
+            "salient": np.zeros(len(masks), dtype=bool),
+        }
+    )
+    return check(table, "interactions")
+
+
+def cell_row(result: Interactions, key: str = "") -> dict[str, Any]:
+    """Return the row of the table `cells` of one result, which has run, step and sample in its provenance."""
+    known = result.provenance
+    return {
+        "run": str(known["run"]),
+        "step": int(known["step"]),
+        "sample": str(known["sample"]),
+        "n": result.n,
+        "bias": result.bias,
+        "total": float(result.values[-1]),
+        "primal": result.primal,
+        "dual": result.dual,
+        "gap": result.gap,
+        "seconds": float(known.get("seconds", float("nan"))),
+        "engine": str(known["engine"]["used"]),
+        "masking": str(known["masking"]),
+        "baseline": str(known["baseline"] or ""),
+        "key": key,
+    }
+
+
+def _named(result: Interactions, run: str, step: int, sample: str, seconds: float) -> Interactions:
+    names = {"run": run, "step": step, "sample": sample, "seconds": round(seconds, 3)}
+    return replace(result, provenance={**result.provenance, **names})
