@@ -131,16 +131,17 @@ def drop_incomplete(
     found = _distinct(interactions if cells is None else cells)
     other = "step" if drop == "sample" else "sample"
     wanted = found.groupby("run")[other].nunique().to_dict()
-    counts = found.groupby(["run", drop]).size().to_dict()
-    lacking = {key: count for key, count in counts.items() if count < wanted[key[0]]}
+    counts = found.groupby(["run", drop]).size().reset_index(name="count")
+    rows = list(zip(counts["run"], counts[drop], counts["count"], strict=True))
+    lacking = [(run, thing, count) for run, thing, count in rows if count < wanted[run]]
     sentences = [
         f"The {drop} {thing!r} of {run!r} was left out: it has {count} of {wanted[run]} {other}s."
-        for (run, thing), count in lacking.items()
+        for run, thing, count in lacking
     ]
 
     def without(table: pd.DataFrame) -> pd.DataFrame:
         pairs = pd.MultiIndex.from_frame(table[["run", drop]].astype({"run": "str"}))
-        gone = pairs.isin(list(lacking)) if lacking else np.zeros(len(table), dtype=bool)
+        gone = pairs.isin([row[:2] for row in lacking]) if lacking else np.zeros(len(table), dtype=bool)
         return table[~gone].reset_index(drop=True)
 
     return without(interactions), None if cells is None else without(cells), sentences

@@ -136,7 +136,7 @@ def measure(
         return empty("metrics")
     classes = classify(interactions, cells=cells) if classes is None else check(classes, "classes")
     if reference is not None:
-        reference = check_reference(reference, grid)
+        reference = check_reference(reference, grid.cells["sample"])
     sums = sum_up(classes, grid, reference)
     scores = cells.take(np.argsort(grid.locate(cells)))
     ratios = _ratios(sums, grid, scores["bias"].to_numpy(), scores["total"].to_numpy())

@@ -178,7 +178,7 @@ def _curves(
     if len(grid.blocks) != 1:
         raise ValueError(f"Stages are those of one run, but the table holds {len(grid.blocks)} runs.")
     if reference is not None:
-        reference = check_reference(reference, grid)
+        reference = check_reference(reference, grid.cells["sample"])
     block = grid.blocks[0]
     sums = sum_up(classify(interactions, cells=cells), grid, reference)
     weights = np.concatenate([np.ones((1, block.shape[1])), draws(block.shape[1], resamples, seed)])

@@ -69,7 +69,8 @@ def sum_up(classes: pd.DataFrame, grid: Grid, reference: pd.DataFrame | None = N
     size, highest = len(grid.cells), int(order.max(initial=1))
 
     def total(weights: np.ndarray) -> np.ndarray:
-        sums = np.bincount(cell * 3 + group, weights=weights, minlength=size * 3).reshape(size, 3)
+        # Of nothing, bincount returns integers.
+        sums = np.bincount(cell * 3 + group, weights=weights, minlength=size * 3).reshape(size, 3).astype(np.float64)
         return np.concatenate([sums, sums[:, 1:].sum(1, keepdims=True)], axis=1)
 
     def by_order(weights: np.ndarray) -> np.ndarray:
@@ -105,21 +106,28 @@ def generalises(classes: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
     Returns:
         bool [rows of classes].
     """
-    rows = pd.DataFrame(
-        {
-            "step": classes["step"].where(classes["class"] != "removed", 0),
-            "sample": classes["sample"].astype("str"),
-            "kind": classes["kind"].astype("str"),
-            "mask": classes["mask"],
-        }
-    )
-    theirs = reference.loc[reference["salient"], [*_TERM, "effect"]].astype({"sample": "str", "kind": "str"})
-    other = rows.merge(theirs, on=_TERM, how="left")["effect"].to_numpy()
-    return np.sign(other) == np.sign(classes["effect"].to_numpy())
+    return same_sign(terms_of(classes), salient_terms(reference))
 
 
-def check_reference(reference: pd.DataFrame, grid: Grid) -> pd.DataFrame:
-    """Return the table of the other model, checked against the followed samples.
+def terms_of(classes: pd.DataFrame) -> pd.DataFrame:
+    """Return where the other model is looked at: columns step, sample, kind, mask, effect; one row a row."""
+    step = classes["step"].where(classes["class"] != "removed", 0)
+    return classes.assign(step=step)[[*_TERM, "effect"]].astype({"sample": "str", "kind": "str"})
+
+
+def salient_terms(reference: pd.DataFrame) -> pd.DataFrame:
+    """Return what a reference holds there: the same columns, salient interactions only."""
+    return reference.loc[reference["salient"], [*_TERM, "effect"]].astype({"sample": "str", "kind": "str"})
+
+
+def same_sign(terms: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Tell which terms are among the others with the same sign, bool [rows of terms]."""
+    found = terms[_TERM].merge(others, on=_TERM, how="left")["effect"].to_numpy()
+    return np.sign(found) == np.sign(terms["effect"].to_numpy())
+
+
+def check_reference(reference: pd.DataFrame, samples: pd.Series) -> pd.DataFrame:
+    """Return the table of the other model, checked against the samples that are compared.
 
     Raises:
         ValueError: It has no rows, holds more than one run, or lacks a sample altogether.
@@ -129,7 +137,7 @@ def check_reference(reference: pd.DataFrame, grid: Grid) -> pd.DataFrame:
     if len(runs) != 1:
         held = ", ".join(map(repr, sorted(runs))) or "no run at all"
         raise ValueError(f"The reference is one run of another model, but the table holds {held}; choose one of them.")
-    lacking = sorted(set(grid.cells["sample"]) - set(reference["sample"]))
+    lacking = sorted(set(samples) - set(reference["sample"]))
     if lacking:
         raise ValueError(
             f"The reference {runs[0]!r} has no interactions of the samples {', '.join(map(repr, lacking))}; extract "
@@ -155,12 +163,16 @@ def fixed_reference(reference: pd.DataFrame, steps: list[int] | np.ndarray) -> p
     return pd.concat([reference.assign(step=int(step)) for step in steps], ignore_index=True)
 
 
+def was_followed(cells: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
+    """Tell which rows' step and sample the reference has interactions of, bool [rows]."""
+    seen = pd.MultiIndex.from_frame(reference[["step", "sample"]].drop_duplicates().astype({"sample": "str"}))
+    return pd.MultiIndex.from_frame(cells[["step", "sample"]].astype({"sample": "str"})).isin(seen)
+
+
 def _unknown(grid: Grid, reference: pd.DataFrame) -> np.ndarray:
     """Tell where gamma cannot be said, bool [cells, 4]: the reference was not followed at that step."""
-    seen = pd.MultiIndex.from_frame(reference[["step", "sample"]].drop_duplicates().astype({"sample": "str"}))
-    now = ~pd.MultiIndex.from_frame(grid.cells[["step", "sample"]]).isin(seen)
-    at_start = now[grid.first]
-    return np.stack([at_start, now, now, now], axis=1)
+    now = ~was_followed(grid.cells, reference)
+    return np.stack([now[grid.first], now, now, now], axis=1)
 
 
 def _codes(names: pd.Series) -> np.ndarray:
