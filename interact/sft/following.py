@@ -40,6 +40,7 @@ class FollowOptions:
         kappa: Tolerated noise of the split.
         tau: Salience threshold, see `interact.evolution.salient`.
         rule: Its rule.
+        engine: How coalitions are scored, see `interact.coalition_values`.
         memory_budget: Bytes one batch of an extraction may take.
     """
 
@@ -51,6 +52,7 @@ class FollowOptions:
     kappa: float = 0.04
     tau: float = 0.05
     rule: str = "max"
+    engine: str = "auto"
     memory_budget: int | None = None
 
 
@@ -116,6 +118,7 @@ def follow_sample(
         masking=options.masking,
         baseline=options.baseline,
         kappa=options.kappa,
+        engine=options.engine,
         memory_budget=options.memory_budget,
         progress=False,
     )

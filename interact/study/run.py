@@ -14,8 +14,9 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from interact.extraction import extract
 from interact.models.load import model_folder
+from interact.sft.data import Example
+from interact.sft.following import FollowOptions, follow_sample
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.samples import Material, load, materials, save
@@ -45,19 +46,28 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
     store = Store.open(folder, config)
     data = _Data(config)
     prepared = prepared_study(store, data.all)
+
+    def material(name: str) -> Material:
+        if prepare(config, runs(config), data.all()) != prepared:
+            raise ValueError(
+                f"The data sets of the study in {folder} are not what they were when it began; give them back, or "
+                "begin another study in another folder."
+            )
+        return data.all()[name]
+
     work = list(cells(config, prepared))
     loaded, failed = Loaded(store), {}
     trainings = list(dict.fromkeys(replace(run, baseline=config.baselines[0]) for run in runs(config)))
     for wait in (False, True):
         postponed = []
         for run in trainings:
-            part = [c for c in work if c.run.training == run.training]
+            part = sorted((c for c in work if c.run.training == run.training), key=lambda c: c.step)
             if all(store.cell(c.key).is_file() for c in part):
                 continue
             with store.claimed(f"training-{run.training}", wait=wait) as mine:
                 if mine:
                     say(f"{run.training}: training")
-                    train_run(store, run, lambda name: data.all()[name])
+                    train_run(store, run, material)
             if mine:
                 failed |= follow(store, loaded, part, say)
             else:
@@ -123,26 +133,18 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
         RuntimeError: It cannot be written, or memory ran out.
     """
     config, sample = store.config, cell.sample
-    model, tokenizer = loaded.at(cell.run, cell.step)
-    started = time.perf_counter()
-    result = extract(
-        model,
-        tokenizer,
-        sample.text,
-        players=list(sample.spans),
-        target=sample.response,
-        template=sample.template,
-        target_tokens=1 if config.task == "causal" else None,
+    options = FollowOptions(
+        run=cell.run.name,
         masking=config.masking,
         baseline=None if cell.run.baseline == "auto" else cell.run.baseline,
         kappa=config.kappa,
         engine=config.engine,
         memory_budget=None if config.memory_budget is None else config.memory_budget << 20,
-        progress=False,
     )
-    where = {"run": cell.run.name, "step": cell.step, "sample": sample.id}
-    seconds = round(time.perf_counter() - started, 3)
-    replace(result, provenance={**result.provenance, **where, "seconds": seconds}).save(store.cell(cell.key))
+    example = Example(sample.id, sample.text, sample.response, sample.template)
+    model = loaded.at(cell.run, cell.step)
+    result = follow_sample(*model, example, cell.step, options=options, players=list(sample.spans))
+    result.save(store.cell(cell.key))
 
 
 class _Data:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from interact.evolution import mark_salient
-from interact.evolution.tables import empty, orders_of
-from interact.interactions import Interactions, load
+from interact.evolution.tables import empty
+from interact.interactions import load
+from interact.sft.following import cell_row, interaction_rows
 from interact.study.store import Store
 from interact.study.work import Cell, Sample
 
@@ -27,8 +27,12 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
         path = store.cell(cell.key)
         if path.is_file():
             result = load(path)
-            effects.append(_effects(cell, result))
-            rows.append(_row(cell, result))
+            # A cell before training is shared by runs, and names the first that asked for it.
+            names = {"run": cell.run.name, "step": cell.step, "sample": cell.sample.id}
+            result = replace(result, provenance={**result.provenance, **names})
+            found = interaction_rows(result)
+            effects.append(found.assign(floor=found["order"].map(result.noise_floor)))
+            rows.append(cell_row(result, cell.key))
     if not rows:
         return empty("interactions"), empty("cells")
     table = pd.concat(effects, ignore_index=True)
@@ -58,43 +62,3 @@ def of_losses(store: Store, names: Iterable[str]) -> pd.DataFrame:
                 continue
     table = pd.DataFrame(rows, columns=pd.Index(["run", "step", "name", "value"]))
     return table.drop_duplicates(["run", "step", "name"], keep="last", ignore_index=True) if rows else empty("losses")
-
-
-def _effects(cell: Cell, result: Interactions) -> pd.DataFrame:
-    parts = []
-    for kind, effect in zip(("and", "or"), result.effects(), strict=True):
-        mask = effect.nonzero()[0]
-        orders = orders_of(mask)
-        columns: dict[str, Any] = {
-            "kind": kind,
-            "mask": mask.astype(np.uint64),
-            "order": orders,
-            "effect": effect[mask],
-            "floor": [result.noise_floor(int(order)) for order in orders],
-        }
-        parts.append(pd.DataFrame(columns))
-    table = pd.concat(parts, ignore_index=True)
-    table.insert(0, "run", cell.run.name)
-    table.insert(1, "step", cell.step)
-    table.insert(2, "sample", cell.sample.id)
-    return table.assign(salient=False)
-
-
-def _row(cell: Cell, result: Interactions) -> dict[str, Any]:
-    provenance = result.provenance
-    return {
-        "run": cell.run.name,
-        "step": cell.step,
-        "sample": cell.sample.id,
-        "n": result.n,
-        "bias": result.bias,
-        "total": float(result.values[-1]),
-        "primal": result.primal,
-        "dual": result.dual,
-        "gap": result.gap,
-        "seconds": float(provenance.get("seconds", float("nan"))),
-        "engine": provenance["engine"]["used"],
-        "masking": provenance["masking"],
-        "baseline": str(provenance["baseline"]),
-        "key": cell.key,
-    }

@@ -148,9 +148,10 @@ def _chosen(config: StudyConfig, folder: str, known: set[int]) -> tuple[int, ...
         if missing := sorted(set(config.steps) - set(there)):
             raise ValueError(f"{folder} has checkpoints of the steps {there}, but {missing} are asked for too.")
         return config.steps
-    count = min(config.followed_steps, len(there))
-    places = {round((len(there) - 1) * (i / (count - 1)) ** 2) for i in range(count)} if count > 1 else {0}
-    return tuple(there[i] for i in sorted(places))
+    count = config.followed_steps
+    if count >= len(there):
+        return tuple(there)
+    return tuple(there[i] for i in sorted({round((len(there) - 1) * (i / (count - 1)) ** 2) for i in range(count)}))
 
 
 def _contents(checkpoint: Path) -> list[list[Any]]:

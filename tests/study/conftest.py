@@ -1,0 +1,61 @@
+"""A study of two tiny models on a tiny data set, everything in one folder."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from interact.study.config import StudyConfig
+from tests.interact.conftest import byte_level, causal
+from tests.sft.conftest import THIRD_PARTY, examples, one_thread
+
+__all__ = ["byte_level", "one_thread"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "tests/study/" in str(item.path):
+            for warning in THIRD_PARTY:
+                item.add_marker(pytest.mark.filterwarnings(warning))
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory, byte_level):
+    """A folder with two model folders and a data file."""
+    folder = tmp_path_factory.mktemp("study")
+    for number, name in enumerate(("one", "two")):
+        # Of other sizes, so that they differ.
+        model = causal(hidden_size=32 + 16 * number)
+        model.save_pretrained(folder / name)
+        byte_level.save_pretrained(folder / name)
+    lines = [json.dumps({"text": e.text, "response": e.response}) for e in examples(60)]
+    (folder / "reviews.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def config(place):
+    return make_config(place)
+
+
+def make_config(place, **changes) -> StudyConfig:
+    return StudyConfig(
+        **{
+            "models": (str(place / "one"), str(place / "two")),
+            "data": (str(place / "reviews.jsonl"),),
+            "template": "Review: {text}",
+            "answer_prefix": "This review is",
+            "chat": False,
+            "train_examples": 20,
+            "heldout_examples": 4,
+            "max_steps": 4,
+            "batch_size": 4,
+            "learning_rate": 1e-2,
+            "steps": (0, 1, 4),
+            "samples": 3,
+            "limit": 3,
+            "resamples": 20,
+            **changes,
+        }
+    )

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from interact.study.config import StudyConfig, difference, from_json, load, to_json
+
+
+def test_a_configuration_survives_json():
+    config = StudyConfig(models=("a", "b"), seeds=(1, 2), checkpoints={"a": "x"}, steps=(0, 3), max_steps=3)
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+    assert from_json({}) == StudyConfig()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"model": 1}, r"unknown field 'model'; did you mean 'models'\?"),
+        ({"masking": "baselin"}, r"masking is 'baselin', which is not known; did you mean 'baseline'\?"),
+        ({"controls": ["nose"]}, r"controls is 'nose', which is not known; did you mean 'noise'\?"),
+        ({"device": 3}, "device must be str, but is 3"),
+        ({"seeds": 3}, "seeds must be a list, but is 3"),
+        ({"limit": True}, "limit must be int, but is True"),
+        ({"limit": "8"}, "limit must be int, but is '8'"),
+        ({"checkpoints": {"a": 1}}, "checkpoints must be an object of strings"),
+        ({"checkpoints": {"c": "x"}}, r"checkpoints are given for \['c'\]"),
+        ([], "must be a JSON object of a study's fields, but is list"),
+        ({"seeds": []}, "seeds is empty; a study needs at least one"),
+        ({"models": ["a", "a"]}, "models names something twice"),
+        ({"limit": 21}, "limit is 21, but a full lattice holds at most 20 players"),
+        ({"samples": 0}, "samples is 0, but must be at least 1"),
+        ({"kappa": 1.5}, r"kappa is 1.5, but must lie in \[0, 1\)"),
+        ({"tau": 1}, "tau is 1.0, but under the rule 'max' it is a share"),
+        ({"template": "no text"}, r"must hold \{text\} exactly once"),
+        ({"steps": [1, 2]}, r"steps must rise from 0, the model before training, but are \[1, 2\]"),
+        ({"steps": [0, 500]}, "up to max_steps = 200"),
+        ({"controls": ["labels"]}, "give training_samples too"),
+        ({"masking": "attention", "baselines": ["pad"]}, "baselines mean nothing under masking='attention'"),
+    ],
+)
+def test_what_is_wrong_is_said(content, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        from_json(content)
+
+
+def test_a_missing_or_broken_file_is_said(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read: No such file"):
+        load(tmp_path / "none.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ValueError, match=r"bad\.json is not JSON"):
+        load(tmp_path / "bad.json")
+
+
+def test_followed_steps_start_at_0_and_end_at_the_last():
+    assert StudyConfig(max_steps=1).followed == (0, 1)
+    steps = StudyConfig(max_steps=500, followed_steps=8).followed
+    assert steps[0] == 0 and steps[-1] == 500 and len(steps) == 8 and list(steps) == sorted(set(steps))
+
+
+def test_differences_name_the_field():
+    before, now = to_json(StudyConfig()), to_json(StudyConfig(limit=5, seeds=(3,)))
+    assert difference(before, now) == ["seeds: [0] in the store, [3] now", "limit: 8 in the store, 5 now"]
+    assert difference(before, before) == []

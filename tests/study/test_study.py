@@ -1,0 +1,297 @@
+"""A study from end to end, killed and resumed, by one process and by two."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import interact
+from interact.study.config import to_json
+from interact.study.run import run_study
+from interact.study.status import status
+from interact.study.store import Store
+from tests.study.conftest import make_config
+
+TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
+KEYS = ["run", "step", "sample"]
+
+
+@pytest.fixture(scope="module")
+def finished(place, config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "store"
+    run_study(folder, config, say=lambda _: None)
+    return folder
+
+
+def tables(folder):
+    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    # Time and the clock are the only things that two runs of one study may differ in.
+    found["cells"] = found["cells"].drop(columns="seconds")
+    return found
+
+
+def assert_same(one, other):
+    first, second = tables(one), tables(other)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True)
+
+
+def start(folder, config, tmp_path):
+    """Run the study's command line in another process."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(to_json(config)))
+    line = [sys.executable, "-m", "interact.cli", "study", "run", "--config", str(file), "--store", str(folder)]
+    root = Path(interact.__file__).parent.parent
+    path = os.pathsep.join([str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")])
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(line, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, **quiet)
+
+
+def test_the_tables_hold_what_the_cells_say(finished, config):
+    found = tables(finished)
+    cells, effects = found["cells"], found["interactions"]
+    assert len(cells) == 2 * 3 * 3 and set(cells["step"]) == {0, 1, 4}
+    assert effects["mask"].dtype == np.uint64 and effects["salient"].any()
+    for row in cells.itertuples():
+        result = interact.load(finished / "cells" / f"{row.key}.interactions")
+        part = effects[(effects["run"] == row.run) & (effects["step"] == row.step) & (effects["sample"] == row.sample)]
+        assert part["effect"].abs().sum() == pytest.approx(sum(np.abs(e).sum() for e in result.effects()))
+        assert result.bias == row.bias and result.provenance["step"] == row.step
+        salient = {(i.kind, i.mask) for i in result.salient(config.tau)}
+        assert salient == set(zip(part[part["salient"]]["kind"], part[part["salient"]]["mask"], strict=True))
+    classes = found["classes"]
+    assert set(classes["class"]) <= {"removed", "preserved", "emerged"}
+    names = set(found["metrics"]["name"])
+    assert {"gamma", "rho", "strength", "rho_noise", "rho_permuted", "gamma_permuted", "stop_by_loss"} <= names
+    assert {"train_loss", "heldout_loss"} == set(found["losses"]["name"])
+    assert json.loads((finished / "config.json").read_text()) == to_json(config)
+
+
+def test_training_moves_the_cells_and_step_0_is_the_base_model(finished, config):
+    cells = tables(finished)["cells"]
+    totals = cells.pivot(index=["run", "sample"], columns="step", values="total")
+    assert (totals[0] != totals[4]).all()
+    sample = json.loads((finished / "samples.json").read_text())["samples"][0]
+    from interact.models.load import load_model
+
+    model, tokenizer = load_model(config.models[0])
+    template = interact.Template(**sample["template"])
+    spans = [tuple(s) for s in sample["spans"]]
+    direct = interact.extract(
+        model, tokenizer, sample["text"], players=spans, target=sample["response"], template=template, target_tokens=1
+    )
+    row = cells[(cells["step"] == 0) & (cells["sample"] == sample["id"])].iloc[0]
+    assert direct.bias == row["bias"]
+
+
+def test_a_finished_study_computes_nothing_again(finished, config, monkeypatch):
+    monkeypatch.setattr("interact.study.run.compute", None)
+    monkeypatch.setattr("interact.study.run.train_run", None)
+    before = tables(finished)
+    run_study(finished, config, say=lambda _: None)
+    for name, table in tables(finished).items():
+        pd.testing.assert_frame_equal(table, before[name])
+
+
+def test_a_study_killed_at_many_points_ends_in_the_same_tables(finished, config, tmp_path):
+    store = tmp_path / "store"
+    wanted = len(list((finished / "cells").glob("*.interactions")))
+    kills = 0
+    for _ in range(40):
+        process = start(store, config, tmp_path)
+        before = len(list((store / "cells").glob("*.interactions")))
+        # At another moment each time: in a training, in a cell, between cells.
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            done = len(list((store / "cells").glob("*.interactions")))
+            if done >= min(wanted, before + 5) or (kills % 2 == 0 and (store / "checkpoints").exists()):
+                break
+            time.sleep(0.01)
+        if process.poll() is not None:
+            process.communicate()
+            break
+        time.sleep(0.05 * kills)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        if kills == 3:
+            break
+    assert kills >= 2
+    run_study(store, config, say=lambda _: None)
+    assert_same(store, finished)
+
+
+def test_two_processes_share_a_store(finished, config, tmp_path):
+    store = tmp_path / "store"
+    processes = [start(store, config, tmp_path) for _ in range(2)]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert_same(store, finished)
+
+
+def test_status_says_what_is_left(finished, config, tmp_path):
+    told = status(finished)
+    assert str(told).startswith("18 of 18 cells are done.") and all(r.trained for r in told.runs)
+    Store.open(tmp_path / "new", config)
+    assert str(status(tmp_path / "new")).startswith("0 of 0 cells are done.")
+    with pytest.raises(ValueError, match="holds no study; run `interact study run --store"):
+        status(tmp_path / "none")
+
+
+def test_another_configuration_is_refused_and_the_difference_shown(finished, place):
+    with pytest.raises(ValueError, match=r"(?s)begun with another configuration:\n  samples: 3 in the store, 2 now"):
+        run_study(finished, make_config(place, samples=2))
+
+
+def test_a_store_of_another_version_is_refused(finished, config, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
+    with pytest.raises(ValueError, match="has version 9, but this program reads version 1"):
+        run_study(copy, config)
+    (copy / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
+        run_study(copy, config)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    (copy / "config.json").write_text(json.dumps({**to_json(config), "limit": 2}))
+    with pytest.raises(ValueError, match="was changed after the study began"):
+        status(copy)
+
+
+def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(ValueError, match="is not empty and holds no study"):
+        run_study(tmp_path, config)
+
+
+def test_a_damaged_cell_is_named(finished, config, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    cell = next((copy / "cells").glob("*.interactions"))
+    cell.write_bytes(cell.read_bytes()[:200])
+    with pytest.raises(ValueError, match=cell.name):
+        run_study(copy, config, say=lambda _: None)
+    cell.unlink()
+    run_study(copy, config, say=lambda _: None)
+    assert_same(copy, finished)
+
+
+def test_scores_that_are_nan_cost_their_cell_only(place, tmp_path, monkeypatch):
+    config = make_config(place, models=(str(place / "one"),), steps=(0, 4))
+    from interact.study import run
+
+    honest, seen = run.follow_sample, []
+
+    def sometimes(*arguments, **options):
+        seen.append(arguments[2].id)
+        if seen[-1] == seen[0]:
+            raise ValueError("The model gave NaN or infinite scores for 8 of 8 coalitions.")
+        return honest(*arguments, **options)
+
+    monkeypatch.setattr(run, "follow_sample", sometimes)
+    with pytest.raises(RuntimeError, match=r"2 cells could not be followed; the first, .* step 0, .*NaN"):
+        run_study(tmp_path / "store", config, say=lambda _: None)
+    assert len(tables(tmp_path / "store")["cells"]) == 4
+    monkeypatch.setattr(run, "follow_sample", honest)
+    run_study(tmp_path / "store", config, say=lambda _: None)
+    assert len(tables(tmp_path / "store")["cells"]) == 6
+
+
+def test_a_full_disk_costs_nothing_that_was_done(finished, config, tmp_path, monkeypatch):
+    from interact.study import conclusions
+
+    def full(*_):
+        raise RuntimeError("metrics.parquet could not be written: No space left on device. What was finished is kept.")
+
+    monkeypatch.setattr(conclusions, "write_table", full)
+    with pytest.raises(RuntimeError, match="No space left on device"):
+        run_study(finished, config, say=lambda _: None)
+    monkeypatch.undo()
+    run_study(finished, config, say=lambda _: None)
+
+
+def test_existing_checkpoints_need_no_training(finished, config, place, tmp_path):
+    model = config.models[0]
+    folder = finished / "checkpoints" / "one" / "reviews.jsonl" / "seed-0"
+    again = make_config(place, models=(model,), checkpoints={model: str(folder)}, steps=None, followed_steps=3)
+    run_study(tmp_path / "store", again, say=lambda _: None)
+    before = tables(finished)["cells"]
+    columns = [*KEYS, "bias", "total", "primal"]
+    mine = tables(tmp_path / "store")["cells"][columns]
+    assert not (tmp_path / "store" / "checkpoints").exists()
+    pd.testing.assert_frame_equal(mine, before[before["run"] == mine["run"][0]][columns].reset_index(drop=True))
+    wrong = make_config(place, models=(config.models[1],), checkpoints={config.models[1]: str(folder)}, steps=(0, 4))
+    with pytest.raises((ValueError, RuntimeError), match="was trained on the base model"):
+        run_study(tmp_path / "wrong", wrong, say=lambda _: None)
+    missing = make_config(place, models=(model,), checkpoints={model: str(folder)}, steps=(0, 2))
+    with pytest.raises(ValueError, match=r"has checkpoints of the steps \[0, 1, 4\], but \[2\] are asked for"):
+        run_study(tmp_path / "missing", missing)
+
+
+def test_planted_word_labels_seeds_and_baselines(place, tmp_path):
+    config = make_config(
+        place,
+        models=(str(place / "one"),),
+        steps=(0, 2),
+        max_steps=2,
+        seeds=(0, 1),
+        samples=2,
+        training_samples=2,
+        baselines=("auto", "mean"),
+        controls=("planted", "labels", "forecast"),
+    )
+    told = []
+    run_study(tmp_path / "store", config, say=told.append)
+    found = tables(tmp_path / "store")
+    assert any("'forecast' was not run: A forecast that leaves one run out needs at least" in line for line in told)
+    planted = found["samples"][found["samples"]["sample"].str.contains("planted")]
+    assert len(planted) and all(row[0] == "Honestly" for row in planted["players"])
+    metrics = found["metrics"].set_index(["run", "name"])
+    share = metrics.xs("planted_share", level="name")
+    assert share["value"].between(0, 1).all() and len(share) >= 8
+    runs = set(found["metrics"]["run"])
+    assert {"one/reviews.jsonl/seeds", "one/reviews.jsonl/seeds/mean"} <= runs
+    assert set(found["samples"]["split"]) == {"follow", "train"}
+    assert (tmp_path / "store" / "labels.parquet").is_file()
+
+
+def test_too_few_texts_are_said(place, tmp_path):
+    with pytest.raises(ValueError, match=r"Only 0 of \d+ texts .* can be followed.*the text has 3 players, not 5"):
+        run_study(tmp_path / "store", make_config(place, limit=5))
+    with pytest.raises(ValueError, match="has no column 'words'"):
+        run_study(tmp_path / "other", make_config(place, text_column="words"))
+
+
+def test_data_that_changed_is_refused(place, tmp_path, monkeypatch):
+    data = tmp_path / "data.jsonl"
+    lines = (place / "reviews.jsonl").read_text().splitlines()
+    data.write_text("\n".join(lines))
+    config = make_config(place, models=(str(place / "one"),), data=(str(data),), steps=(0, 1), max_steps=1)
+    monkeypatch.setattr("interact.study.run.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run_study(tmp_path / "store", config, say=lambda _: None)
+    monkeypatch.undo()
+    data.write_text("\n".join(lines[:-9]))
+    with pytest.raises(ValueError, match="are not what they were when it began"):
+        run_study(tmp_path / "store", config, say=lambda _: None)
+
+
+def test_two_holders_of_one_lock(config, tmp_path):
+    store = Store.open(tmp_path / "store", config)
+    with store.claimed("cell-x") as mine, contextlib.ExitStack() as stack:
+        assert mine and not stack.enter_context(Store.open(tmp_path / "store").claimed("cell-x"))
+    with store.claimed("cell-x") as mine:
+        assert mine
