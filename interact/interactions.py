@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact import display, interaction_file
+from interact import conversions, display, interaction_file
 from interact.players import Player
 from interact_kernels import lattice
 
@@ -125,6 +125,16 @@ class Interactions:
             i_or[single] = 0.0
         return i_and, i_or
 
+    @property
+    def and_terms(self) -> dict[frozenset[int], float]:
+        """The AND effects that are not zero, by their players; order-1 OR merged in."""
+        return self._terms(self.effects()[0])
+
+    @property
+    def or_terms(self) -> dict[frozenset[int], float]:
+        """The OR effects of two players and more that are not zero, by their players."""
+        return self._terms(self.effects()[1])
+
     def top(self, k: int = 10, *, merged: bool = True) -> list[Interaction]:
         """Return the k strongest interactions, strongest first; zeros are left out.
 
@@ -200,6 +210,18 @@ class Interactions:
         rows = [(i.kind, i.mask, i.order, " + ".join(i.words), i.effect) for i in found]
         return pd.DataFrame(rows, columns=pd.Index(["kind", "mask", "order", "words", "effect"]))
 
+    def to_json(self, *, k: int | None = None) -> str:
+        """Return the k strongest interactions (None: all that are not zero) and their provenance as JSON."""
+        return conversions.to_json(self, k=k)
+
+    def to_shapiq(self, index: str | None = None, max_order: int | None = None) -> Any:
+        """Return an index of the scores as `shapiq.InteractionValues`; see `interact.to_shapiq`."""
+        return conversions.to_shapiq(self, index, max_order)
+
+    def to_shap(self, *, order: int = 1) -> Any:
+        """Return the Shapley values of the scores as `shap.Explanation`; see `interact.to_shap`."""
+        return conversions.to_shap(self, order=order)
+
     def save(self, path: str | Path) -> Path:
         """Write one file (safetensors with a JSON header), at once or not at all; return its path."""
         arrays = {name: getattr(self, name) for name in interaction_file.ARRAYS}
@@ -228,6 +250,10 @@ class Interactions:
         kind, mask = ("and", index) if index < 1 << self.n else ("or", index - (1 << self.n))
         words = tuple(p.text for i, p in enumerate(self.players) if mask >> i & 1)
         return Interaction(kind, mask, words, effect)
+
+    def _terms(self, effects: np.ndarray) -> dict[frozenset[int], float]:
+        masks = np.flatnonzero(effects).tolist()
+        return {frozenset(i for i in range(self.n) if mask >> i & 1): float(effects[mask]) for mask in masks}
 
     def _salient_masks(self, tau: float, merged: bool) -> tuple[np.ndarray, np.ndarray]:
         if not 0 <= tau < 1:
