@@ -23,7 +23,7 @@ from interact.indices.games import read_game
 if TYPE_CHECKING:
     import torch
 
-    from interact.inputs import Template
+    from interact.inputs import CoalitionInputs, Template
     from interact.masking import Baseline
     from interact.players import Players
 
@@ -151,7 +151,7 @@ def from_shapiq(values: Any, *, players: Sequence[str] = ()) -> IndexValues:
 def as_shapiq_game(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | CoalitionInputs,
     *,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
@@ -168,12 +168,14 @@ def as_shapiq_game(
     Coalitions are scored a batch at a time by `interact.coalition_values`, each once; `game.scored` counts them.
 
     Args:
-        model, tokenizer, text, players, target, template, target_tokens, masking, baseline, engine, memory_budget:
-            As in `interact.extract`. More than 20 players are welcome.
+        model, tokenizer, players, target, template, target_tokens, masking, baseline, engine, memory_budget: As in
+            `interact.extract`.
+        text: The user's text; or `interact.CoalitionInputs`, of any number of players, which hold the tokenizer's part
+            (pass None), players, target and template already.
         normalize: Subtract v(empty) from every value, as shapiq's approximators expect.
 
     Raises:
-        ValueError: As `interact.extract`; or the text has no players.
+        ValueError: As `interact.extract`; the text has no players; or inputs came with what they hold already.
         RuntimeError: shapiq is missing; or as `interact.extract`.
 
     >>> game = as_shapiq_game(model, tokenizer, "a gorgeous, witty movie", target="positive")  # doctest: +SKIP
@@ -182,15 +184,28 @@ def as_shapiq_game(
     _need("shapiq", "shapley")
     import torch
 
-    from interact.coalitions import coalition_values
+    from interact.coalitions import coalition_values, with_target
+    from interact.inputs import CoalitionInputs
     from interact.masking import check_masking, resolve_baseline
     from interact.preparation import prepare_for
     from interact.shapiq_game import CoalitionGame
 
     check_masking(masking)
-    inputs = prepare_for(
-        model, tokenizer, text, players=players, target=target, template=template, target_tokens=target_tokens
-    )
+    wording: dict[str, Any] = {
+        "players": players,
+        "target": target,
+        "template": template,
+        "target_tokens": target_tokens,
+    }
+    if isinstance(text, CoalitionInputs):
+        given = [name for name, value in wording.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"CoalitionInputs hold players, target and template already; leave out {', '.join(given)}."
+            )
+        inputs = with_target(model, text)
+    else:
+        inputs = prepare_for(model, tokenizer, text, **wording)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
 
     def score(present: np.ndarray) -> np.ndarray:
@@ -205,7 +220,8 @@ def as_shapiq_game(
         )
         return scores.double().numpy()
 
-    return CoalitionGame(score, [player.text for player in inputs.players], normalize=normalize)
+    names = [player.text for player in inputs.players] or [str(i) for i in range(inputs.n)]
+    return CoalitionGame(score, names, normalize=normalize)
 
 
 def to_shap(result: Any, *, order: int = 1) -> Any:

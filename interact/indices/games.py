@@ -66,10 +66,10 @@ def read_game(result: Any) -> Game:
         )
     players = getattr(result, "players", ())
     names = tuple(str(getattr(player, "text", player)) for player in players)
-    values = getattr(result, "values", None)
-    # A sparse result may keep the scores it sampled; only a full lattice is a game by itself.
+    values: Any = getattr(result, "values", None)
     n = getattr(result, "n", None)
-    if values is not None and n is not None and n <= LARGEST and np.shape(values) == (1 << n,):
+    # A sparse result keeps the scores it sampled; only a full lattice is a game by itself.
+    if n is not None and n <= LARGEST and getattr(result, "sampled", None) is None and np.shape(values) == (1 << n,):
         return _from_scores(values, names)
     if hasattr(result, "and_terms") and hasattr(result, "or_terms"):
         return _from_terms(result, names)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain, combinations
-from math import comb
+from math import comb, log10
 
 import numpy as np
 
@@ -34,12 +34,14 @@ def spread(game: Game, rules: Sequence[Rule], orders: Sequence[int]) -> Spread:
     From scores all C(n, t) sets are returned, from terms those inside a term.
 
     Raises:
-        ValueError: The terms touch too many sets of these orders.
+        ValueError: There are too many sets of these orders.
     """
     if game.values is not None:
+        _check_size([(game.n, 1, t) for t in orders], len(rules))
         return _spread_scores(game.values, game.n, rules, orders)
     jobs = [_jobs(game, rules, t) for t in orders]
-    _check_size(jobs, orders, len(rules))
+    shapes = [(*members.shape[::-1], t) for t, found in zip(orders, jobs, strict=True) for members, _ in found]
+    _check_size(shapes, len(rules))
     return [
         _spread_terms(found, t, game.n, len(rules)) if t else (np.zeros((1, 0), dtype=np.int64), _empty(game, rules))
         for t, found in zip(orders, jobs, strict=True)
@@ -100,14 +102,14 @@ def _weights(rules: Sequence[Rule], kind: str, s: int, t: int) -> np.ndarray:
     return np.array([float(weight(s, t)) for weight in chosen])
 
 
-def _check_size(jobs: Sequence[Sequence[Job]], orders: Sequence[int], rules: int) -> None:
-    sizes = [[members.shape for members, _ in found] for found in jobs]
-    numbers = sum(r * comb(s, t) * (t + rules) for t, shapes in zip(orders, sizes, strict=True) for r, s in shapes)
+def _check_size(shapes: Sequence[tuple[int, int, int]], rules: int) -> None:
+    """Refuse to list too many sets; `shapes` holds (players of a term, terms, players of a set)."""
+    numbers = sum(terms * comb(s, t) * (t + rules) for s, terms, t in shapes)
     if numbers > _MOST_NUMBERS:
-        largest = max(s for shapes in sizes for _, s in shapes)
+        largest, highest = max(s for s, _, _ in shapes), max(t for _, _, t in shapes)
         raise ValueError(
-            f"The sets of up to {max(orders)} players inside these terms are too many to list (the largest term has "
-            f"{largest} players; {numbers:.3g} numbers, at most {_MOST_NUMBERS:.3g}); pass a lower order."
+            f"The sets of up to {highest} out of {largest} players are too many to list (10^{log10(numbers):.0f} "
+            f"numbers, at most 10^{log10(_MOST_NUMBERS):.0f}); pass a lower order."
         )
 
 
