@@ -31,6 +31,7 @@ from interact.shapiq_game import CoalitionGame
 from tests.interact.conftest import causal, classifier
 from tests.interact.test_indices import Terms, planted, present, scores
 from tests.interact.test_interactions import HOSTILE, result
+from tests.interact.test_sampled import sparse as sampled
 
 TEXT = "a gorgeous, witty, seductive movie"
 WITHIN = Template(user="Good or bad? {text}", chat=False, answer_prefix=" This review is")
@@ -243,3 +244,12 @@ def test_examples_in_the_page_are_true():
 def test_tensors_are_scores_too():
     v = torch.from_numpy(scores(3, 0))
     np.testing.assert_array_equal(indices.shapley(v), indices.shapley(v.numpy()))
+
+
+def test_a_sparse_result_is_read_by_its_terms_even_where_it_sampled_every_coalition():
+    sparse = sampled(n=5, rows=1 << 5)
+    truth = Terms(sparse.n, sparse.bias, sparse.and_terms, sparse.or_terms)
+    np.testing.assert_allclose(indices.shapley(sparse), indices.shapley(truth), atol=1e-12)
+    assert sparse.to_shapiq("SII").estimated
+    back = json.loads(sparse.to_json())
+    assert len(back["interactions"]) == len(sparse.and_terms) + len(sparse.or_terms) > 0
