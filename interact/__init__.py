@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interact import embedded
+    from interact import embedded, indices
     from interact.coalitions import coalition_values, explain_engine
+    from interact.conversions import as_shapiq_game, from_shapiq, to_shap, to_shapiq
     from interact.extraction import extract
     from interact.inputs import CoalitionInputs, Template, prepare
     from interact.interactions import Fidelity, Interaction, Interactions, load
@@ -30,17 +31,23 @@ __all__ = [
     "Player",
     "PlayerChoice",
     "Template",
+    "as_shapiq_game",
     "coalition_values",
     "embedded",
     "explain_engine",
     "extract",
+    "from_shapiq",
+    "indices",
     "learn_baseline",
     "load",
     "prepare",
+    "to_shap",
+    "to_shapiq",
 ]
 
 _ROOMS = {
     "coalitions": ("coalition_values", "explain_engine"),
+    "conversions": ("as_shapiq_game", "from_shapiq", "to_shap", "to_shapiq"),
     "extraction": ("extract",),
     "inputs": ("CoalitionInputs", "Template", "prepare"),
     "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
@@ -54,8 +61,8 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     # Loading torch and transformers takes seconds that `interact fetch` and `--help` need not spend.
-    if name == "embedded":
-        return import_module("interact.embedded")
+    if name in ("embedded", "indices"):
+        return import_module(f"interact.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'interact' has no attribute {name!r}")
     return getattr(import_module(f"interact.{_ROOM_OF[name]}"), name)

@@ -34,6 +34,8 @@ class Term(Protocol):
     def effect(self) -> float: ...
     @property
     def order(self) -> int: ...
+    @property
+    def error(self) -> float | None: ...
 
 
 class Result(Protocol):
@@ -50,6 +52,12 @@ class Result(Protocol):
     @property
     def bias(self) -> float: ...
     @property
+    def total(self) -> float: ...
+    @property
+    def sampled(self) -> object | None: ...
+    @property
+    def and_terms(self) -> Mapping[frozenset[int], float]: ...
+    @property
     def primal(self) -> float: ...
     @property
     def gap(self) -> float: ...
@@ -57,7 +65,7 @@ class Result(Protocol):
     def provenance(self) -> Mapping[str, Any]: ...
     def top(self, k: int = 10) -> Sequence[Term]: ...
     def salient(self) -> Sequence[Term]: ...
-    def fidelity(self) -> object: ...
+    def fidelity(self, tau: float = ...) -> object: ...
 
 
 def formula(interaction: Term) -> str:
@@ -72,21 +80,22 @@ def as_text(result: Result, k: int = 10) -> str:
     longest = max((abs(i.effect) for i in found), default=1.0)
     for item in found:
         bar = "█" * max(1, round(12 * abs(item.effect) / longest))
-        lines.append(f"  {item.effect:+9.3f}  {item.kind:<3}  {bar:<12}  {textwrap.shorten(formula(item), 70)}")
+        words = textwrap.shorten(formula(item), 70)
+        lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
-    lines += ["", str(result.fidelity())]
+    lines += ["", _fidelity(result)]
     # A text may hold escape sequences, which a terminal would obey.
     return "".join(c for c in "\n".join(lines) if c == "\n" or c.isprintable())
 
 
 def as_html(result: Result, k: int = 10) -> str:
     """Write a result as an HTML fragment; every text of the user is escaped."""
-    strengths = {i.mask: i.effect for i in result.top(2 << result.n) if i.order == 1}
+    strengths = {next(iter(term)): effect for term, effect in result.and_terms.items() if len(term) == 1}
     longest = max((abs(i.effect) for i in result.top(1)), default=1.0)
     parts, last = [], 0
     for number, player in enumerate(result.players):
-        effect = strengths.get(1 << number, 0.0)
+        effect = strengths.get(number, 0.0)
         parts.append(html.escape(result.text[last : player.chars[0]]))
         colour = (
             f"rgba({'30,110,220' if effect >= 0 else '215,60,40'},{0.12 + 0.6 * min(1.0, abs(effect) / longest):.2f})"
@@ -97,12 +106,13 @@ def as_html(result: Result, k: int = 10) -> str:
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
     rows = "".join(
-        f'<tr><td class="num">{i.effect:+.3f}</td><td>{i.kind.upper()}</td><td>{html.escape(formula(i))}</td></tr>'
+        f'<tr><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
+        f"<td>{html.escape(formula(i))}</td></tr>"
         for i in result.top(k)
     )
     return (
         f'{_STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
-        f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity()))}</small></p></div>"
+        f"<table>{rows}</table><p><small>{html.escape(_fidelity(result))}</small></p></div>"
     )
 
 
@@ -146,12 +156,24 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def _error(item: Term) -> str:
+    return "" if item.error is None else f" ± {item.error:.3f}"
+
+
+def _fidelity(result: Result) -> str:
+    # The terms of a sparse result were chosen already; those of a dense one are 2**n, most of them next to nothing.
+    return str(result.fidelity() if result.sampled is None else result.fidelity(0.0))
+
+
 def _summary(result: Result) -> str:
     target = result.provenance.get("target", {})
     asked = target.get("text") if isinstance(target, dict) else None
+    if result.sampled is None:
+        proof = f"certified within {max(result.gap, 0.0):.1e}"
+    else:
+        proof = f"fitted to {len(result.values)} sampled coalitions"
     return (
-        f"v(all) = {result.values[-1]:+.3f}, v(none) = {result.bias:+.3f}"
+        f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
         + (f" for {asked!r}" if asked else "")
-        + f"; {result.n} players, {len(result.salient())} salient interactions; "
-        f"L1 {result.primal:.3f}, certified within {max(result.gap, 0.0):.1e}"
+        + f"; {result.n} players, {len(result.salient())} salient interactions; L1 {result.primal:.3f}, {proof}"
     )

@@ -18,6 +18,7 @@ _EXTRAS = {
     "triton": ("triton",),
     "sparse": ("lightgbm", "sklearn"),
     "shapley": ("shapiq",),
+    "shap": ("shap",),
     "cluster": ("ray",),
 }
 

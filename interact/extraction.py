@@ -5,19 +5,20 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-from interact.coalitions import all_coalitions, score_coalitions, with_target
-from interact.inputs import CoalitionInputs, Template, prepare
+from interact.coalitions import all_coalitions, score_coalitions
+from interact.inputs import CoalitionInputs, Template
 from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.models.family import inspect_model, label_index
+from interact.models.family import inspect_model
 from interact.models.precision import noise_floor
 from interact.players import PlayerChoice, Players
+from interact.preparation import prepare_for
 from interact_kernels.sparsify import SplitOptions, and_or_split
 
 _SPLIT_SECONDS = 600.0
@@ -70,12 +71,9 @@ def extract(
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
     check_masking(masking)
-    wording: dict[str, Any] = {"players": players, "template": template}
-    if inspect_model(model).kind == "classifier":
-        inputs = replace(prepare(tokenizer, text, **wording), target_ids=_label_ids(model, target))
-    else:
-        inputs = prepare(tokenizer, text, target=target, target_tokens=target_tokens, **wording)
-    inputs = with_target(model, inputs)
+    inputs = prepare_for(
+        model, tokenizer, text, players=players, target=target, template=template, target_tokens=target_tokens
+    )
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
     scores = score_coalitions(
         model,
@@ -119,12 +117,6 @@ def extract(
     bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
     found: dict[str, Any] = {"values": values, **arrays, **bounds}
     return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
-
-
-def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
-    if target is None:
-        return None
-    return (label_index(model, target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
 
 
 def _model_identity(model: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from interact import sampled
+
 FORMAT = "interact.interactions"
 VERSION = 1
 ARRAYS = ("values", "i_and", "i_or", "noise", "certificate")
@@ -76,8 +78,12 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = json.loads(meta["interact"])
         arrays = load_file(path)
         n = len(header["players"])
-        fits = set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
-        fits = fits and all(a.dtype == np.float64 for a in arrays.values())
+        if "bias" in header:
+            fits = set(arrays) == set(sampled.ARRAYS)
+            fits = fits and all(arrays[a].dtype == np.float64 for a in ("values", "i_and", "i_or", "noise"))
+        else:
+            fits = set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
+            fits = fits and all(a.dtype == np.float64 for a in arrays.values())
         fits = fits and {"text", "provenance", "split"} <= set(header)
         fits = (
             fits and set(header["split"]) == {"primal", "dual", "gap"} and all(len(p) == 5 for p in header["players"])

@@ -3,6 +3,10 @@
 With v the scores, phi(S) = v[0] + sum_{T subset S} i_and[T] + sum_{T meets S} i_or[T] equals v[S] + noise[S] for
 every coalition S (docs/math.md). For |T| = 1 AND and OR are the same function of S, so by default every query moves
 the OR effect of a single player into its AND effect (`merged=True`); the arrays keep the split as solved.
+
+A result has one of two forms with the same queries. Dense: every array speaks of all 2**n coalitions, in bit order.
+Sparse (`sampled` is set; any n): `values` and `noise` speak of the sampled coalitions, `i_and` and `i_or` of the terms
+found, and nothing is certified; how well it holds is measured on coalitions that the fit never saw.
 """
 
 from __future__ import annotations
@@ -15,57 +19,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact import display, interaction_file
-from interact.players import Player
+from interact import conversions, display, interaction_file
+from interact.players import LIMIT, Player
+from interact.sampled import Sampled, as_presence
+from interact.terms import Fidelity, Interaction
 from interact_kernels import lattice
-
-
-@dataclass(frozen=True)
-class Interaction:
-    """One interaction.
-
-    Attributes:
-        kind: ``"and"`` (all of these together) or ``"or"`` (any of these).
-        mask: The coalition T, bit i = player i.
-        words: The players of T.
-        effect: What it adds to the log-odds of the target when it is triggered.
-    """
-
-    kind: str
-    mask: int
-    words: tuple[str, ...]
-    effect: float
-
-    @property
-    def order(self) -> int:
-        """Number of players, |T|."""
-        return len(self.words)
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How well interactions rebuild the scores of all coalitions.
-
-    Attributes:
-        values: The true scores, sorted, shape [2**n].
-        rebuilt: phi of the same coalitions, shape [2**n].
-        errors: (rebuilt - values) / |v(N) - v(empty)|, shape [2**n].
-        terms: Number of interactions used.
-        r2: Share of the variance of the scores that phi explains.
-    """
-
-    values: np.ndarray
-    rebuilt: np.ndarray
-    errors: np.ndarray
-    terms: int
-    r2: float
-
-    def __str__(self) -> str:
-        worst, mean = np.abs(self.errors).max(initial=0.0), np.abs(self.errors).mean()
-        return (
-            f"{self.terms} interactions rebuild {len(self.values)} scores with R^2 {self.r2:.4f} "
-            f"(relative error: mean {mean:.3f}, worst {worst:.3f})"
-        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,15 +33,16 @@ class Interactions:
     Attributes:
         players: The players, in text order; player i is bit i of a coalition.
         text: The user's text.
-        values: Scores v of all coalitions, float64, shape [2**n].
-        i_and: AND effects, float64, shape [2**n].
-        i_or: OR effects, float64, shape [2**n].
-        noise: Tolerated deviation, float64, shape [2**n].
+        values: Scores v, float64, shape [2**n] (sparse: [m], of `sampled.coalitions`).
+        i_and: AND effects, float64, shape [2**n] (sparse: [t], of `sampled.and_sets`).
+        i_or: OR effects, float64, shape [2**n] (sparse: [u], of `sampled.or_sets`).
+        noise: phi - v, float64, like values: the tolerated deviation (sparse: what the terms leave unexplained).
         primal: L1 strength of the split.
-        dual: Certified lower bound of that strength over all splits.
-        gap: (primal - dual) / primal.
-        certificate: The dual vector that proves it, shape [2**n].
+        dual: Certified lower bound of that strength over all splits (sparse: NaN).
+        gap: (primal - dual) / primal (sparse: NaN).
+        certificate: The dual vector that proves it, shape [2**n] (sparse: [0]).
         provenance: Everything needed to repeat it: model, revision, dtype, masking, baseline, target, kappa, versions.
+        sampled: What the arrays of a sparse result speak of; None for a dense one.
     """
 
     players: tuple[Player, ...]
@@ -97,13 +56,21 @@ class Interactions:
     gap: float
     certificate: np.ndarray
     provenance: Mapping[str, Any]
+    sampled: Sampled | None = None
 
     def __post_init__(self) -> None:
-        size = 1 << self.n
-        for name in ("values", "i_and", "i_or", "noise", "certificate"):
+        sizes = dict.fromkeys(("values", "i_and", "i_or", "noise", "certificate"), 1 << self.n)
+        if self.sampled is not None:
+            m, n = self.sampled.coalitions.shape
+            if n != self.n:
+                raise ValueError(f"The sampled coalitions are of {n} players, but {self.n} players are named.")
+            terms = len(self.sampled.and_sets), len(self.sampled.or_sets)
+            sizes = {"values": m, "i_and": terms[0], "i_or": terms[1], "noise": m, "certificate": 0}
+        for name, size in sizes.items():
             array = np.ascontiguousarray(getattr(self, name), dtype=np.float64)
             if array.shape != (size,):
-                raise ValueError(f"{name} must hold 2**{self.n} = {size} values, but has the shape {array.shape}.")
+                told = f"2**{self.n} = {size}" if self.sampled is None else size
+                raise ValueError(f"{name} must hold {told} values, but has the shape {array.shape}.")
             object.__setattr__(self, name, array)
 
     @property
@@ -113,11 +80,40 @@ class Interactions:
 
     @property
     def bias(self) -> float:
-        """v(empty): the score with every player absent."""
-        return float(self.values[0])
+        """phi(empty), the score with every player absent (sparse: as the terms rebuild it)."""
+        return float(self.values[0]) if self.sampled is None else self.sampled.bias
+
+    @property
+    def total(self) -> float:
+        """v(N), the score with every player present (sparse and never scored: as the terms rebuild it)."""
+        if self.sampled is None:
+            return float(self.values[-1])
+        whole = self.sampled.coalitions.all(axis=1)
+        everyone = np.ones((1, self.n), dtype=bool)
+        return float(self.values[whole][0] if whole.any() else self.predict(everyone)[0])
+
+    @property
+    def and_terms(self) -> dict[frozenset[int], float]:
+        """The nonzero AND effects by their players, order-1 OR merged into them, strongest first."""
+        return {_members(i.mask): i.effect for i in self._strongest(None, True) if i.kind == "and"}
+
+    @property
+    def or_terms(self) -> dict[frozenset[int], float]:
+        """The nonzero OR effects by their players, of two players or more, strongest first."""
+        return {_members(i.mask): i.effect for i in self._strongest(None, True) if i.kind == "or"}
 
     def effects(self, *, merged: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Return the AND and OR effects, each float64 of shape [2**n]; `merged` as in the module's docstring."""
+        """Return the AND and OR effects of all coalitions, each float64 of shape [2**n].
+
+        `merged` is as in the module's docstring.
+
+        Raises:
+            ValueError: The result is sparse, and has no such arrays.
+        """
+        if self.sampled is not None:
+            raise ValueError(
+                "A sparse result has no effects of all 2**n coalitions; use and_terms, or_terms or to_frame()."
+            )
         i_and, i_or = self.i_and.copy(), self.i_or.copy()
         if merged:
             single = 1 << np.arange(self.n)
@@ -133,9 +129,7 @@ class Interactions:
         """
         if k < 0:
             raise ValueError(f"top takes how many interactions to return, but got {k}.")
-        effects = np.concatenate(self.effects(merged=merged))
-        order = np.argsort(-np.abs(effects), kind="stable")[: int(k)]
-        return [self._interaction(int(i), float(effects[i])) for i in order if effects[i] != 0]
+        return self._strongest(int(k), merged)
 
     def noise_floor(self, order: int) -> float:
         """Return the noise of an effect of this order, 2**(order/2) sigma; 0 for scores in full precision.
@@ -151,20 +145,20 @@ class Interactions:
         Raises:
             ValueError: tau is not in [0, 1).
         """
-        effects = np.concatenate(self.effects(merged=merged))
         chosen = np.concatenate(self._salient_masks(tau, merged)).nonzero()[0]
+        effects = np.concatenate(self._listed(merged))
         order = chosen[np.argsort(-np.abs(effects[chosen]), kind="stable")]
         return [self._interaction(int(i), float(effects[i])) for i in order]
 
     def by_order(self, *, merged: bool = True) -> pd.DataFrame:
         """Sum the effects of each order: columns and_positive, and_negative, or_positive, or_negative, strength."""
-        i_and, i_or = self.effects(merged=merged)
-        orders = _orders(self.n)
         columns = {}
-        for kind, effect in (("and", i_and), ("or", i_or)):
+        orders = self._orders()
+        most = self.n if self.sampled is None else max((int(o.max()) for o in orders if len(o)), default=0)
+        for kind, order, effect in zip(("and", "or"), orders, self._listed(merged), strict=True):
             for sign, part in (("positive", effect.clip(min=0)), ("negative", effect.clip(max=0))):
-                columns[f"{kind}_{sign}"] = np.bincount(orders, weights=part, minlength=self.n + 1)[1:]
-        frame = pd.DataFrame(columns, index=pd.RangeIndex(1, self.n + 1, name="order"))
+                columns[f"{kind}_{sign}"] = np.bincount(order, weights=part, minlength=most + 1)[1:]
+        frame = pd.DataFrame(columns, index=pd.RangeIndex(1, most + 1, name="order"))
         frame["strength"] = frame.abs().sum(axis=1)
         return frame
 
@@ -172,53 +166,88 @@ class Interactions:
         """Rebuild scores from interactions: phi(S).
 
         Args:
-            coalitions: A bit mask, several, or None for all 2**n in order.
+            coalitions: A bit mask, several, or booleans of shape [n] or [m, n]; None for all 2**n in order.
             tau: Use only the salient interactions; None uses all.
 
         Returns:
-            A float for one mask, else float64 of the shape of `coalitions`.
+            A float for one coalition, else float64, one a coalition.
 
         Raises:
-            ValueError: A mask is outside [0, 2**n).
+            ValueError: A mask is outside [0, 2**n), or all 2**n are asked of more than 20 players.
         """
-        i_and, i_or = self.effects()
+        i_and, i_or = self._listed(True)
         if tau is not None:
             keep_and, keep_or = self._salient_masks(tau, True)
             i_and, i_or = i_and * keep_and, i_or * keep_or
-        inside = lattice.zeta(i_or)
-        phi = self.bias + lattice.zeta(i_and) + inside[-1] - inside[::-1]
         if coalitions is None:
-            return phi
-        masks = np.asarray(list(coalitions) if isinstance(coalitions, Iterable) else coalitions)
-        if masks.size and not (np.issubdtype(masks.dtype, np.integer) and 0 <= masks.min() <= masks.max() < len(phi)):
-            raise ValueError(f"Coalitions are integer bit masks in [0, {len(phi)}) for {self.n} players.")
-        return float(phi[int(masks)]) if masks.ndim == 0 else phi[masks.astype(np.int64)]
+            if self.n > LIMIT:
+                raise ValueError(f"{self.n} players have 2**{self.n} coalitions; list those to rebuild.")
+            coalitions = np.arange(1 << self.n)
+        present, shape = as_presence(coalitions, self.n)
+        if self.sampled is not None:
+            phi = self.sampled.predict(present, i_and, i_or)
+        else:
+            inside = lattice.zeta(i_or)
+            phi = (self.bias + lattice.zeta(i_and) + inside[-1] - inside[::-1])[present @ (1 << np.arange(self.n))]
+        return phi.reshape(shape) if shape else float(phi[0])
 
     def fidelity(self, tau: float = 0.05) -> Fidelity:
-        """Hold the scores rebuilt from the salient interactions against all 2**n true scores."""
-        order = np.argsort(self.values, kind="stable")
-        truth, rebuilt = self.values[order], self.predict(tau=tau)[order]
-        unit = abs(self.values[-1] - self.values[0])
+        """Hold the scores rebuilt from the salient interactions against the true ones.
+
+        These are all 2**n, or, of a sparse result, those held out of its fit (all that were sampled, if none were).
+        """
+        held = self.sampled is not None and bool(self.sampled.held_out.any())
+        if self.sampled is None:
+            truth, rebuilt = self.values, np.asarray(self.predict(tau=tau))
+        else:
+            rows = self.sampled.held_out if held else np.ones(len(self.values), dtype=bool)
+            truth, rebuilt = self.values[rows], np.asarray(self.predict(self.sampled.coalitions[rows], tau=tau))
+        order = np.argsort(truth, kind="stable")
+        truth, rebuilt = truth[order], rebuilt[order]
+        unit = abs(self.total - self.bias)
         spread = ((truth - truth.mean()) ** 2).sum()
         r2 = 1.0 - ((rebuilt - truth) ** 2).sum() / spread if spread > 0 else 1.0
         errors = (rebuilt - truth) / unit if unit > 0 else rebuilt - truth
-        return Fidelity(truth, rebuilt, errors, len(self.salient(tau)), float(r2))
+        return Fidelity(truth, rebuilt, errors, len(self.salient(tau)), float(r2), held)
 
     def to_frame(self, *, merged: bool = True) -> pd.DataFrame:
-        """Return all nonzero interactions, strongest first: kind, mask, order, words, effect."""
-        found = self.top(2 << self.n, merged=merged)
-        rows = [(i.kind, i.mask, i.order, " + ".join(i.words), i.effect) for i in found]
-        return pd.DataFrame(rows, columns=pd.Index(["kind", "mask", "order", "words", "effect"]))
+        """Return all nonzero interactions, strongest first; a sparse result adds their error and stability."""
+        names = ["kind", "mask", "order", "words", "effect"]
+        rows = [(i.kind, i.mask, i.order, " + ".join(i.words), i.effect) for i in self._strongest(None, merged)]
+        if self.sampled is None:
+            return pd.DataFrame(rows, columns=pd.Index(names))
+        further = [(i.error, i.stability) for i in self._strongest(None, merged)]
+        rows = [(*row, *more) for row, more in zip(rows, further, strict=True)]
+        return pd.DataFrame(rows, columns=pd.Index([*names, "error", "stability"]))
+
+    def to_json(self, *, k: int | None = None) -> str:
+        """Return the k strongest interactions (None: all that are not zero) and their provenance as JSON."""
+        return conversions.to_json(self, k=k)
+
+    def to_shapiq(self, index: str | None = None, max_order: int | None = None) -> Any:
+        """Return an index of the scores as `shapiq.InteractionValues`; see `interact.to_shapiq`."""
+        return conversions.to_shapiq(self, index, max_order)
+
+    def to_shap(self, *, order: int = 1) -> Any:
+        """Return the Shapley values of the scores as `shap.Explanation`; see `interact.to_shap`."""
+        return conversions.to_shap(self, order=order)
 
     def save(self, path: str | Path) -> Path:
         """Write one file (safetensors with a JSON header), at once or not at all; return its path."""
-        arrays = {name: getattr(self, name) for name in interaction_file.ARRAYS}
-        header = {
+        header: dict[str, Any] = {
             "text": self.text,
             "players": [[p.text, *p.chars, *p.tokens] for p in self.players],
             "split": {"primal": self.primal, "dual": self.dual, "gap": self.gap},
             "provenance": dict(self.provenance),
         }
+        if self.sampled is None:
+            arrays = {name: getattr(self, name) for name in interaction_file.ARRAYS}
+        else:
+            # NaN is no JSON.
+            header["split"] = {"primal": self.primal, "dual": None, "gap": None}
+            header["bias"] = self.sampled.bias
+            arrays = {name: getattr(self, name) for name in ("values", "i_and", "i_or", "noise")}
+            arrays |= self.sampled.to_arrays()
         return interaction_file.write(Path(path), header, arrays)
 
     def plot(self, k: int = 12) -> Any:
@@ -234,19 +263,46 @@ class Interactions:
     def _repr_html_(self) -> str:
         return display.as_html(self)
 
+    def _listed(self, merged: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return the AND and OR effects in the order of their lists; a sparse result is merged already."""
+        return self.effects(merged=merged) if self.sampled is None else (self.i_and, self.i_or)
+
+    def _orders(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the orders of the AND and OR effects in the order of their lists."""
+        if self.sampled is None:
+            return _orders(self.n), _orders(self.n)
+        both = self.sampled.and_sets, self.sampled.or_sets
+        first, second = (np.array([len(s) for s in sets], dtype=np.int64) for sets in both)
+        return first, second
+
+    def _strongest(self, k: int | None, merged: bool) -> list[Interaction]:
+        """Return the k strongest interactions, strongest first; None for all that are not zero."""
+        effects = np.concatenate(self._listed(merged))
+        order = np.argsort(-np.abs(effects), kind="stable")[:k]
+        return [self._interaction(int(i), float(effects[i])) for i in order if effects[i] != 0]
+
     def _interaction(self, index: int, effect: float) -> Interaction:
-        kind, mask = ("and", index) if index < 1 << self.n else ("or", index - (1 << self.n))
-        words = tuple(p.text for i, p in enumerate(self.players) if mask >> i & 1)
-        return Interaction(kind, mask, words, effect)
+        """Describe the term at an index of the AND effects followed by the OR effects."""
+        kind, place = ("and", index) if index < len(self.i_and) else ("or", index - len(self.i_and))
+        if self.sampled is None:
+            members = [i for i in range(self.n) if place >> i & 1]
+            return Interaction(kind, place, tuple(self.players[i].text for i in members), effect)
+        members = sorted(self.sampled.sets[index])
+        words = tuple(self.players[i].text for i in members)
+        error = getattr(self.sampled, f"{kind}_errors")[place]
+        again = getattr(self.sampled, f"{kind}_stability")[place]
+        known = [float(x) if np.isfinite(x) else None for x in (error, again)]
+        return Interaction(kind, sum(1 << i for i in members), words, effect, *known)
 
     def _salient_masks(self, tau: float, merged: bool) -> tuple[np.ndarray, np.ndarray]:
         if not 0 <= tau < 1:
             raise ValueError(f"tau is a share of the strongest effect, in [0, 1), but is {tau}.")
-        effects = self.effects(merged=merged)
-        largest = max(float(np.abs(e).max()) for e in effects)
-        floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])[_orders(self.n)]
-        least = np.maximum(tau * largest, floors)
-        return np.abs(effects[0]) > least, np.abs(effects[1]) > least
+        effects = self._listed(merged)
+        largest = max(float(np.abs(e).max(initial=0.0)) for e in effects)
+        most = max((int(o.max()) for o in self._orders() if len(o)), default=0)
+        floors = np.array([self.noise_floor(order) for order in range(most + 1)])
+        kept = [np.abs(e) > np.maximum(tau * largest, floors[o]) for e, o in zip(effects, self._orders(), strict=True)]
+        return kept[0], kept[1]
 
 
 def load(path: str | Path) -> Interactions:
@@ -257,9 +313,20 @@ def load(path: str | Path) -> Interactions:
     """
     header, arrays = interaction_file.read(Path(path))
     players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
-    bounds = {name: float(value) for name, value in header["split"].items()}
-    fields: dict[str, Any] = {**bounds, **arrays}
+    bounds = {name: float("nan" if value is None else value) for name, value in header["split"].items()}
+    fields: dict[str, Any] = {**bounds, **{name: a for name, a in arrays.items() if name in interaction_file.ARRAYS}}
+    if "coalitions" in arrays:
+        try:
+            fields["sampled"] = Sampled.from_arrays(len(players), float(header["bias"]), arrays)
+            fields["certificate"] = np.zeros(0)
+            return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
     return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
+
+
+def _members(mask: int) -> frozenset[int]:
+    return frozenset(i for i in range(mask.bit_length()) if mask >> i & 1)
 
 
 def _orders(n: int) -> np.ndarray:

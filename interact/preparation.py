@@ -1,0 +1,39 @@
+"""A text made ready for one model: its prompt and players, its target fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from interact.coalitions import with_target
+from interact.inputs import CoalitionInputs, Template, prepare
+from interact.models.family import inspect_model, label_index
+from interact.players import Players
+
+
+def prepare_for(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    *,
+    players: Players,
+    target: str | int | Sequence[int] | None,
+    template: Template | str | None,
+    target_tokens: int | None,
+) -> CoalitionInputs:
+    """Return the inputs of a prompt with its target fixed: a label for a classifier, else tokens.
+
+    Args and errors as `interact.extract`.
+    """
+    if inspect_model(model).kind == "classifier":
+        inputs = prepare(tokenizer, text, players=players, template=template)
+        return with_target(model, replace(inputs, target_ids=_label_ids(model, target)))
+    inputs = prepare(tokenizer, text, players=players, template=template, target=target, target_tokens=target_tokens)
+    return with_target(model, inputs)
+
+
+def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
+    if target is None:
+        return None
+    return (label_index(model, target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
