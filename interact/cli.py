@@ -14,7 +14,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
@@ -118,15 +118,10 @@ class Demo:
 
 def _command(arguments: list[str]) -> Any:
     """Return the type of all commands."""
-    study: Any = cli_study.study_type(arguments)
-    return (
-        Annotated[Extract, tyro.conf.subcommand("extract")]
-        | Annotated[Show, tyro.conf.subcommand("show")]
-        | Annotated[study, tyro.conf.subcommand("study")]
-        | Annotated[Fetch, tyro.conf.subcommand("fetch")]
-        | Annotated[Doctor, tyro.conf.subcommand("doctor")]
-        | Annotated[Demo, tyro.conf.subcommand("demo")]
-    )
+    kinds = (Extract, Show, cli_study.study_type(arguments), Fetch, Doctor, Demo)
+    names = ("extract", "show", "study", "fetch", "doctor", "demo")
+    found = tuple(Annotated[k, tyro.conf.subcommand(name)] for k, name in zip(kinds, names, strict=True))
+    return Union[found]  # noqa: UP007
 
 
 def main(arguments: list[str] | None = None) -> None:
