@@ -55,6 +55,8 @@ class StudyConfig:
     """Examples a step."""
     learning_rate: float = 1e-4
     """Peak of the cosine schedule."""
+    training_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the training; bfloat16 is mixed precision, with weights in float32."""
     seeds: tuple[int, ...] = (0,)
     """One training for each; a seed decides the examples, their order and the adapter's start."""
     checkpoints: Mapping[str, str] | None = None
@@ -92,7 +94,7 @@ class StudyConfig:
     engine: Literal["auto", "flat", "tree"] = "auto"
     """How coalitions are scored."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the followed models; training is in float32."""
+    """Precision of the followed models."""
     device: str = "cpu"
     """Where models run, such as cpu or cuda."""
     memory_budget: int | None = None

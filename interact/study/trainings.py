@@ -137,6 +137,7 @@ def _options(config: StudyConfig, run: Run) -> TrainingOptions:
         method=config.method,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
+        precision=config.training_dtype,
         seed=run.seed,
     )
 
