@@ -96,6 +96,20 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def length_dependent_rope(model: Any) -> str | None:
+    """Say why a prompt cannot be computed in pieces because of its position encodings, or None."""
+    kinds = sorted(_rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"})
+    return f"{kinds[0]} position encodings depend on the length of a call" if kinds else None
+
+
+def _rope_types(part: Any) -> set[str]:
+    """Collect every rope type in a configuration, wherever a family keeps it."""
+    if not isinstance(part, dict):
+        return set()
+    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
+    return own.union(*(_rope_types(inner) for inner in part.values()))
+
+
 def _context(plain: Any, text: Any) -> int | None:
     limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
     # RoBERTa and its kin count positions from behind the padding index.
