@@ -72,7 +72,7 @@ def choose_engine(
     for name in wanted:
         reason, options = refusals[name], {}
         if reason is None and name == "tree":
-            reason = distrust_tree(model, family, inputs, masking, baseline)
+            reason, options = distrust_tree(model, family, inputs, masking, baseline)
         elif reason is None:
             reason, options = distrust_reorder(model, inputs, baseline)
         if reason is None:

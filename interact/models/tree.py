@@ -23,6 +23,7 @@ from transformers import AttentionInterface
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
 from interact.models.family import Family, device_of, inspect_model, length_dependent_rope, unwrapped
+from interact.models.final_rows import FinalRows, final_rows_only
 from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Run
 from interact.score import log_odds
@@ -69,11 +70,12 @@ def tree_values(
     baseline: Baseline | None,
     memory_budget: int | None = None,
     most_tokens: int = MOST_TOKENS,
+    final_rows: bool = True,
     progress: bool = False,
 ) -> torch.Tensor:
     """Score coalitions through their tree; arguments, result and errors as `flat_values`.
 
-    `most_tokens` bounds a run beside the memory budget.
+    `most_tokens` bounds a run beside the memory budget; with `final_rows` the last layer computes only what is read.
     """
     family = inspect_model(model)
     distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
@@ -82,10 +84,11 @@ def tree_values(
     tokens, leaves = run_size(model, family, inputs, memory_budget)
     tokens = min(tokens, most_tokens)
     first_tokens = tokens
-    with _installed(model), tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar:
+    bar = tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False)
+    with bar, _installed(model), final_rows_only(model, final_rows) as final:
         while len(left):
             done = np.zeros(len(left), dtype=bool)
-            attention = _Attention()
+            attention = _Attention(final)
             try:
                 for run in plan(inputs, distinct[left], masking).runs(tokens, leaves):
                     values[left[run.rows]] = _forward(model, inputs, run, attention, baseline)
@@ -119,6 +122,7 @@ def _forward(
     # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
     rows = keep.reshape(-1) if len(run.leaves) else torch.zeros(1, dtype=torch.int64, device=device)
     attention.begin(run)
+    attention.final.begin(rows, len(position))
     token = _current.set(attention)
     try:
         arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": position[None]}
@@ -136,7 +140,8 @@ def _forward(
 class _Attention:
     """What attention must know of the run in work, and each layer's keys and values on the path to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, final: FinalRows) -> None:
+        self.final = final
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._trees: dict[int | None, SegmentTree] = {}
         self.layers_seen = 0
@@ -194,7 +199,9 @@ def _attend(
     if attention is None or attention_mask is not None or others.get("position_bias") is not None:
         raise NotImplementedError(f"{type(module).__name__} attends in a way that the coalition tree does not know.")
     parts = (query[0], key[0], value[0])
-    return attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)[None], None
+    seen = attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)
+    attention.final.attended(module)
+    return seen[None], None
 
 
 AttentionInterface.register(_NAME, _attend)

@@ -25,7 +25,8 @@ from interact.score import log_odds
 
 # The longest prompt that was checked, by masking: windows and chunks only show in prompts that are long enough.
 _trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
-_tree_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
+# The same, and whether the last layer computes the final rows only.
+_tree_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[str, bool], int]] = weakref.WeakKeyDictionary()
 # Here by the numbers of tokens that the model started with and went on by.
 _reorder_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[int, str, int], int]] = weakref.WeakKeyDictionary()
 
@@ -87,25 +88,29 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
 
 def distrust_tree(
     model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
-) -> str | None:
+) -> tuple[str | None, dict[str, bool]]:
     """Hold the tree against the flat forward, on a model's first prompt and on each longer one.
 
     Returns:
-        Why the tree cannot be trusted, or None.
+        Why the tree cannot be trusted, or None, and the options it needs: in some models the last layer needs all rows.
     """
     checked = _tree_trusted.setdefault(model, {})
-    if len(inputs.input_ids) <= checked.get(masking, 0):
-        return None
+    reason = None
+    for few in (True, False):
+        if len(inputs.input_ids) <= checked.get((masking, few), 0):
+            return None, {"final_rows": few}
+    for few in (True, False):
 
-    def tree(some: torch.Tensor) -> torch.Tensor:
-        # Small runs, so that what one run hands to the next is held against the truth too.
-        size = max(8, len(inputs.input_ids) // 2)
-        return tree_values(model, inputs, some, masking=masking, baseline=baseline, most_tokens=size)
+        def tree(some: torch.Tensor, few: bool = few) -> torch.Tensor:
+            # Small runs, so that what one run hands to the next is held against the truth too.
+            options: dict[str, Any] = {"most_tokens": max(8, len(inputs.input_ids) // 2), "final_rows": few}
+            return tree_values(model, inputs, some, masking=masking, baseline=baseline, **options)
 
-    reason = _disagreement(model, inputs, masking, baseline, "tree", [tree])
-    if reason is None:
-        checked[masking] = len(inputs.input_ids)
-    return reason
+        reason = _disagreement(model, inputs, masking, baseline, "tree", [tree])
+        if reason is None:
+            checked[masking, few] = len(inputs.input_ids)
+            return None, {"final_rows": few}
+    return reason, {}
 
 
 def distrust_reorder(
