@@ -15,6 +15,7 @@ from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
 from interact.models import reorder, tree
 from interact.models.family import Family
+from interact.models.memory import size_in_words
 from interact.models.trust import distrust_reorder, distrust_tree
 
 ENGINES = ("auto", "flat", "tree", "reorder")
@@ -65,9 +66,14 @@ def choose_engine(
     if all(refusals[name] for name in wanted):
         return Choice("flat", "; ".join(reasons))
     plan = tree.plan(inputs, masks.unique(dim=0).numpy(), masking)
-    words = plan.explain(*tree.run_size(model, family, inputs, memory_budget))
+    size = tree.run_size(model, family, inputs, memory_budget)
+    memory = reorder.memory(model, family, inputs, len(masks), memory_budget)
+    words = {
+        "tree": plan.explain(*size, tree.costs(model, family, inputs)),
+        "reorder": f"{plan.saving()}, in at most {size_in_words(memory)} of memory",
+    }
     if engine == "auto" and plan.tokens * _WORTH_IT > plan.flat_tokens:
-        return Choice("flat", f"the tree saves too little, {words}")
+        return Choice("flat", f"the tree saves too little, {plan.saving()}")
     reasons = []
     for name in wanted:
         reason, options = refusals[name], {}
@@ -77,6 +83,6 @@ def choose_engine(
             reason, options = distrust_reorder(model, inputs, baseline)
         if reason is None:
             slowly = ["the cache goes on right by one token a call only"] if options.get("step") == 1 else []
-            return Choice(name, "; ".join([*reasons, *slowly, words]), options)
+            return Choice(name, "; ".join([*reasons, *slowly, words[name]]), options)
         reasons.append(reason)
     return Choice("flat", "; ".join(dict.fromkeys(reasons)))

@@ -24,6 +24,7 @@ class Family:
         layers: Number of layers.
         width: Hidden size.
         inner: Size of the feed-forward layers.
+        cached: Values that a token leaves in the cache of a layer, its key and its value (an upper bound for hybrids).
         takes: Names of the parameters of the model's forward.
         independent: Whether the labels of a classifier are judged apart from each other (one label, or several that
             may hold at once), so that a label's logit is its log-odds.
@@ -36,6 +37,7 @@ class Family:
     layers: int
     width: int
     inner: int
+    cached: int
     takes: frozenset[str]
     independent: bool
     reads_last: bool
@@ -84,6 +86,7 @@ def inspect_model(model: Any) -> Family:
         layers=int(getattr(text, "num_hidden_layers", None) or getattr(text, "n_layer", 1)),
         width=width,
         inner=max(inner) if isinstance(inner, (list, tuple)) else int(inner),
+        cached=_cached(text, width),
         takes=frozenset(inspect.signature(plain.forward).parameters),
         independent=classifier and (config.num_labels == 1 or problem == "multi_label_classification"),
         reads_last=causal or hasattr(plain, "score"),
@@ -94,6 +97,14 @@ def unwrapped(model: Any) -> Any:
     """Return the model inside a torch.compile or PEFT wrapper."""
     model = getattr(model, "_orig_mod", model)
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _cached(text: Any, width: int) -> int:
+    heads = getattr(text, "num_attention_heads", None) or 1
+    keys = getattr(text, "num_key_value_heads", None) or heads
+    if not isinstance(heads, int) or not isinstance(keys, int):
+        return 2 * width
+    return 2 * keys * int(getattr(text, "head_dim", None) or width // heads)
 
 
 def length_dependent_rope(model: Any) -> str | None:

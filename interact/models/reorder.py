@@ -49,6 +49,16 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
     return length_dependent_rope(model)
 
 
+def memory(model: Any, family: Family, inputs: CoalitionInputs, coalitions: int, memory_budget: int | None) -> int:
+    """Predict the bytes that scoring takes beside the model: all prefixes at once, or the budget."""
+    width = model.get_input_embeddings().weight.element_size()
+    length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
+    kept = length * family.layers * family.cached * width
+    work = MOST_TOKENS * (8 * family.width + 3 * family.inner) * width
+    budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
+    return min(budget, coalitions * (2 * kept + len(inputs.target_ids or (0,)) * family.outputs * 12) + work)
+
+
 def continuations(inputs: CoalitionInputs) -> frozenset[tuple[str, int]]:
     """Return the lengths, up to 8, that a model must start with and go on by.
 
@@ -245,7 +255,7 @@ class _Walk:
         """Return how many prefixes below a batch one call may take: half the budget is for caches."""
         begin, end = self._edges[batch.depth + 1], self._edges[stop + 1]
         family, width = self._family, self._embedded.element_size()
-        one = 2 * family.layers * family.width * width * end
+        one = family.layers * family.cached * width * end
         if above is not None:
             one = above.bytes // len(batch.low) * end // begin
         logits = len(self._target) if "logits_to_keep" in family.takes else end - begin

@@ -25,7 +25,7 @@ from interact.masking import Baseline
 from interact.models.family import Family, device_of, inspect_model, length_dependent_rope, unwrapped
 from interact.models.final_rows import FinalRows, final_rows_only
 from interact.models.memory import free_memory, out_of_memory
-from interact.models.plan import CoalitionTree, Run
+from interact.models.plan import CoalitionTree, Costs, Run
 from interact.score import log_odds
 from interact_kernels.attention import SegmentTree, tree_attention
 
@@ -53,12 +53,21 @@ def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> Coali
     return CoalitionTree(length, inputs.spans, coalitions, drop_absent=masking == "attention")
 
 
+def costs(model: Any, family: Family, inputs: CoalitionInputs) -> Costs:
+    """Estimate what tokens and leaves of this model take in memory."""
+    width = model.get_input_embeddings().weight.element_size()
+    return Costs(
+        token=(8 * family.width + 3 * family.inner) * width,
+        kept=family.layers * family.cached * width,
+        leaf=len(inputs.target_ids or (0,)) * family.outputs * 12,
+    )
+
+
 def run_size(model: Any, family: Family, inputs: CoalitionInputs, memory_budget: int | None) -> tuple[int, int]:
     """Return the most tokens and the most leaves of a run that fits the budget (bytes)."""
     budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
-    token = (8 * family.width + 3 * family.inner) * model.get_input_embeddings().weight.element_size()
-    leaf = len(inputs.target_ids or (0,)) * family.outputs * 12
-    return max(1, min(MOST_TOKENS, budget // 2 // token)), max(1, budget // 2 // leaf)
+    one = costs(model, family, inputs)
+    return max(1, min(MOST_TOKENS, budget // 2 // one.token)), max(1, budget // 2 // one.leaf)
 
 
 def tree_values(
