@@ -90,7 +90,11 @@ _AWKWARD: dict[str, dict[str, Any]] = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
     "ernie4_5_moe": {"moe_k": 2},
-    "dots1": {"n_routed_experts": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "kimi_linear": {"num_experts_per_token": 2},
+    "bailing_hybrid": {"n_group": 1, "topk_group": 1},
+    "xmod": {"default_language": "en_XX"},
     "dots3_note": {"num_key_value_heads": 4},
     "dots3_note_text": {"num_key_value_heads": 4},
 }
@@ -155,6 +159,8 @@ def examine(family: str) -> dict[str, str]:
     """Return the class of a family's model and, for each masking and engine, ``"yes"`` or why not in a few words."""
     try:
         model = model_of(family)
+        with torch.no_grad():
+            model(input_ids=torch.tensor([INPUTS.input_ids]))
     except Exception as error:
         return {"class": f"no tiny model ({brief(error)})"}
     found = {"class": type(model).__name__}
@@ -185,6 +191,7 @@ _REASONS = {
     "no cache that can be reordered|embeddings together with a cache": "no such cache",
     "lets absent tokens speak": "mask ignored",
     "would be wrong": "embeddings changed",
+    "not with its embeddings passed in": "takes no embeddings",
     "position encodings depend": "positions follow the call",
     "the (tree|reordered cache) fails on": "fails",
     "TimmWrapperModel": "needs timm",

@@ -100,11 +100,13 @@ def unwrapped(model: Any) -> Any:
 
 
 def _cached(text: Any, width: int) -> int:
-    heads = getattr(text, "num_attention_heads", None) or 1
-    keys = getattr(text, "num_key_value_heads", None) or heads
+    # From the written form: where layers differ, some configurations refuse to be asked for one value.
+    sizes = text.to_dict()
+    heads = sizes.get("num_attention_heads") or 1
+    keys = sizes.get("num_key_value_heads") or heads
     if not isinstance(heads, int) or not isinstance(keys, int):
         return 2 * width
-    return 2 * keys * int(getattr(text, "head_dim", None) or width // heads)
+    return 2 * keys * int(sizes.get("head_dim") or width // heads)
 
 
 def length_dependent_rope(model: Any) -> str | None:
@@ -123,6 +125,9 @@ def _rope_types(part: Any) -> set[str]:
 
 def _context(plain: Any, text: Any) -> int | None:
     limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    if limit is not None and limit < 1:
+        # XLNet says -1 for no limit.
+        return None
     # RoBERTa and its kin count positions from behind the padding index.
     table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
     reserved = getattr(table, "padding_idx", None)

@@ -71,7 +71,15 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
     logits = plain_logits(model, family, [*inputs.input_ids, *answer], len(target)).cpu()
     plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
     full = torch.ones(1, inputs.n, dtype=torch.bool)
-    masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
+    try:
+        masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
+    except Exception as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        raise ValueError(
+            f"{name} runs from token ids but not with its embeddings passed in ({type(error).__name__}: {error}), so "
+            f"{masking} masking is impossible; use masking='text'."
+        ) from error
     if not (bool(plain.isfinite()) and bool(masked.isfinite())):
         # Scores that are not finite are refused later, by coalition; they prove nothing here.
         return
