@@ -1,8 +1,8 @@
 """The scores v(S) of the coalitions of a prompt.
 
 1. The target is fixed: given, or what the model predicts for the unmasked prompt.
-2. An engine is chosen: the coalition tree where it is exact and computes fewer tokens, else the flat forward. On a
-   model's first use each is held against a slower truth (`interact.trust`).
+2. An engine is chosen (`interact.models.choose`). On a model's first use each is held against a slower truth
+   (`interact.models.trust`).
 3. The engine scores every coalition; scores that are not finite are refused.
 """
 
@@ -17,16 +17,15 @@ import torch
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, check_masking, resolve_baseline
+from interact.models.choose import check_engine, choose_engine
 from interact.models.family import Family, inspect_model
 from interact.models.flat import flat_values
-from interact.models.tree import plan, run_size, tree_values
-from interact.models.tree import refusal as tree_refusal
-from interact.models.trust import distrust_tree, plain_logits, quiet, trust_masking
+from interact.models.reorder import reorder_values
+from interact.models.tree import tree_values
+from interact.models.trust import plain_logits, quiet, trust_masking
 from interact.players import LIMIT
 
-ENGINES = ("auto", "flat", "tree")
-# Below this ratio of tokens the tree's small pieces cost more than they save.
-_WORTH_A_TREE = 1.15
+_RUN = {"flat": flat_values, "tree": tree_values, "reorder": reorder_values}
 
 
 def coalition_values(
@@ -50,7 +49,8 @@ def coalition_values(
         masking: ``"baseline"``, ``"attention"`` or ``"text"`` (docs/math.md).
         baseline: What absent tokens become, see `interact.masking.resolve_baseline`.
         engine: ``"flat"`` (one masked forward a coalition), ``"tree"`` (shared beginnings computed once; causal
-            models) or ``"auto"``; see `explain_engine`.
+            models), ``"reorder"`` (the same with the model's own cache; baseline masking) or ``"auto"``; see
+            `explain_engine`.
         memory_budget: Bytes that one batch may take; None for a quarter of the free memory.
         progress: Show a progress bar; None shows it on a terminal.
 
@@ -60,7 +60,7 @@ def coalition_values(
     Raises:
         ValueError: Unknown masking or engine, a prompt longer than the model's context, a target outside the
             vocabulary, a model that cannot be masked this way, or scores that are not finite.
-        RuntimeError: Not even one coalition fits in memory, or ``engine="tree"`` cannot score this model.
+        RuntimeError: Not even one coalition fits in memory, or the named engine cannot score this model.
 
     Source: Zhang et al. 2026 (arXiv 2605.17967), the score of a masked prompt.
 
@@ -84,7 +84,7 @@ class Scores:
 
     Attributes:
         values: As `coalition_values` returns them.
-        engine: ``"flat"`` or ``"tree"``.
+        engine: ``"flat"``, ``"tree"`` or ``"reorder"``.
         reason: Why this engine.
     """
 
@@ -107,8 +107,7 @@ def score_coalitions(
 ) -> Scores:
     """Score coalitions and say how; arguments and errors as `coalition_values`."""
     check_masking(masking)
-    if engine not in ENGINES:
-        raise ValueError(f"engine={engine!r} is not known; choose one of {list(ENGINES)}.")
+    check_engine(engine)
     if memory_budget is not None and memory_budget < 1:
         raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget}.")
     family = inspect_model(model)
@@ -119,13 +118,12 @@ def score_coalitions(
         _check_asker(family, fixed, masking)
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
         trust_masking(model, family, fixed, masking, vector)
-        name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
-        if name != engine != "auto":
-            raise RuntimeError(f"engine={engine!r} cannot score this: {reason}. Use engine='auto'.")
-        run = tree_values if name == "tree" else flat_values
+        options: dict[str, Any] = {"masking": masking, "baseline": vector, "memory_budget": memory_budget}
+        choice = choose_engine(model, family, fixed, masks, engine=engine, **options)
+        if choice.engine != engine != "auto":
+            raise RuntimeError(f"engine={engine!r} cannot score this: {choice.reason}. Use engine='auto'.")
         bar = sys.stderr.isatty() if progress is None else progress
-        options: dict[str, Any] = {"memory_budget": memory_budget, "progress": bar}
-        values = run(model, fixed, masks, masking=masking, baseline=vector, **options)
+        values = _RUN[choice.engine](model, fixed, masks, progress=bar, **options, **choice.options)
     bad = ~values.isfinite()
     if bad.any():
         first = "".join("1" if here else "0" for here in masks[bad][0].tolist()[::-1])
@@ -133,7 +131,7 @@ def score_coalitions(
             f"The model gave NaN or infinite scores for {int(bad.sum())} of {len(masks)} coalitions "
             f"(first: 0b{first}); try float32 or bfloat16 weights, or another baseline."
         )
-    return Scores(values, name, reason)
+    return Scores(values, choice.engine, choice.reason)
 
 
 @torch.no_grad()
@@ -145,16 +143,19 @@ def explain_engine(
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     engine: str = "auto",
+    memory_budget: int | None = None,
 ) -> str:
     """Say which engine scores these inputs, and why; arguments as `coalition_values`."""
     check_masking(masking)
+    check_engine(engine)
     family = inspect_model(model)
     masks = _presence(inputs, coalitions)
     with quiet(model):
         fixed = with_target(model, inputs)
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-        name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
-    return f"{engine} takes {name}: {reason}."
+        options: dict[str, Any] = {"masking": masking, "baseline": vector, "memory_budget": memory_budget}
+        choice = choose_engine(model, family, fixed, masks, engine=engine, **options)
+    return f"{engine} takes {choice.engine}: {choice.reason}."
 
 
 @torch.no_grad()
@@ -171,31 +172,6 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
             "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights."
         )
     return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
-
-
-def _choose(
-    model: Any,
-    family: Family,
-    inputs: CoalitionInputs,
-    masks: torch.Tensor,
-    masking: str,
-    baseline: Baseline | None,
-    engine: str,
-) -> tuple[str, str]:
-    """Return the engine to use and the reason."""
-    if engine == "flat":
-        return "flat", "it was asked for"
-    refused = tree_refusal(model, family, inputs, masking)
-    if not inputs.n or not len(masks):
-        refused = "there are no players or no coalitions"
-    if refused is not None:
-        return "flat", refused
-    tree = plan(inputs, masks.unique(dim=0).numpy(), masking)
-    words = tree.explain(*run_size(model, family, inputs, None))
-    if engine == "auto" and tree.tokens * _WORTH_A_TREE > tree.flat_tokens:
-        return "flat", f"the tree saves too little, {words}"
-    distrusted = distrust_tree(model, family, inputs, masking, baseline)
-    return ("flat", distrusted) if distrusted else ("tree", words)
 
 
 def all_coalitions(n: int) -> torch.Tensor:

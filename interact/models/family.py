@@ -24,6 +24,7 @@ class Family:
         layers: Number of layers.
         width: Hidden size.
         inner: Size of the feed-forward layers.
+        cached: Values that a token leaves in the cache of a layer, its key and its value (an upper bound for hybrids).
         takes: Names of the parameters of the model's forward.
         independent: Whether the labels of a classifier are judged apart from each other (one label, or several that
             may hold at once), so that a label's logit is its log-odds.
@@ -36,6 +37,7 @@ class Family:
     layers: int
     width: int
     inner: int
+    cached: int
     takes: frozenset[str]
     independent: bool
     reads_last: bool
@@ -84,6 +86,7 @@ def inspect_model(model: Any) -> Family:
         layers=int(getattr(text, "num_hidden_layers", None) or getattr(text, "n_layer", 1)),
         width=width,
         inner=max(inner) if isinstance(inner, (list, tuple)) else int(inner),
+        cached=_cached(text, width),
         takes=frozenset(inspect.signature(plain.forward).parameters),
         independent=classifier and (config.num_labels == 1 or problem == "multi_label_classification"),
         reads_last=causal or hasattr(plain, "score"),
@@ -96,8 +99,35 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def _cached(text: Any, width: int) -> int:
+    # From the written form: where layers differ, some configurations refuse to be asked for one value.
+    sizes = text.to_dict()
+    heads = sizes.get("num_attention_heads") or 1
+    keys = sizes.get("num_key_value_heads") or heads
+    if not isinstance(heads, int) or not isinstance(keys, int):
+        return 2 * width
+    return 2 * keys * int(sizes.get("head_dim") or width // heads)
+
+
+def length_dependent_rope(model: Any) -> str | None:
+    """Say why a prompt cannot be computed in pieces because of its position encodings, or None."""
+    kinds = sorted(_rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"})
+    return f"{kinds[0]} position encodings depend on the length of a call" if kinds else None
+
+
+def _rope_types(part: Any) -> set[str]:
+    """Collect every rope type in a configuration, wherever a family keeps it."""
+    if not isinstance(part, dict):
+        return set()
+    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
+    return own.union(*(_rope_types(inner) for inner in part.values()))
+
+
 def _context(plain: Any, text: Any) -> int | None:
     limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    if limit is not None and limit < 1:
+        # XLNet says -1 for no limit.
+        return None
     # RoBERTa and its kin count positions from behind the padding index.
     table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
     reserved = getattr(table, "padding_idx", None)

@@ -124,6 +124,8 @@ def score_batch(
             assert baseline is not None
             embedded = torch.where(present[..., None], embedded, baseline.vector.to(embedded))
         else:
+            # Rows of their own, because some families scale them in place.
+            embedded = embedded.contiguous()
             # An absent token need not see itself: nobody sees it, so its own state cannot matter.
             arguments["attention_mask"] = present.long()
         arguments["inputs_embeds"] = embedded

@@ -22,3 +22,14 @@ def out_of_memory(error: RuntimeError) -> bool:
     """Say whether an error means that memory ran out, on any device."""
     words = str(error)
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in words or "can't allocate memory" in words
+
+
+def size_in_words(count: int) -> str:
+    """Say a number of bytes in a unit that people read.
+
+    >>> size_in_words(1_340_000_000)
+    '1.3 GB'
+    """
+    if count < 1_000_000:
+        return "under 1 MB"
+    return f"{count / 1e6:.0f} MB" if count < 1_000_000_000 else f"{count / 1e9:.1f} GB"

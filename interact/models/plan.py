@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from interact.models.memory import size_in_words
 from interact.players import Span
 
 
@@ -44,6 +45,21 @@ class Run:
     carry: np.ndarray
     leaves: np.ndarray
     rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a tree takes in memory.
+
+    Attributes:
+        token: Bytes in work for each new token of a run.
+        kept: Bytes of keys and values, over all layers, for each token that is kept between runs.
+        leaf: Bytes of logits for each leaf of a run.
+    """
+
+    token: int
+    kept: int
+    leaf: int
 
 
 class CoalitionTree:
@@ -115,13 +131,29 @@ class CoalitionTree:
             yield self._run(kept, begin, end, following)
             begin, kept = end, following
 
-    def explain(self, most_tokens: int, most_leaves: int) -> str:
-        """Say what the tree saves and how it is cut."""
+    def saving(self) -> str:
+        """Say how many tokens the tree computes, and how many the flat forward."""
         ratio = self.flat_tokens / max(1, self.tokens)
-        return (
-            f"{len(self._rows)} coalitions: {self.tokens} tokens instead of {self.flat_tokens} ({ratio:.1f}x fewer), "
-            f"in {len(self._cut(most_tokens, most_leaves))} runs of at most {most_tokens} tokens"
-        )
+        return f"{len(self._rows)} coalitions: {self.tokens} tokens instead of {self.flat_tokens} ({ratio:.1f}x fewer)"
+
+    def explain(self, most_tokens: int, most_leaves: int, costs: Costs | None = None) -> str:
+        """Say what the tree saves, how it is cut and, from `costs`, what memory it will take; nothing is computed."""
+        runs = len(self._cut(most_tokens, most_leaves))
+        words = f"{self.saving()}, in {runs} run{'s' if runs > 1 else ''} of at most {most_tokens} tokens"
+        if costs is None:
+            return words
+        return f"{words}, {size_in_words(self.memory(most_tokens, most_leaves, costs))} of memory"
+
+    def memory(self, most_tokens: int, most_leaves: int, costs: Costs) -> int:
+        """Predict the bytes that the largest run takes beside the model: its work and the path kept for the next."""
+        worst = begin = 0
+        for end in self._cut(most_tokens, most_leaves):
+            work = int(self._length[begin:end].sum()) * costs.token
+            logits = int((self._leaf_row[begin:end] >= 0).sum()) * costs.leaf
+            path = int(self._length[self._path(end)].sum()) if end < len(self._depth) else 0
+            worst = max(worst, work + logits + path * costs.kept)
+            begin = end
+        return worst
 
     def _cut(self, most_tokens: int, most_leaves: int) -> list[int]:
         ends, tokens, leaves = [], 0, 0

@@ -22,9 +22,10 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.family import Family, device_of, inspect_model, unwrapped
+from interact.models.family import Family, device_of, inspect_model, length_dependent_rope, unwrapped
+from interact.models.final_rows import FinalRows, final_rows_only
 from interact.models.memory import free_memory, out_of_memory
-from interact.models.plan import CoalitionTree, Run
+from interact.models.plan import CoalitionTree, Costs, Run
 from interact.score import log_odds
 from interact_kernels.attention import SegmentTree, tree_attention
 
@@ -43,18 +44,7 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "the token that answers belongs to a player"
     if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= family.takes:
         return "the model takes no position_ids or no logits_to_keep"
-    kinds = _rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"}
-    if kinds:
-        return f"{kinds.pop()} position encodings depend on the length of a call"
-    return None
-
-
-def _rope_types(part: Any) -> set[str]:
-    """Collect every rope type in a configuration, wherever a family keeps it."""
-    if not isinstance(part, dict):
-        return set()
-    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
-    return own.union(*(_rope_types(inner) for inner in part.values()))
+    return length_dependent_rope(model)
 
 
 def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> CoalitionTree:
@@ -63,12 +53,21 @@ def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> Coali
     return CoalitionTree(length, inputs.spans, coalitions, drop_absent=masking == "attention")
 
 
+def costs(model: Any, family: Family, inputs: CoalitionInputs) -> Costs:
+    """Estimate what tokens and leaves of this model take in memory."""
+    width = model.get_input_embeddings().weight.element_size()
+    return Costs(
+        token=(8 * family.width + 3 * family.inner) * width,
+        kept=family.layers * family.cached * width,
+        leaf=len(inputs.target_ids or (0,)) * family.outputs * 12,
+    )
+
+
 def run_size(model: Any, family: Family, inputs: CoalitionInputs, memory_budget: int | None) -> tuple[int, int]:
     """Return the most tokens and the most leaves of a run that fits the budget (bytes)."""
     budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
-    token = (8 * family.width + 3 * family.inner) * model.get_input_embeddings().weight.element_size()
-    leaf = len(inputs.target_ids or (0,)) * family.outputs * 12
-    return max(1, min(MOST_TOKENS, budget // 2 // token)), max(1, budget // 2 // leaf)
+    one = costs(model, family, inputs)
+    return max(1, min(MOST_TOKENS, budget // 2 // one.token)), max(1, budget // 2 // one.leaf)
 
 
 def tree_values(
@@ -80,11 +79,12 @@ def tree_values(
     baseline: Baseline | None,
     memory_budget: int | None = None,
     most_tokens: int = MOST_TOKENS,
+    final_rows: bool = True,
     progress: bool = False,
 ) -> torch.Tensor:
     """Score coalitions through their tree; arguments, result and errors as `flat_values`.
 
-    `most_tokens` bounds a run beside the memory budget.
+    `most_tokens` bounds a run beside the memory budget; with `final_rows` the last layer computes only what is read.
     """
     family = inspect_model(model)
     distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
@@ -93,10 +93,11 @@ def tree_values(
     tokens, leaves = run_size(model, family, inputs, memory_budget)
     tokens = min(tokens, most_tokens)
     first_tokens = tokens
-    with _installed(model), tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar:
+    bar = tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False)
+    with bar, _installed(model), final_rows_only(model, final_rows) as final:
         while len(left):
             done = np.zeros(len(left), dtype=bool)
-            attention = _Attention()
+            attention = _Attention(final)
             try:
                 for run in plan(inputs, distinct[left], masking).runs(tokens, leaves):
                     values[left[run.rows]] = _forward(model, inputs, run, attention, baseline)
@@ -130,6 +131,7 @@ def _forward(
     # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
     rows = keep.reshape(-1) if len(run.leaves) else torch.zeros(1, dtype=torch.int64, device=device)
     attention.begin(run)
+    attention.final.begin(rows, len(position))
     token = _current.set(attention)
     try:
         arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": position[None]}
@@ -147,7 +149,8 @@ def _forward(
 class _Attention:
     """What attention must know of the run in work, and each layer's keys and values on the path to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, final: FinalRows) -> None:
+        self.final = final
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._trees: dict[int | None, SegmentTree] = {}
         self.layers_seen = 0
@@ -205,7 +208,9 @@ def _attend(
     if attention is None or attention_mask is not None or others.get("position_bias") is not None:
         raise NotImplementedError(f"{type(module).__name__} attends in a way that the coalition tree does not know.")
     parts = (query[0], key[0], value[0])
-    return attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)[None], None
+    seen = attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)
+    attention.final.attended(module)
+    return seen[None], None
 
 
 AttentionInterface.register(_NAME, _attend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,12 +19,16 @@ from interact.masking import Baseline
 from interact.models.family import Family, device_of
 from interact.models.flat import flat_values
 from interact.models.memory import out_of_memory
+from interact.models.reorder import MOST_TOKENS, continuations, reorder_values
 from interact.models.tree import tree_values
 from interact.score import log_odds
 
 # The longest prompt that was checked, by masking: windows and chunks only show in prompts that are long enough.
 _trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
-_tree_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
+# The same, and whether the last layer computes the final rows only.
+_tree_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[str, bool], int]] = weakref.WeakKeyDictionary()
+# Here by the numbers of tokens that the model started with and went on by.
+_reorder_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[int, str, int], int]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -67,7 +71,15 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
     logits = plain_logits(model, family, [*inputs.input_ids, *answer], len(target)).cpu()
     plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
     full = torch.ones(1, inputs.n, dtype=torch.bool)
-    masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
+    try:
+        masked = flat_values(model, inputs, full, masking=masking, baseline=baseline)[0]
+    except Exception as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        raise ValueError(
+            f"{name} runs from token ids but not with its embeddings passed in ({type(error).__name__}: {error}), so "
+            f"{masking} masking is impossible; use masking='text'."
+        ) from error
     if not (bool(plain.isfinite()) and bool(masked.isfinite())):
         # Scores that are not finite are refused later, by coalition; they prove nothing here.
         return
@@ -84,36 +96,88 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
 
 def distrust_tree(
     model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
-) -> str | None:
+) -> tuple[str | None, dict[str, bool]]:
     """Hold the tree against the flat forward, on a model's first prompt and on each longer one.
 
     Returns:
-        Why the tree cannot be trusted, or None.
+        Why the tree cannot be trusted, or None, and the options it needs: in some models the last layer needs all rows.
     """
     checked = _tree_trusted.setdefault(model, {})
-    if len(inputs.input_ids) <= checked.get(masking, 0):
-        return None
+    reason = None
+    for few in (True, False):
+        if len(inputs.input_ids) <= checked.get((masking, few), 0):
+            return None, {"final_rows": few}
+    for few in (True, False):
+
+        def tree(some: torch.Tensor, few: bool = few) -> torch.Tensor:
+            # Small runs, so that what one run hands to the next is held against the truth too.
+            options: dict[str, Any] = {"most_tokens": max(8, len(inputs.input_ids) // 2), "final_rows": few}
+            return tree_values(model, inputs, some, masking=masking, baseline=baseline, **options)
+
+        reason = _disagreement(model, inputs, masking, baseline, "tree", [tree])
+        if reason is None:
+            checked[masking, few] = len(inputs.input_ids)
+            return None, {"final_rows": few}
+    return reason, {}
+
+
+def distrust_reorder(
+    model: Any, inputs: CoalitionInputs, baseline: Baseline | None
+) -> tuple[str | None, dict[str, int]]:
+    """Hold the cache-reordering forward against the flat one, on a model's first prompt, on each longer one and on
+    each that goes on from the cache by other numbers of tokens.
+
+    Returns:
+        Why it cannot be trusted, or None, and the options it needs: some models go on right by one token only.
+    """
+    checked = _reorder_trusted.setdefault(model, {})
+    steps = continuations(inputs)
+    for step in (MOST_TOKENS, 1):
+        if all(len(inputs.input_ids) <= checked.get((step, *kind), 0) for kind in steps):
+            return None, {"step": step}
+    found: dict[int, str | None] = {}
+    for step in (MOST_TOKENS, 1):
+
+        def walk(finish: bool, step: int = step) -> Callable[[torch.Tensor], torch.Tensor]:
+            # Small batches, so that a cache that serves several of them is held against the truth too.
+            options: dict[str, Any] = {"masking": "baseline", "baseline": baseline, "most_rows": 2, "finish": finish}
+            return lambda some: reorder_values(model, inputs, some, step=step, **options)
+
+        found[step] = _disagreement(model, inputs, "baseline", baseline, "reordered cache", [walk(False), walk(True)])
+        if found[step] is None:
+            checked.update({(step, *kind): max(checked.get((step, *kind), 0), len(inputs.input_ids)) for kind in steps})
+            return None, {"step": step}
+    return found[MOST_TOKENS], {}
+
+
+def _disagreement(
+    model: Any,
+    inputs: CoalitionInputs,
+    masking: str,
+    baseline: Baseline | None,
+    engine: str,
+    forwards: list[Callable[[torch.Tensor], torch.Tensor]],
+) -> str | None:
+    """Say how forwards of some coalitions differ from the flat one, or None."""
     players = torch.arange(inputs.n)
     some = torch.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1])
-    options: dict[str, Any] = {"masking": masking, "baseline": baseline}
-    flat = flat_values(model, inputs, some, **options)
+    flat = flat_values(model, inputs, some, masking=masking, baseline=baseline)
     name = type(model).__name__
-    try:
-        # Small runs, so that what one run hands to the next is held against the truth too.
-        tree = tree_values(model, inputs, some, **options, most_tokens=max(8, len(inputs.input_ids) // 2))
-    except Exception as error:
-        # Whatever a family's code does not expect of the tree is a reason for the flat forward, said to the user.
-        if isinstance(error, RuntimeError) and out_of_memory(error):
-            raise
-        return f"the tree fails on {name} ({type(error).__name__}: {error})"
-    if not flat.isfinite().all():
-        return f"{name} gives scores that are not finite"
-    # Where the scores hardly move, a wrong tree is hardly wrong: the allowance follows their spread.
+    # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread.
     slack = _slack(model) * min(1.0, 0.2 + float(flat.max() - flat.min()))
-    worst = float((flat - tree).abs().max())
-    if not worst <= slack:
-        return f"the tree's scores of {name} differ by {worst:.3g} from the flat forward's"
-    checked[masking] = len(inputs.input_ids)
+    for forward in forwards:
+        try:
+            values = forward(some)
+        except Exception as error:
+            # Whatever a family's code does not expect is a reason for the flat forward, said to the user.
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
+            return f"the {engine} fails on {name} ({type(error).__name__}: {error})"
+        if not flat.isfinite().all():
+            return f"{name} gives scores that are not finite"
+        worst = float((flat - values).abs().max())
+        if not worst <= slack:
+            return f"the {engine}'s scores of {name} differ by {worst:.3g} from the flat forward's"
     return None
 
 

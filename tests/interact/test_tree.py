@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from interact import CoalitionInputs, coalition_values, explain_engine
 from interact.models import tree
-from interact.models.plan import CoalitionTree
+from interact.models.plan import CoalitionTree, Costs
 from tests.interact.conftest import causal, classifier
 
 LENGTH = 24
@@ -70,7 +70,20 @@ def test_token_counts_follow_the_law():
     assert attention.tokens == 4 + 2 + 2 * 2 + 2 * 1 + 4 * 3 + 4 * 3 + 8 * 5
     baseline = CoalitionTree(20, spans, lattice(3), drop_absent=False)
     assert baseline.tokens == 4 + 2 * 2 + 2 * 2 + 4 * 1 + 4 * 3 + 8 * 3 + 8 * 5
-    assert "160 (2.1x fewer)" in attention.explain(4096, 100)
+    assert attention.saving() == "8 coalitions: 76 tokens instead of 160 (2.1x fewer)"
+    assert attention.explain(4096, 100) == f"{attention.saving()}, in 1 run of at most 4096 tokens"
+
+
+@given(problems(), st.booleans())
+def test_memory_is_predicted_before_anything_runs(problem, drop_absent):
+    spans, coalitions, most_tokens, most_leaves = problem
+    plan = CoalitionTree(LENGTH, spans, coalitions, drop_absent=drop_absent)
+    costs = Costs(token=1_000_000, kept=10_000, leaf=100)
+    runs = list(plan.runs(most_tokens, most_leaves))
+    sizes = [(len(r.position) - r.kept) * 1_000_000 + len(r.leaves) * 100 + len(r.carry) * 10_000 for r in runs]
+    assert plan.memory(most_tokens, most_leaves, costs) == max(sizes)
+    words = plan.explain(most_tokens, most_leaves, costs)
+    assert f"in {len(runs)} run" in words and words.endswith(f", {max(sizes) / 1e6:.0f} MB of memory")
 
 
 @settings(max_examples=25, deadline=None)
@@ -145,7 +158,9 @@ def test_a_family_is_exact_or_falls_back_and_never_wrong(family, masking):
     if family in EXACT:
         values = coalition_values(model, INPUTS, masking=masking, engine="tree")
         torch.testing.assert_close(values, flat, rtol=1e-3, atol=1e-3)
-        assert "auto takes tree" in explain_engine(model, INPUTS, masking=masking)
+        words = explain_engine(model, INPUTS, masking=masking)
+        assert "auto takes tree: 16 coalitions: " in words and "tokens instead of 224" in words
+        assert "in 1 run of at most 4096 tokens, under 1 MB of memory." in words
     else:
         with pytest.raises(RuntimeError, match="engine='tree' cannot score this"):
             coalition_values(model, INPUTS, masking=masking, engine="tree")
