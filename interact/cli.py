@@ -60,7 +60,7 @@ class Extract:
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     kappa: float = 0.04
     """Tolerated noise, relative to |v(all) - v(none)|."""
-    engine: Literal["auto", "flat", "tree"] = "auto"
+    engine: Literal["auto", "flat", "tree", "packed"] = "auto"
     """How coalitions are scored; auto takes the tree where it is exact and computes less."""
     memory_budget: int | None = None
     """Megabytes that one batch may take; without it, a quarter of the free memory."""

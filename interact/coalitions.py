@@ -1,8 +1,9 @@
 """The scores v(S) of the coalitions of a prompt.
 
 1. The target is fixed: given, or what the model predicts for the unmasked prompt.
-2. An engine is chosen: the coalition tree where it is exact and computes fewer tokens, else the flat forward. On a
-   model's first use each is held against a slower truth (`interact.trust`).
+2. An engine is chosen: the coalition tree (causal models) or packed rows of present tokens (encoders) where it is exact
+   and computes fewer tokens, else the flat forward. On a model's first use each is held against a slower truth
+   (`interact.models.trust`).
 3. The engine scores every coalition; scores that are not finite are refused.
 """
 
@@ -18,15 +19,16 @@ import torch
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import Family, inspect_model
+from interact.models import packed, tree
 from interact.models.flat import flat_values
-from interact.models.tree import plan, run_size, tree_values
-from interact.models.tree import refusal as tree_refusal
-from interact.models.trust import distrust_tree, plain_logits, quiet, trust_masking
+from interact.models.trust import distrust, plain_logits, quiet, trust_masking
 from interact.players import LIMIT
 
-ENGINES = ("auto", "flat", "tree")
-# Below this ratio of tokens the tree's small pieces cost more than they save.
-_WORTH_A_TREE = 1.15
+ENGINES = ("auto", "flat", "tree", "packed")
+_RUN = {"flat": flat_values, "tree": tree.tree_values, "packed": packed.packed_values}
+# Below this ratio of tokens small pieces cost more than they save.
+_WORTH_IT = 1.15
+_NAMES = {"tree": "the tree", "packed": "packing"}
 
 
 def coalition_values(
@@ -50,7 +52,8 @@ def coalition_values(
         masking: ``"baseline"``, ``"attention"`` or ``"text"`` (docs/math.md).
         baseline: What absent tokens become, see `interact.masking.resolve_baseline`.
         engine: ``"flat"`` (one masked forward a coalition), ``"tree"`` (shared beginnings computed once; causal
-            models) or ``"auto"``; see `explain_engine`.
+            models), ``"packed"`` (present tokens only; encoders under attention masking) or ``"auto"``; see
+            `explain_engine`.
         memory_budget: Bytes that one batch may take; None for a quarter of the free memory.
         progress: Show a progress bar; None shows it on a terminal.
 
@@ -60,7 +63,7 @@ def coalition_values(
     Raises:
         ValueError: Unknown masking or engine, a prompt longer than the model's context, a target outside the
             vocabulary, a model that cannot be masked this way, or scores that are not finite.
-        RuntimeError: Not even one coalition fits in memory, or ``engine="tree"`` cannot score this model.
+        RuntimeError: Not even one coalition fits in memory, or the engine asked for cannot score this model.
 
     Source: Zhang et al. 2026 (arXiv 2605.17967), the score of a masked prompt.
 
@@ -84,7 +87,7 @@ class Scores:
 
     Attributes:
         values: As `coalition_values` returns them.
-        engine: ``"flat"`` or ``"tree"``.
+        engine: ``"flat"``, ``"tree"`` or ``"packed"``.
         reason: Why this engine.
     """
 
@@ -122,10 +125,9 @@ def score_coalitions(
         name, reason = _choose(model, family, fixed, masks, masking, vector, engine)
         if name != engine != "auto":
             raise RuntimeError(f"engine={engine!r} cannot score this: {reason}. Use engine='auto'.")
-        run = tree_values if name == "tree" else flat_values
         bar = sys.stderr.isatty() if progress is None else progress
         options: dict[str, Any] = {"memory_budget": memory_budget, "progress": bar}
-        values = run(model, fixed, masks, masking=masking, baseline=vector, **options)
+        values = _RUN[name](model, fixed, masks, masking=masking, baseline=vector, **options)
     bad = ~values.isfinite()
     if bad.any():
         first = "".join("1" if here else "0" for here in masks[bad][0].tolist()[::-1])
@@ -185,17 +187,23 @@ def _choose(
     """Return the engine to use and the reason."""
     if engine == "flat":
         return "flat", "it was asked for"
-    refused = tree_refusal(model, family, inputs, masking)
+    name = engine if engine != "auto" else "tree" if family.kind == "causal" else "packed"
+    refused = (tree if name == "tree" else packed).refusal(model, family, inputs, masking)
     if not inputs.n or not len(masks):
         refused = "there are no players or no coalitions"
     if refused is not None:
         return "flat", refused
-    tree = plan(inputs, masks.unique(dim=0).numpy(), masking)
-    words = tree.explain(*run_size(model, family, inputs, None))
-    if engine == "auto" and tree.tokens * _WORTH_A_TREE > tree.flat_tokens:
-        return "flat", f"the tree saves too little, {words}"
-    distrusted = distrust_tree(model, family, inputs, masking, baseline)
-    return ("flat", distrusted) if distrusted else ("tree", words)
+    distinct = masks.unique(dim=0)
+    if name == "tree":
+        plan = tree.plan(inputs, distinct.numpy(), masking)
+        words = plan.explain(*tree.run_size(model, family, inputs, None))
+    else:
+        plan = packed.Packing(inputs, distinct)
+        words = plan.explain(packed.run_size(model, family, None))
+    if engine == "auto" and plan.tokens * _WORTH_IT > plan.flat_tokens:
+        return "flat", f"{_NAMES[name]} saves too little, {words}"
+    distrusted = distrust(name, model, family, inputs, masking, baseline)
+    return ("flat", distrusted) if distrusted else (name, words)
 
 
 def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch.Tensor:

@@ -28,6 +28,7 @@ class Family:
         independent: Whether the labels of a classifier are judged apart from each other (one label, or several that
             may hold at once), so that a label's logit is its log-odds.
         reads_last: Whether the answer is read at the last token (else at the first).
+        first_position: Position id of the first token.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Family:
     takes: frozenset[str]
     independent: bool
     reads_last: bool
+    first_position: int
 
 
 def inspect_model(model: Any) -> Family:
@@ -87,6 +89,7 @@ def inspect_model(model: Any) -> Family:
         takes=frozenset(inspect.signature(plain.forward).parameters),
         independent=classifier and (config.num_labels == 1 or problem == "multi_label_classification"),
         reads_last=causal or hasattr(plain, "score"),
+        first_position=_first_position(plain),
     )
 
 
@@ -96,12 +99,30 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def length_dependent_positions(model: Any) -> str | None:
+    """Say which position encodings of a model depend on the length of a call, or None."""
+    kinds = _rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"}
+    return f"{kinds.pop()} position encodings depend on the length of a call" if kinds else None
+
+
+def _rope_types(part: Any) -> set[str]:
+    """Collect every rope type in a configuration, wherever a family keeps it."""
+    if not isinstance(part, dict):
+        return set()
+    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
+    return own.union(*(_rope_types(inner) for inner in part.values()))
+
+
 def _context(plain: Any, text: Any) -> int | None:
     limit = getattr(text, "max_position_embeddings", None) or getattr(text, "n_positions", None)
+    return limit if limit is None else limit - _first_position(plain)
+
+
+def _first_position(plain: Any) -> int:
     # RoBERTa and its kin count positions from behind the padding index.
     table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
     reserved = getattr(table, "padding_idx", None)
-    return limit if limit is None or reserved is None else limit - reserved - 1
+    return 0 if reserved is None else reserved + 1
 
 
 def label_index(model: Any, label: str | int) -> int:

@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.family import Family, device_of, inspect_model, unwrapped
+from interact.models.family import Family, device_of, inspect_model, length_dependent_positions, unwrapped
 from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Run
 from interact.score import log_odds
@@ -43,18 +43,7 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "the token that answers belongs to a player"
     if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= family.takes:
         return "the model takes no position_ids or no logits_to_keep"
-    kinds = _rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"}
-    if kinds:
-        return f"{kinds.pop()} position encodings depend on the length of a call"
-    return None
-
-
-def _rope_types(part: Any) -> set[str]:
-    """Collect every rope type in a configuration, wherever a family keeps it."""
-    if not isinstance(part, dict):
-        return set()
-    own = {str(part[key]) for key in ("rope_type", "type") if isinstance(part.get(key), str)}
-    return own.union(*(_rope_types(inner) for inner in part.values()))
+    return length_dependent_positions(model)
 
 
 def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> CoalitionTree:

@@ -19,12 +19,14 @@ from interact.masking import Baseline
 from interact.models.family import Family, device_of
 from interact.models.flat import flat_values
 from interact.models.memory import out_of_memory
+from interact.models.packed import packed_values
 from interact.models.tree import tree_values
 from interact.score import log_odds
 
 # The longest prompt that was checked, by masking: windows and chunks only show in prompts that are long enough.
 _trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
-_tree_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
+_engine_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[str, str], int]] = weakref.WeakKeyDictionary()
+_ENGINES = {"tree": (tree_values, "the tree"), "packed": (packed_values, "the packed forward")}
 
 
 @contextmanager
@@ -82,38 +84,39 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
     checked[masking] = len(inputs.input_ids)
 
 
-def distrust_tree(
-    model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
+def distrust(
+    engine: str, model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
 ) -> str | None:
-    """Hold the tree against the flat forward, on a model's first prompt and on each longer one.
+    """Hold an engine against the flat forward, on a model's first prompt and on each longer one.
 
     Returns:
-        Why the tree cannot be trusted, or None.
+        Why the engine cannot be trusted, or None.
     """
-    checked = _tree_trusted.setdefault(model, {})
-    if len(inputs.input_ids) <= checked.get(masking, 0):
+    checked = _engine_trusted.setdefault(model, {})
+    if len(inputs.input_ids) <= checked.get((engine, masking), 0):
         return None
     players = torch.arange(inputs.n)
     some = torch.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1])
     options: dict[str, Any] = {"masking": masking, "baseline": baseline}
     flat = flat_values(model, inputs, some, **options)
     name = type(model).__name__
+    run, words = _ENGINES[engine]
     try:
         # Small runs, so that what one run hands to the next is held against the truth too.
-        tree = tree_values(model, inputs, some, **options, most_tokens=max(8, len(inputs.input_ids) // 2))
+        fast = run(model, inputs, some, **options, most_tokens=max(8, len(inputs.input_ids) // 2))
     except Exception as error:
-        # Whatever a family's code does not expect of the tree is a reason for the flat forward, said to the user.
+        # Whatever a family's code does not expect of the engine is a reason for the flat forward, said to the user.
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        return f"the tree fails on {name} ({type(error).__name__}: {error})"
+        return f"{words} fails on {name} ({type(error).__name__}: {error})"
     if not flat.isfinite().all():
         return f"{name} gives scores that are not finite"
-    # Where the scores hardly move, a wrong tree is hardly wrong: the allowance follows their spread.
+    # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread.
     slack = _slack(model) * min(1.0, 0.2 + float(flat.max() - flat.min()))
-    worst = float((flat - tree).abs().max())
+    worst = float((flat - fast).abs().max())
     if not worst <= slack:
-        return f"the tree's scores of {name} differ by {worst:.3g} from the flat forward's"
-    checked[masking] = len(inputs.input_ids)
+        return f"{words}'s scores of {name} differ by {worst:.3g} from the flat forward's"
+    checked[engine, masking] = len(inputs.input_ids)
     return None
 
 

@@ -68,9 +68,8 @@ def row_attention(
         fields = [None if f is None else f.contiguous() for f in fields]
         addresses = [0 if f is None else f.data_ptr() for f in fields]
         count = q.shape[0] if rows.offsets is None else len(rows.offsets) - 1
-        window = min(rows.window or 0, 1 << 60)
         threads = torch.get_num_threads()
-        _native.row_attention(*tensors, addresses, count, q.shape[2], rows.causal, window, threads)
+        _native.row_attention(*tensors, addresses, count, q.shape[2], rows.causal, rows.window or 0, threads)
         del kept
     return out
 

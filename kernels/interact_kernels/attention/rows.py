@@ -43,6 +43,9 @@ class Rows:
                 )
         if self.window is not None and self.window < 1:
             raise ValueError(f"window must be at least 1 (a token sees itself) or None, but is {self.window}.")
+        if self.window is not None:
+            # No two positions are further apart, and sums with it stay in 64 bits.
+            object.__setattr__(self, "window", min(self.window, 1 << 62))
 
     def check_packing(self, tokens: int) -> None:
         """Raise ValueError unless the offsets cut `tokens` tokens into rows in which positions grow."""

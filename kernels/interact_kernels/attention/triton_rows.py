@@ -21,7 +21,10 @@ from interact_kernels.attention.triton import PRECISION, warps
 
 def blocks(dtype: torch.dtype, group: int, longest: int, channels: int) -> tuple[int, int]:
     """Return how many queries (tokens x query heads) and how many keys a block holds, so that they stay in registers."""
-    most, keys = (16, 16) if dtype == torch.float32 else (64 if channels <= 128 else 16, 32)
+    if dtype == torch.float32:
+        most, keys = 16, 16
+    else:
+        most, keys = 4096 // max(64, channels), 32
     rows = max(16, triton.next_power_of_2(min(most, group * longest)))
     return max(rows, triton.next_power_of_2(group)), keys
 
@@ -231,7 +234,7 @@ def row_attention(
         int(counts[0]),
         *(x.stride(axis) for x in (q, k, v) for axis in (0, 2, 1)),
         heads,
-        min(rows.window or 0, 1 << 60),
+        rows.window or 0,
         scale,
         softcap,
         group,
