@@ -18,8 +18,8 @@ import torch
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.models.family import Family, inspect_model
 from interact.models import packed, tree
+from interact.models.family import Family, inspect_model
 from interact.models.flat import flat_values
 from interact.models.trust import distrust, plain_logits, quiet, trust_masking
 from interact.players import LIMIT

@@ -84,7 +84,7 @@ def problems(draw):
     return list(zip(edges[::2], edges[1::2], strict=True)), torch.tensor(rows), draw(st.integers(1, 40))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(problems(), st.sampled_from([1, 3]))
 def test_packed_equals_flat_for_any_players_and_cut(problem, labels):
     spans, rows, most_tokens = problem
@@ -97,6 +97,7 @@ def test_packed_equals_flat_for_any_players_and_cut(problem, labels):
     torch.testing.assert_close(cut, flat, rtol=1e-4, atol=1e-4)
 
 
+@settings(max_examples=40, deadline=None)
 @given(problems())
 def test_token_counts_and_cuts(problem):
     spans, rows, most_tokens = problem

@@ -1,4 +1,4 @@
-"""Run by test_attention_triton.py in a process of its own: what masked and packed attention need on each chip, as JSON."""
+"""Run by test_attention_triton.py in a process of its own: what masked and packed attention need, as JSON."""
 
 import json
 from dataclasses import asdict

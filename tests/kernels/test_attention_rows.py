@@ -60,7 +60,7 @@ def both(operation, inputs, kinds, sinks, heads, **more):
     return got.double(), truth
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 999), st.sampled_from([0, 1, 3]), st.sampled_from(HEADS), st.sampled_from(TOKENS),
     st.sampled_from(SIZES), options(), st.booleans(), st.booleans(),
@@ -78,7 +78,7 @@ def test_native_masked_equals_the_reference(seed, batch, heads, tokens, sizes, k
     assert got.shape == (batch, tokens, heads[0], sizes[1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 999), st.lists(st.sampled_from(TOKENS), max_size=4), st.sampled_from(HEADS),
     st.sampled_from(SIZES), options(), st.booleans(), st.booleans(),
@@ -116,7 +116,7 @@ def test_nothing_hidden_is_the_plain_attention_of_torch():
 
 
 @given(st.integers(0, 999), st.booleans(), st.sampled_from([None, 9]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_hiding_tokens_is_leaving_them_out(seed, causal, window):
     """What the present tokens of a masked batch get is what they get packed alone, at their old positions."""
     coalitions, player = draw_coalitions(seed, 4, 37)

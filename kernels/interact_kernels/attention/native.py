@@ -14,6 +14,7 @@ from interact_kernels.attention.rows import Rows
 from interact_kernels.attention.tree import SegmentTree
 
 LARGEST_HEAD = 256
+_Tensors = tuple[int, list[int], list[tuple[int, int, int]], tuple[int, int, int, int], float, float, int]
 _STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
@@ -82,7 +83,7 @@ def _tensors(
     scale: float,
     softcap: float,
     sinks: torch.Tensor | None,
-) -> tuple[tuple[Any, ...], list[Any]]:
+) -> tuple[_Tensors, list[Any]]:
     """Return the first arguments of a native call, and what must live as long as the call."""
     parts = [x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v)]
     logits = None if sinks is None else sinks.float().contiguous()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
 from interact_kernels.attention.rows import Rows
@@ -60,11 +62,12 @@ def row_attention(
     out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
     ends = [0, q.shape[2]] if rows.offsets is None else rows.offsets.tolist()
     for entry in range(q.shape[0]):
-        for begin, end in zip(ends[:-1], ends[1:], strict=True):
+        for begin, end in pairwise(ends):
             position = torch.arange(end - begin) if rows.position is None else rows.position[begin:end]
             mask = visible_in_row(rows, position, None if hidden is None else hidden[entry])
-            parts = (x[entry, :, begin:end] for x in (q, k, v))
-            out[entry, begin:end] = _attend(*parts, mask, scale, softcap, sinks)
+            row = slice(begin, end)
+            of_row = _attend(q[entry, :, row], k[entry, :, row], v[entry, :, row], mask, scale, softcap, sinks)
+            out[entry, row] = of_row
     return out
 
 

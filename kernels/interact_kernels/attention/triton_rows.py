@@ -20,7 +20,7 @@ from interact_kernels.attention.triton import PRECISION, warps
 
 
 def blocks(dtype: torch.dtype, group: int, longest: int, channels: int) -> tuple[int, int]:
-    """Return how many queries (tokens x query heads) and how many keys a block holds, so that they stay in registers."""
+    """Return how many queries (tokens x query heads) and keys a block holds, so that they stay in registers."""
     if dtype == torch.float32:
         most, keys = 16, 16
     else:
@@ -144,6 +144,7 @@ def rows_kernel(
     place = token
     if has_position:
         place = tl.load(position + begin + token, mask=inside, other=0)
+    coalition = begin
     if hides:
         coalition = tl.load(coalitions + row)
     # Positions grow at least as fast as indices, so these bounds hold for them too.
