@@ -41,11 +41,11 @@ if __name__ == "__main__":
     for tokens in (0, 1, 15, 16, 17):
         masked(torch.float32, (1, 1), tokens, (16, 16), 2e-5, causal=tokens % 2 == 0)
     masked(torch.float32, (3, 1), 20, (64, 64), 2e-5)
-    masked(torch.float32, (6, 2), 17, (17, 33), 2e-5, sinks=True, softcap=5.0, window=7)
+    masked(torch.float32, (3, 1), 17, (17, 33), 2e-5, sinks=True, softcap=5.0, window=7)
     masked(torch.float32, (2, 1), 33, (80, 96), 2e-5, causal=False, window=9)
-    masked(torch.float32, (20, 1), 5, (16, 16), 2e-5, hides=False)
+    masked(torch.float32, (20, 1), 3, (16, 16), 2e-5, hides=False)
     packed(torch.float32, (1, 1), [0, 1, 15, 16, 17, 0], (16, 16), 2e-5, placed=False)
-    packed(torch.float32, (6, 2), [17, 5], (17, 33), 2e-5, sinks=True, softcap=5.0, window=7, causal=True)
+    packed(torch.float32, (3, 1), [17, 5], (17, 33), 2e-5, sinks=True, softcap=5.0, window=7, causal=True)
     packed(torch.float32, (2, 1), [33, 3], (80, 96), 2e-5, window=9)
     packed(torch.float32, (2, 1), [], (16, 16), 2e-5)
     # A player over whole blocks of keys: blocks without a visible key are skipped.
