@@ -52,6 +52,11 @@ if __name__ == "__main__":
     q, k, v = draw_tensors(2, 1, (1, 1), 80, (16, 16), torch.float32)
     player = torch.arange(80) // 40 - 1  # the first half is always present
     check(attention.masked_attention, (q, k, v, torch.tensor([0]), player), torch.float32, 1, 2e-5, causal=False)
+    # ... and what hidden keys hold is not read, except by the block of their own queries.
+    before = attention.masked_attention(q, k, v, torch.tensor([0]), player, causal=False, impl="triton")
+    k[:, :, 48:], v[:, :, 48:] = torch.nan, torch.inf
+    after = attention.masked_attention(q, k, v, torch.tensor([0]), player, causal=False, impl="triton")
+    assert torch.equal(before[:, :48], after[:, :48])
     # In half precision blocks hold 64 queries and 32 keys (heads of 256: 16 queries).
     for dtype, tolerance in ((torch.bfloat16, 3e-2), (torch.float16, 3e-3)):
         masked(dtype, (2, 1), 33, (64, 64), tolerance, window=30)

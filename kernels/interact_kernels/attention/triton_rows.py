@@ -6,7 +6,7 @@
 2. Causality and the window bound the keys that any of them may see; it meets those a block at a time: scores, the rule
    of who sees whom, online softmax.
 3. Where a coalition hides tokens, the rule is evaluated first, from one bit mask and the players of the block's tokens;
-   a block without a visible key is skipped before its keys and values are read.
+   a block without a visible key is skipped, and in the others hidden keys and values are not read.
 """
 
 from __future__ import annotations
@@ -179,6 +179,8 @@ def rows_kernel(
             owner = tl.load(player + key, mask=there, other=-1)
             present = (owner < 0) | (((coalition >> tl.maximum(owner, 0)) & 1) == 1)
             seen = seen & (present[None, :] | (key[None, :] == token[:, None]))
+            # Of hidden keys only those are read that this block's own tokens may need.
+            there = there & (present | ((key >= first) & (key < first + each)))
             if tl.max(tl.max(seen.to(tl.int32), axis=1), axis=0) > 0:
                 largest, total, summed = _meet(
                     rows, k_base, v_base, key, there, seen, k_token_stride, v_token_stride, scale, softcap,
