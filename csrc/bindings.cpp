@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/rows.h"
 #include "attention/tree.h"
 #include "device.h"
 #include "isa.h"
@@ -58,33 +59,56 @@ void and_or_moebius(Address s, Address u, Address i_and, Address i_or, std::int6
                                            batch, n, threads);
 }
 
-View view(Address data, std::array<std::int64_t, 2> strides) {
-  return {pointer<const float>(data), strides[0], strides[1]};
+using Strides = std::array<std::int64_t, 3>;
+
+// q, k, v with their strides by entry, token and head; q_heads, kv_heads, size, value_size.
+interact::attention::Tensors tensors(int storage, const std::array<Address, 4>& q_k_v_out,
+                                     const std::array<Strides, 3>& strides,
+                                     const std::array<std::int64_t, 4>& heads_and_sizes, float scale,
+                                     float softcap, Address sinks) {
+  const auto view = [&](int i) {
+    return View{pointer<const void>(q_k_v_out[i]), strides[i][0], strides[i][1], strides[i][2]};
+  };
+  const auto [q_heads, kv_heads, size, value_size] = heads_and_sizes;
+  return {interact::attention::Storage(storage),
+          view(0),
+          view(1),
+          view(2),
+          pointer<void>(q_k_v_out[3]),
+          q_heads,
+          kv_heads,
+          size,
+          value_size,
+          scale,
+          softcap,
+          pointer<const float>(sinks)};
 }
 
-void tree_attention(Address q, std::array<std::int64_t, 2> q_strides, Address k,
-                    std::array<std::int64_t, 2> k_strides, Address v, std::array<std::int64_t, 2> v_strides,
-                    Address out, std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
-                    std::int64_t queries, std::array<std::int64_t, 4> heads_and_sizes, float scale,
-                    float softcap, Address sinks, int threads) {
+void tree_attention(int storage, std::array<Address, 4> q_k_v_out, std::array<Strides, 3> strides,
+                    std::array<std::int64_t, 4> heads_and_sizes, float scale, float softcap, Address sinks,
+                    std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
+                    std::int64_t queries, int threads) {
   py::gil_scoped_release release;
   const auto ints = [&](int i) { return pointer<const std::int64_t>(tree[i]); };
-  const auto [q_heads, kv_heads, size, value_size] = heads_and_sizes;
-  interact::attention::tree_attention_cpu({view(q, q_strides),
-                                           view(k, k_strides),
-                                           view(v, v_strides),
-                                           pointer<float>(out),
-                                           {segments, ints(0), ints(1), ints(2), ints(3), ints(4)},
-                                           keys,
-                                           queries,
-                                           q_heads,
-                                           kv_heads,
-                                           size,
-                                           value_size,
-                                           scale,
-                                           softcap,
-                                           pointer<const float>(sinks)},
-                                          threads);
+  interact::attention::tree_attention_cpu(
+      {tensors(storage, q_k_v_out, strides, heads_and_sizes, scale, softcap, sinks),
+       {segments, ints(0), ints(1), ints(2), ints(3), ints(4)},
+       keys,
+       queries},
+      threads);
+}
+
+// `who`: offsets, position, coalitions, player; 0 for none.
+void row_attention(int storage, std::array<Address, 4> q_k_v_out, std::array<Strides, 3> strides,
+                   std::array<std::int64_t, 4> heads_and_sizes, float scale, float softcap, Address sinks,
+                   std::array<Address, 4> who, std::int64_t rows, std::int64_t length, bool causal,
+                   std::int64_t window, int threads) {
+  py::gil_scoped_release release;
+  const auto ints = [&](int i) { return pointer<const std::int64_t>(who[i]); };
+  interact::attention::row_attention_cpu(
+      {tensors(storage, q_k_v_out, strides, heads_and_sizes, scale, softcap, sinks), rows, length, ints(0),
+       ints(1), ints(2), ints(3), causal, window},
+      threads);
 }
 
 sparsify::Splits splits(const std::vector<Address>& a) {
@@ -160,6 +184,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("split_interior_point", &split_interior_point);
   module.def("split_admm", &split_admm);
   module.def("tree_attention", &tree_attention);
+  module.def("row_attention", &row_attention);
 #ifdef INTERACT_WITH_CUDA
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);
   module.def("kronecker_cuda_f64", &kronecker_cuda<double>);

@@ -60,8 +60,8 @@ class Extract:
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     kappa: float = 0.04
     """Tolerated noise, relative to |v(all) - v(none)|."""
-    engine: Literal["auto", "flat", "tree", "reorder"] = "auto"
-    """How coalitions are scored; auto takes the tree, else reorder, where it is exact and computes less."""
+    engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
+    """How coalitions are scored; auto takes what is exact and computes least."""
     memory_budget: int | None = None
     """Megabytes that one batch may take; without it, a quarter of the free memory."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

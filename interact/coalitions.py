@@ -20,12 +20,13 @@ from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.choose import check_engine, choose_engine
 from interact.models.family import Family, inspect_model
 from interact.models.flat import flat_values
+from interact.models.packed import packed_values
 from interact.models.reorder import reorder_values
 from interact.models.tree import tree_values
 from interact.models.trust import plain_logits, quiet, trust_masking
 from interact.players import LIMIT
 
-_RUN = {"flat": flat_values, "tree": tree_values, "reorder": reorder_values}
+_RUN = {"flat": flat_values, "tree": tree_values, "reorder": reorder_values, "packed": packed_values}
 
 
 def coalition_values(
@@ -49,7 +50,8 @@ def coalition_values(
         masking: ``"baseline"``, ``"attention"`` or ``"text"`` (docs/math.md).
         baseline: What absent tokens become, see `interact.masking.resolve_baseline`.
         engine: ``"flat"`` (one masked forward a coalition), ``"tree"`` (shared beginnings computed once; causal
-            models), ``"reorder"`` (the same with the model's own cache; baseline masking) or ``"auto"``; see
+            models), ``"reorder"`` (the same with the model's own cache; baseline masking), ``"packed"`` (present
+            tokens only; encoders under attention masking) or ``"auto"``; see
             `explain_engine`.
         memory_budget: Bytes that one batch may take; None for a quarter of the free memory.
         progress: Show a progress bar; None shows it on a terminal.
@@ -84,7 +86,7 @@ class Scores:
 
     Attributes:
         values: As `coalition_values` returns them.
-        engine: ``"flat"``, ``"tree"`` or ``"reorder"``.
+        engine: ``"flat"``, ``"tree"``, ``"reorder"`` or ``"packed"``.
         reason: Why this engine.
     """
 

@@ -1,32 +1,33 @@
 #include <algorithm>
 #include <vector>
 
-#include "attention/tree_isa.h"
+#include "attention/pieces.h"
 #include "isa.h"
 
 namespace interact::attention {
 
 namespace {
 
-using RunPiece = void (*)(const Problem&, const Piece&, std::int64_t);
+using RunTree = void (*)(const TreeProblem&, const TreePiece&, std::int64_t);
 
-RunPiece kernel() {
+RunTree kernel() {
   switch (chosen_isa()) {
     case Isa::avx512:
-      return avx512::run_piece;
+      return avx512::run_tree;
     case Isa::avx2:
-      return avx2::run_piece;
+      return avx2::run_tree;
     default:
-      return baseline::run_piece;
+      return baseline::run_tree;
   }
 }
 
 // Cut the preorder into pieces of about equal numbers of tokens; their results do not depend on the cuts.
-std::vector<Piece> pieces_of(const Problem& p, int threads) {
-  const std::int64_t wanted = threads == 1 ? 1 : 4 * threads / std::min<std::int64_t>(p.kv_heads, 4) + 1;
+std::vector<TreePiece> pieces_of(const TreeProblem& p, int threads) {
+  const std::int64_t wanted =
+      threads == 1 ? 1 : 4 * threads / std::min<std::int64_t>(p.tensors.kv_heads, 4) + 1;
   const std::int64_t most = p.queries / wanted + 1;
-  std::vector<Piece> pieces;
-  for (std::int64_t head = 0; head < p.kv_heads; ++head) {
+  std::vector<TreePiece> pieces;
+  for (std::int64_t head = 0; head < p.tensors.kv_heads; ++head) {
     std::int64_t first = 0, tokens = 0;
     for (std::int64_t segment = 0; segment < p.tree.segments; ++segment) {
       tokens += p.tree.length[segment];
@@ -42,17 +43,17 @@ std::vector<Piece> pieces_of(const Problem& p, int threads) {
 
 }  // namespace
 
-void tree_attention_cpu(const Problem& p, int threads) {
+void tree_attention_cpu(const TreeProblem& p, int threads) {
   std::vector<std::int64_t> end(p.tree.segments);
   std::int64_t longest = 0;
   for (std::int64_t i = 0; i < p.tree.segments; ++i) {
     end[i] = (p.tree.parent[i] < 0 ? 0 : end[p.tree.parent[i]]) + p.tree.length[i];
     longest = std::max(longest, end[i]);
   }
-  const RunPiece run_piece = kernel();
-  const std::vector<Piece> pieces = pieces_of(p, threads);
+  const RunTree run_tree = kernel();
+  const std::vector<TreePiece> pieces = pieces_of(p, threads);
 #pragma omp parallel for num_threads(threads) schedule(dynamic)
-  for (std::size_t i = 0; i < pieces.size(); ++i) run_piece(p, pieces[i], longest);
+  for (std::size_t i = 0; i < pieces.size(); ++i) run_tree(p, pieces[i], longest);
 }
 
 }  // namespace interact::attention

@@ -1,11 +1,12 @@
 """Which engine scores a prompt.
 
-``auto`` takes the coalition tree where it is exact and computes fewer tokens, else the cache-reordering forward where
-that is exact, else the flat forward; a named engine is taken or refused with the reason.
+``auto`` takes the first of the coalition tree, the cache-reordering forward and (encoders) packing that serves the
+prompt, computes fewer tokens and is exact, else the flat forward; a named engine is taken or refused with the reason.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +14,12 @@ import torch
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models import reorder, tree
+from interact.models import packed, reorder, tree
 from interact.models.family import Family
 from interact.models.memory import size_in_words
-from interact.models.trust import distrust_reorder, distrust_tree
+from interact.models.trust import distrust_packed, distrust_reorder, distrust_tree
 
-ENGINES = ("auto", "flat", "tree", "reorder")
+ENGINES = ("auto", "flat", "tree", "reorder", "packed")
 # Below this ratio of tokens the small pieces cost more than they save.
 _WORTH_IT = 1.15
 
@@ -60,27 +61,40 @@ def choose_engine(
     refusals = {
         "tree": tree.refusal(model, family, inputs, masking),
         "reorder": reorder.refusal(model, family, inputs, masking),
+        "packed": packed.refusal(model, family, inputs, masking),
     }
-    wanted = list(refusals) if engine == "auto" else [engine]
-    reasons = list(dict.fromkeys(reason for name in wanted if (reason := refusals[name])))
-    if all(refusals[name] for name in wanted):
-        return Choice("flat", "; ".join(reasons))
-    plan = tree.plan(inputs, masks.unique(dim=0).numpy(), masking)
-    size = tree.run_size(model, family, inputs, memory_budget)
-    memory = reorder.memory(model, family, inputs, len(masks), memory_budget)
-    words = {
-        "tree": plan.explain(*size, tree.costs(model, family, inputs)),
-        "reorder": f"{plan.saving()}, in at most {size_in_words(memory)} of memory",
+    # An encoder is not told what only causal models can do, nor the other way round.
+    fitting = ["tree", "reorder"] if family.kind == "causal" else ["packed"]
+    wanted = fitting if engine == "auto" else [engine]
+    reasons = [reason for name in wanted if (reason := refusals[name])]
+    if len(reasons) == len(wanted):
+        return Choice("flat", "; ".join(dict.fromkeys(reasons)))
+    distinct = masks.unique(dim=0)
+    if "packed" in wanted:
+        packing = packed.Packing(inputs, distinct)
+        saved = packing.explain(packed.run_size(model, family, memory_budget))
+        words = {"packed": saved}
+        tokens, flat_tokens = packing.tokens, packing.flat_tokens
+    else:
+        plan = tree.plan(inputs, distinct.numpy(), masking)
+        size = tree.run_size(model, family, inputs, memory_budget)
+        memory = reorder.memory(model, family, inputs, len(masks), memory_budget)
+        saved = plan.saving()
+        words = {
+            "tree": plan.explain(*size, tree.costs(model, family, inputs)),
+            "reorder": f"{saved}, in at most {size_in_words(memory)} of memory",
+        }
+        tokens, flat_tokens = plan.tokens, plan.flat_tokens
+    if engine == "auto" and tokens * _WORTH_IT > flat_tokens:
+        return Choice("flat", f"{'packing' if 'packed' in wanted else 'the tree'} saves too little, {saved}")
+    checks: dict[str, Callable[[], tuple[str | None, dict[str, Any]]]] = {
+        "tree": lambda: distrust_tree(model, family, inputs, masking, baseline),
+        "reorder": lambda: distrust_reorder(model, inputs, baseline),
+        "packed": lambda: distrust_packed(model, inputs),
     }
-    if engine == "auto" and plan.tokens * _WORTH_IT > plan.flat_tokens:
-        return Choice("flat", f"the tree saves too little, {plan.saving()}")
     reasons = []
     for name in wanted:
-        reason, options = refusals[name], {}
-        if reason is None and name == "tree":
-            reason, options = distrust_tree(model, family, inputs, masking, baseline)
-        elif reason is None:
-            reason, options = distrust_reorder(model, inputs, baseline)
+        reason, options = (refusals[name], {}) if refusals[name] else checks[name]()
         if reason is None:
             slowly = ["the cache goes on right by one token a call only"] if options.get("step") == 1 else []
             return Choice(name, "; ".join([*reasons, *slowly, words[name]]), options)

@@ -29,6 +29,7 @@ class Family:
         independent: Whether the labels of a classifier are judged apart from each other (one label, or several that
             may hold at once), so that a label's logit is its log-odds.
         reads_last: Whether the answer is read at the last token (else at the first).
+        first_position: Position id of the first token.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Family:
     takes: frozenset[str]
     independent: bool
     reads_last: bool
+    first_position: int
 
 
 def inspect_model(model: Any) -> Family:
@@ -90,6 +92,7 @@ def inspect_model(model: Any) -> Family:
         takes=frozenset(inspect.signature(plain.forward).parameters),
         independent=classifier and (config.num_labels == 1 or problem == "multi_label_classification"),
         reads_last=causal or hasattr(plain, "score"),
+        first_position=_first_position(plain),
     )
 
 
@@ -109,8 +112,8 @@ def _cached(text: Any, width: int) -> int:
     return 2 * keys * int(sizes.get("head_dim") or width // heads)
 
 
-def length_dependent_rope(model: Any) -> str | None:
-    """Say why a prompt cannot be computed in pieces because of its position encodings, or None."""
+def length_dependent_positions(model: Any) -> str | None:
+    """Say which position encodings of a model depend on the length of a call, or None."""
     kinds = sorted(_rope_types(unwrapped(model).config.to_dict()) & {"dynamic", "longrope"})
     return f"{kinds[0]} position encodings depend on the length of a call" if kinds else None
 
@@ -128,10 +131,14 @@ def _context(plain: Any, text: Any) -> int | None:
     if limit is not None and limit < 1:
         # XLNet says -1 for no limit.
         return None
+    return limit if limit is None else limit - _first_position(plain)
+
+
+def _first_position(plain: Any) -> int:
     # RoBERTa and its kin count positions from behind the padding index.
     table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
     reserved = getattr(table, "padding_idx", None)
-    return limit if limit is None or reserved is None else limit - reserved - 1
+    return 0 if reserved is None else reserved + 1
 
 
 def label_index(model: Any, label: str | int) -> int:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
 from interact.models.cache import branch, held_bytes
-from interact.models.family import Family, device_of, inspect_model, length_dependent_rope
+from interact.models.family import Family, device_of, inspect_model, length_dependent_positions
 from interact.models.flat import present_tokens
 from interact.models.memory import free_memory, out_of_memory
 from interact.score import log_odds
@@ -46,7 +46,7 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "a model's own cache does not hide absent tokens"
     if "inputs_embeds" not in family.takes or not family.takes.intersection(_CACHES):
         return "the model does not take embeddings together with a cache"
-    return length_dependent_rope(model)
+    return length_dependent_positions(model)
 
 
 def memory(model: Any, family: Family, inputs: CoalitionInputs, coalitions: int, memory_budget: int | None) -> int:

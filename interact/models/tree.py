@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.family import Family, device_of, inspect_model, length_dependent_rope, unwrapped
+from interact.models.family import Family, device_of, inspect_model, length_dependent_positions, unwrapped
 from interact.models.final_rows import FinalRows, final_rows_only
 from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Costs, Run
@@ -44,7 +44,7 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "the token that answers belongs to a player"
     if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= family.takes:
         return "the model takes no position_ids or no logits_to_keep"
-    return length_dependent_rope(model)
+    return length_dependent_positions(model)
 
 
 def plan(inputs: CoalitionInputs, coalitions: np.ndarray, masking: str) -> CoalitionTree:

@@ -19,6 +19,7 @@ from interact.masking import Baseline
 from interact.models.family import Family, device_of
 from interact.models.flat import flat_values
 from interact.models.memory import out_of_memory
+from interact.models.packed import packed_values
 from interact.models.reorder import MOST_TOKENS, continuations, reorder_values
 from interact.models.tree import tree_values
 from interact.score import log_odds
@@ -27,6 +28,7 @@ from interact.score import log_odds
 _trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
 # The same, and whether the last layer computes the final rows only.
 _tree_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[str, bool], int]] = weakref.WeakKeyDictionary()
+_packed_trusted: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 # Here by the numbers of tokens that the model started with and went on by.
 _reorder_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[int, str, int], int]] = weakref.WeakKeyDictionary()
 
@@ -148,6 +150,26 @@ def distrust_reorder(
             checked.update({(step, *kind): max(checked.get((step, *kind), 0), len(inputs.input_ids)) for kind in steps})
             return None, {"step": step}
     return found[MOST_TOKENS], {}
+
+
+def distrust_packed(model: Any, inputs: CoalitionInputs) -> tuple[str | None, dict[str, Any]]:
+    """Hold the packed forward against the flat one, on a model's first prompt and on each longer one.
+
+    Returns:
+        Why it cannot be trusted, or None, and no options.
+    """
+    if len(inputs.input_ids) <= _packed_trusted.get(model, 0):
+        return None, {}
+
+    def packed(some: torch.Tensor) -> torch.Tensor:
+        # Small runs, so that rows are cut between runs here too.
+        options: dict[str, Any] = {"most_tokens": max(8, len(inputs.input_ids) // 2)}
+        return packed_values(model, inputs, some, masking="attention", baseline=None, **options)
+
+    reason = _disagreement(model, inputs, "attention", None, "packed forward", [packed])
+    if reason is None:
+        _packed_trusted[model] = len(inputs.input_ids)
+    return reason, {}
 
 
 def _disagreement(

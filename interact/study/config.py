@@ -91,7 +91,7 @@ class StudyConfig:
     resamples: int = 200
     """Bootstrap resamples behind an interval."""
 
-    engine: Literal["auto", "flat", "tree"] = "auto"
+    engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
     """How coalitions are scored."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the followed models."""

@@ -41,21 +41,32 @@ def kronecker_fused_f64(
 def and_or_moebius_f32(s: int, u: int, i_and: int, i_or: int, batch: int, n: int, threads: int) -> None: ...
 def and_or_moebius_f64(s: int, u: int, i_and: int, i_or: int, batch: int, n: int, threads: int) -> None: ...
 def tree_attention(
-    q: int,
-    q_strides: tuple[int, int],
-    k: int,
-    k_strides: tuple[int, int],
-    v: int,
-    v_strides: tuple[int, int],
-    out: int,
-    tree: list[int],
-    segments: int,
-    keys: int,
-    queries: int,
+    storage: int,
+    q_k_v_out: list[int],
+    strides: list[tuple[int, int, int]],
     heads_and_sizes: tuple[int, int, int, int],
     scale: float,
     softcap: float,
     sinks: int,
+    tree: list[int],
+    segments: int,
+    keys: int,
+    queries: int,
+    threads: int,
+) -> None: ...
+def row_attention(
+    storage: int,
+    q_k_v_out: list[int],
+    strides: list[tuple[int, int, int]],
+    heads_and_sizes: tuple[int, int, int, int],
+    scale: float,
+    softcap: float,
+    sinks: int,
+    who: list[int],
+    rows: int,
+    length: int,
+    causal: bool,
+    window: int,
     threads: int,
 ) -> None: ...
 def split_interior_point(

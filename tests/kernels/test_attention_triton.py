@@ -1,4 +1,4 @@
-"""Tree attention in Triton without a device: interpreted with bounds checks, and compiled for three chips."""
+"""Attention in Triton without a device: interpreted with bounds checks, and compiled for three chips."""
 
 import json
 
@@ -24,8 +24,23 @@ def test_compiled_kernel_does_not_spill():
     assert not {name: need for name, need in report.items() if need["spills"] > allowed[name]}
 
 
+@triton
+def test_interpreted_masked_and_packed_kernels_equal_the_reference():
+    assert "all equal" in run_script("attention_rows_interpreted.py")
+
+
+@triton
+def test_compiled_masked_and_packed_kernels_do_not_spill():
+    report = json.loads(run_script("attention_rows_compiled.py"))
+    assert len(report) == 3 * 3 + 2
+    assert not {name: need for name, need in report.items() if need["spills"]}
+
+
 def test_without_a_device_triton_says_why(monkeypatch):
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     tree = random_tree(1, 3)
     with pytest.raises(RuntimeError, match="triton: no, "):
         attention.tree_attention(*tensors(tree, 2, 1, 16, 16, torch.float32), tree, impl="triton")
+    q = torch.ones(1, 2, 3, 16)
+    with pytest.raises(RuntimeError, match="triton: no, "):
+        attention.masked_attention(q, q, q, impl="triton")

@@ -1,11 +1,14 @@
 // The standard headers come first: they must not be compiled for another instruction set.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
 
-#define INTERACT_ISA baseline
-#define INTERACT_ROWS 3
-#define INTERACT_WIDE_VECTORS 1
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#define INTERACT_ISA avx512
+#define INTERACT_ROWS 6
+#define INTERACT_WIDE_VECTORS 4
+#include "attention/rows_simd.h"
 #include "attention/tree_simd.h"

@@ -1,5 +1,6 @@
 // The standard headers come first: they must not be compiled for another instruction set.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -9,4 +10,5 @@
 #define INTERACT_ISA avx2
 #define INTERACT_ROWS 3
 #define INTERACT_WIDE_VECTORS 2
+#include "attention/rows_simd.h"
 #include "attention/tree_simd.h"
