@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from interact import display, embedded
+from interact import embedded, report
 from interact.extraction import extract
 from interact.inputs import Template
 from interact.interactions import Interactions, load
@@ -49,7 +49,6 @@ def run(out: Path, say: Callable[[str], None], *, samples: int = 4, seed: int = 
             result.save(file)
         say(f"\n[{number}/{samples}] {result}\n\nsaved in {file}")
         results.append(result)
-    page = out / "index.html"
-    page.write_text(display.as_page(results), encoding="utf-8")
+    page = report.write_results(results, out / "index.html")
     say(f"\nAll {samples} sentences: {page}")
     return results

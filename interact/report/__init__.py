@@ -5,7 +5,6 @@
 3. `page` writes one offline HTML file: of a study, or of single results in the same style.
 """
 
-from interact.report.page import results_page
-from interact.report.writing import write
+from interact.report.writing import write, write_results
 
-__all__ = ["results_page", "write"]
+__all__ = ["write", "write_results"]

@@ -25,7 +25,7 @@ _MARKS = {"removed": "s", "preserved": "o", "emerged": "^", "all": "D"}
 _DASHES = {"removed": (0, (4, 1.5)), "preserved": "-", "emerged": (0, (6, 1.5, 1, 1.5)), "all": "-"}
 _DENOISING, _OVERFITTING = "#f0d9a8", "#ecc9dd"
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8,
@@ -73,7 +73,9 @@ def canvas(rows: int, columns: int, *, width: float = 3.4, height: float = 2.3) 
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
 
 
-def draw_series(axis: Axes, scale: StepScale, series: Series | None, kind: str, *, label: str, faint: bool = False) -> bool:
+def draw_series(
+    axis: Axes, scale: StepScale, series: Series | None, kind: str, *, label: str, faint: bool = False
+) -> bool:
     """Draw a metric of one class with its interval; say whether there was anything to draw."""
     if series is None or not np.isfinite(series.values).any():
         return False
@@ -93,7 +95,9 @@ def draw_control(axis: Axes, scale: StepScale, series: Series | None, kind: str,
     if series is None or not np.isfinite(series.values).any():
         return False
     colour = CONTROL if kind == "all" else COLOURS[kind]
-    axis.plot(scale(series.steps), series.values, ":", color=colour, linewidth=1.2, label=label, marker="x", markersize=3)
+    axis.plot(
+        scale(series.steps), series.values, ":", color=colour, linewidth=1.2, label=label, marker="x", markersize=3
+    )
     return True
 
 
@@ -152,7 +156,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     written = []
     # Laid out once, for both files: that is most of the work.
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)
     for kind in ("svg", "png"):
         path = folder / f"{name}.{kind}"
         try:

@@ -25,7 +25,7 @@ from interact.report.drawing import (
     step_axis,
 )
 from interact.report.measures import Measures, StepScale
-from interact.report.runs import CLASSES, Panel, Run, Setting, steps_of
+from interact.report.runs import CLASSES, Panel, Run, Setting, losses_of, steps_of
 from interact.report.store import Study
 
 _MOST_STEPS = 5
@@ -40,44 +40,60 @@ def chosen_steps(steps: list[int], most: int = _MOST_STEPS) -> list[int]:
 
 def order_histograms(study: Study, measures: Measures, run: Run) -> Figure | None:
     """Fig 2, upper part: sums of positive and negative effects of each order; rows are classes, columns steps."""
-    classes = [kind for kind in ("emerged", "preserved", "removed") if measures.orders(run.name, kind)]
+    kinds = [kind for kind in ("emerged", "preserved", "removed") if measures.orders(run.name, kind)]
     steps = chosen_steps(steps_of(study, run.name))
-    if not classes or not steps:
+    if not kinds or not steps:
         return None
-    noise_kind = next((k for k in ("all", *classes) if measures.orders(run.name, k, noise=True)), None)
-    rows = len(classes) + (noise_kind is not None)
-    figure, axes = canvas(rows, len(steps), width=1.7, height=1.35)
-    for row, kind in enumerate([*classes, *([noise_kind] if noise_kind else [])]):
-        noise = row == len(classes)
-        sums = [measures.order_sums(run.name, kind, step, noise=noise) for step in steps]
-        finite = [v for s in sums for pair in s.values() for v in pair if math.isfinite(v)]
-        top = 1.08 * max((abs(v) for v in finite), default=1.0) or 1.0
-        orders = sorted({order for s in sums for order in s}) or [1]
+    noisy = [kind for kind in (*kinds, "all") if measures.orders(run.name, kind, noise=True)]
+    # Noise that is not told apart by class has a row of its own.
+    rows = [*kinds, *(["noise"] if noisy == ["all"] else [])]
+    figure, axes = canvas(len(rows), len(steps), width=1.7, height=1.35)
+    for row, kind in enumerate(rows):
+        alone = kind == "noise"
+        own = [{} if alone else measures.order_sums(run.name, kind, step) for step in steps]
+        noise = [measures.order_sums(run.name, "all" if alone else kind, step, noise=True) for step in steps]
+        finite = [abs(v) for s in (*own, *noise) for pair in s.values() for v in pair if math.isfinite(v)]
+        limit = 1.08 * max(finite, default=1.0) or 1.0
+        orders = sorted({order for s in (*own, *noise) for order in s}) or [1]
         for column, step in enumerate(steps):
             axis = axes[row, column]
-            colour = CONTROL if noise else COLOURS[kind]
-            for sign in (0, 1):
-                heights = [np.nan_to_num(sums[column].get(order, (0.0, 0.0))[sign]) for order in orders]
-                axis.bar(orders, heights, color=colour, alpha=1.0 if sign == 0 else 0.6, hatch="//" * noise, width=0.75)
-            axis.axhline(0, color="#7a8088", linewidth=0.7)
-            axis.set_ylim(-top, top)
+            _order_bars(axis, orders, own[column], noise[column], COLOURS.get(kind, CONTROL))
+            axis.set_ylim(-limit, limit)
             axis.set_xticks(orders[:: 1 + len(orders) // 8])
-            axis.tick_params(labelleft=column == 0, labelbottom=row == rows - 1)
+            axis.tick_params(labelleft=column == 0, labelbottom=row == len(rows) - 1)
             if row == 0:
                 axis.set_title(f"step {step}")
-            if column == 0:
-                axis.set_ylabel("noise alone\n(control)" if noise else kind)
+        axes[row, 0].set_ylabel("noise alone\n(control)" if alone else kind)
     figure.supxlabel("order", fontsize=8)
-    control = "" if noise_kind else "; the noise control was not run"
-    figure.suptitle(f"Sum of effects of each order, {plain(run.label)}{control}", fontsize=9)
+    one_legend(figure)
+    at = sorted({measures.noise_step(run.name, kind) or 0 for kind in noisy})
+    control = f"noise alone: at step {at[-1]}" if noisy else "the noise control was not run"
+    figure.suptitle(f"Sum of effects of each order, {plain(run.label)} ({control})", fontsize=9)
     return figure
+
+
+def _order_bars(axis: Axes, orders: list[int], own: dict, noise: dict, colour: str) -> None:
+    for sign in (0, 1):
+        if own:
+            heights = [np.nan_to_num(own.get(order, (0.0, 0.0))[sign]) for order in orders]
+            axis.bar(orders, heights, color=colour, alpha=0.6 if sign else 1.0, width=0.75)
+        if noise:
+            heights = [np.nan_to_num(noise.get(order, (0.0, 0.0))[sign]) for order in orders]
+            look = {"facecolor": "none", "edgecolor": "#33383f", "linestyle": (0, (2, 1)), "linewidth": 0.9}
+            axis.bar(orders, heights, width=0.9, label="" if sign else "noise alone (control)", **look)
+    axis.axhline(0, color="#7a8088", linewidth=0.7)
 
 
 def strength_and_number(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Fig 2, lower part: strength and number of each class over the steps, stages shaded."""
-    rows = [("strength", "strength, sum of |effect|", ()), ("count", "number of interactions", ())]
+    rows = [
+        ("strength", "strength, sum of |effect|", (("strength_noise", "noise alone"),)),
+        ("count", "number of interactions", (("count_noise", "noise alone"),)),
+    ]
     if any(measures.measured("strength_normalised", [p.main.name]) for p in setting.panels):
-        rows.insert(1, ("strength_normalised", "strength / |v(N) - v(∅)|", ()))
+        rows.insert(
+            1, ("strength_normalised", "strength / |v(N) - v(∅)|", (("strength_normalised_noise", "noise alone"),))
+        )
     return _over_steps(study, measures, setting, rows, "Strength and number of interactions")
 
 
@@ -92,20 +108,23 @@ def gamma_and_rho(study: Study, measures: Measures, setting: Setting) -> Figure 
 
 def contribution_and_backbone(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Fig 4: contribution per interaction, and the cross-entropy of the answer from one class alone."""
-    rows = [("contribution", "contribution\nper interaction", ()), ("cross_entropy", "cross-entropy from\none class alone", ())]
+    whole = (("cross_entropy_model", "the whole model"),)
+    rows = [
+        ("contribution", "contribution\nper interaction", ()),
+        ("cross_entropy", "cross-entropy from\none class alone", whole),
+    ]
     if any(measures.measured("cross_entropy_bias", [p.main.name]) for p in setting.panels):
-        rows.append(("cross_entropy_bias", "cross-entropy, class\nand v(∅)", ()))
+        rows.append(("cross_entropy_bias", "cross-entropy, class\nand v(∅)", whole))
     return _over_steps(study, measures, setting, rows, "What the classes contribute")
 
 
 def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Training and held-out loss over the steps, with the end of denoising and the start of overfitting."""
-    names = {panel.main.name for panel in setting.panels}
-    if not study.losses["run"].isin(names).any():
+    if all(losses_of(study, panel.main).empty for panel in setting.panels):
         return None
     figure, axes = canvas(1, len(setting.panels))
     for axis, panel in zip(axes[0], setting.panels, strict=True):
-        rows = study.losses[study.losses["run"] == panel.main.name].sort_values("step", kind="stable")
+        rows = losses_of(study, panel.main)
         if rows.empty:
             say(axis, "no loss was logged")
             continue
@@ -122,7 +141,9 @@ def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
                 axis.plot(scale(part["step"].to_numpy()), part["value"], dash, color=colour, label=words, marker=mark)
         _finish(axis, measures, panel, scale, "cross-entropy of the response")
     one_legend(figure)
-    figure.suptitle(f"Losses, {plain(setting.title)} (full line: denoising ends; dashed: overfitting starts)", fontsize=9)
+    figure.suptitle(
+        f"Losses, {plain(setting.title)} (full line: denoising ends; dashed: overfitting starts)", fontsize=9
+    )
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +71,7 @@ class Measures:
         return self.get(run, kind, name) or self.get(run, "all", name)
 
     def stage(self, run: str, name: str) -> Stage | None:
-        """Return a stage that was looked for; its step is NaN where none was found; None where it was not looked for."""
+        """Return a stage; its step is NaN where none was found; None where it was not looked for."""
         return self._stages.get((run, name))
 
     def measured(self, name: str, runs: Sequence[str] | None = None) -> bool:
@@ -83,6 +83,23 @@ class Measures:
         found = [_ORDER.fullmatch(name) for r, k, name in self._series if (r, k) == (run, kind)]
         return sorted({int(m[1]) for m in found if m and bool(m[2]) == noise})
 
+    def noise_step(self, run: str, kind: str) -> int | None:
+        """Return the last step at which the noise control of the orders was run."""
+        series = [s for (r, k, name), s in self._series.items() if (r, k) == (run, kind) and _is_noise(name)]
+        return max((int(s.steps[-1]) for s in series), default=None)
+
+    def others(self, names: Collection[str]) -> list[tuple[str, int | None, str, str, tuple[float, float, float]]]:
+        """List what goes by none of these names: run, step (None: of the whole run), class, name, figure."""
+        found: list[tuple[str, int | None, str, str, tuple[float, float, float]]] = []
+        for (run, kind, name), series in self._series.items():
+            if name not in names and not _ORDER.fullmatch(name):
+                step = int(series.steps[-1])
+                found.append((run, step, kind, name, series.at(step)))
+        for (run, name), stage in self._stages.items():
+            if name not in names:
+                found.append((run, None, "all", name, (stage.step, stage.low, stage.high)))
+        return found
+
     def order_sums(self, run: str, kind: str, step: int, *, noise: bool = False) -> dict[int, tuple[float, float]]:
         """Return the sum of positive and of negative effects of each order at a step."""
         infix = "noise_" if noise else ""
@@ -93,6 +110,11 @@ class Measures:
             if not all(math.isnan(value) for value in values):
                 sums[order] = (values[0], values[1])
         return sums
+
+
+def _is_noise(name: str) -> bool:
+    found = _ORDER.fullmatch(name)
+    return bool(found and found[2])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from interact.report.payload import result_payload, study_payload
 from interact.report.results import Results
 from interact.report.runs import CLASSES, runs_of, steps_of
 from interact.report.store import Study
-from interact.report.wording import claims, figure, headline, not_run, stage_sentence
+from interact.report.wording import claims, figure, further, headline, not_run, stage_sentence
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _COLUMNS = (("count", "Number R / P / E"), ("rho", "ρ R / P / E"), ("gamma", "γ R / P / E"))
@@ -50,7 +50,12 @@ def study_page(study: Study, measures: Measures, results: Results) -> str:
         title=f"Interactions of {leading[0].label}",
         headline=headline(study, measures, leading[0]),
         leading=[{"label": run.label, "sentence": stage_sentence(measures, run)} for run in leading],
-        claims=[claim for run in leading for claim in claims(study, measures, run)],
+        claims=[
+            {"label": f"{run.label}, step {steps_of(study, run.name)[-1]}", "rows": found}
+            for run in leading
+            if (found := claims(study, measures, run))
+        ],
+        more=further(measures, runs),
         missing=missing,
         columns=[words for _, words in _COLUMNS],
         rows=rows,
@@ -70,10 +75,16 @@ def results_page(results: Sequence[Interactions]) -> str:
         }
         for result in results
     ]
-    first = f"{len(shown)} texts, word by word" if len(shown) != 1 else shown[0]["heading"]
+    # The first line is the answer.
+    first = shown[0]["heading"] if len(shown) == 1 else f"What {len(shown)} answers rest on, word by word"
     data = {"results": [result_payload(result) for result in results]}
     return _render(
-        "results.html", ("draw.js", "prompt.js", "single.js"), data, title="AND-OR interactions", headline=first, shown=shown
+        "results.html",
+        ("draw.js", "prompt.js", "single.js"),
+        data,
+        title="AND-OR interactions",
+        headline=first,
+        shown=shown,
     )
 
 
@@ -116,4 +127,11 @@ def _answer(result: Interactions) -> str:
     strongest = result.top(1)
     if not strongest:
         return "The score does not depend on the players."
-    return f"“{display.formula(strongest[0])}” adds the most: {strongest[0].effect:+.2f}"
+    target = result.provenance.get("target")
+    asked = str(target.get("text", "")).strip() if isinstance(target, Mapping) else ""
+    effect = strongest[0].effect
+    # A minus sign of its own width, as the page draws it.
+    return (
+        f"“{display.formula(strongest[0])}” {'adds' if effect > 0 else 'takes'} the most: "
+        f"{'+' if effect > 0 else '−'}{abs(effect):.2f}" + (f" for “{asked}”" if asked else "")
+    )

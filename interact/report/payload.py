@@ -16,15 +16,20 @@ import pandas as pd
 from interact.interactions import Fidelity, Interactions
 from interact.report.measures import Measures, Series, StepScale
 from interact.report.results import Results, relative_strengths
-from interact.report.runs import CLASSES, STAGES, Run, beside, steps_of
+from interact.report.runs import CLASSES, STAGES, Run, beside, losses_of, steps_of
 from interact.report.store import Study
 
 MOST_CELLS = 600
 """Most results in one page; a study of more shows the first samples and says so."""
 _TERMS = 30
 _POINTS = 64
-METRICS = ("strength", "strength_normalised", "count", "rho", "gamma", "gamma_count", "contribution", "cross_entropy")
-_CONTROLS = ("rho_noise", "rho_permuted", "gamma_permuted", "planted_share")
+METRICS = (
+    *("strength", "strength_normalised", "count", "rho", "gamma", "gamma_count", "contribution"),
+    *("cross_entropy", "cross_entropy_bias", "planted_share"),
+    *("strength_noise", "strength_normalised_noise", "count_noise", "rho_noise", "rho_permuted", "gamma_permuted"),
+    "cross_entropy_model",
+)
+"""The metrics that the page draws over the steps."""
 
 
 def study_payload(study: Study, measures: Measures, results: Results, runs: Sequence[Run]) -> dict[str, Any]:
@@ -42,7 +47,9 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
         for step in steps[r]:
             for s, sample in enumerate(samples[:most]):
                 if (result := results.get(run.name, step, sample)) is not None:
-                    cells[f"{r} {step} {s}"] = result_payload(result, classes.get((run.name, step, sample), {}))
+                    cells[f"{r} {step} {s}"] = result_payload(
+                        result, classes.get((run.name, step, sample)), tau=study.tau
+                    )
     left, right = beside(runs)
     return {
         "runs": [_run(study, measures, run, own) for run, own in zip(runs, steps, strict=True)],
@@ -53,21 +60,26 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
     }
 
 
-def result_payload(result: Interactions, classes: Mapping[tuple[str, int], tuple[str, float]] | None = None) -> dict:
+def result_payload(
+    result: Interactions, classes: Mapping[tuple[str, int], tuple[str, float]] | None = None, *, tau: float = 0.05
+) -> dict[str, Any]:
     """Write one result: segments of its text, terms, order sums, fidelity.
 
     Args:
         result: The result.
-        classes: Class and effect of (kind, mask) at this step; the removed are appended as terms of their own list.
+        classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
+        tau: Salience threshold, a share of the strongest effect.
     """
     classes = classes or {}
     terms = [
         [int(t.kind == "or"), _players(t.mask), number(t.effect), classes.get((t.kind, t.mask), ("", 0.0))[0]]
         for t in result.top(_TERMS)
     ]
-    gone = sorted(((k, m, e) for (k, m), (name, e) in classes.items() if name == "removed"), key=lambda row: -abs(row[2]))
+    gone = sorted(
+        ((k, m, e) for (k, m), (name, e) in classes.items() if name == "removed"), key=lambda row: -abs(row[2])
+    )
     orders = result.by_order()
-    fidelity = result.fidelity()
+    fidelity = result.fidelity(tau)
     target = result.provenance.get("target")
     return {
         "text": segments(result),
@@ -77,9 +89,13 @@ def result_payload(result: Interactions, classes: Mapping[tuple[str, int], tuple
         "total": number(float(result.values[-1])),
         "primal": number(result.primal),
         "gap": number(max(result.gap, 0.0)),
-        "salient": len(result.salient()),
+        "tau": tau,
+        "classed": bool(classes),
+        "salient": len(result.salient(tau)),
         "terms": terms,
-        "removed": [[int(kind == "or"), _players(mask), number(effect), "removed"] for kind, mask, effect in gone[:_TERMS]],
+        "removed": [
+            [int(kind == "or"), _players(mask), number(effect), "removed"] for kind, mask, effect in gone[:_TERMS]
+        ],
         "orders": [[number(value) for value in orders.loc[order, :].tolist()[:4]] for order in orders.index],
         "fidelity": _fidelity(fidelity),
     }
@@ -97,7 +113,11 @@ def segments(result: Interactions) -> list[list[Any]]:
 
 def number(value: float, digits: int = 5) -> float | None:
     """Round to significant digits; None for what is not finite."""
-    return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    # The largest numbers round to infinity.
+    return rounded if math.isfinite(rounded) else value
 
 
 def _players(mask: int) -> list[int]:
@@ -131,7 +151,7 @@ def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
 
 
 def _run(study: Study, measures: Measures, run: Run, steps: list[int]) -> dict[str, Any]:
-    losses = study.losses[study.losses["run"] == run.name].sort_values("step", kind="stable")
+    losses = losses_of(study, run)
     scale = StepScale(tuple(steps))
     return {
         "name": run.name,
@@ -139,13 +159,19 @@ def _run(study: Study, measures: Measures, run: Run, steps: list[int]) -> dict[s
         "steps": steps,
         "logarithmic": scale.logarithmic,
         "metrics": {
-            name: {kind: _series(found, steps) for kind in (*CLASSES, "all") if (found := measures.get(run.name, kind, name))}
-            for name in (*METRICS, "cross_entropy_bias", *_CONTROLS)
+            name: {
+                kind: _series(found, steps)
+                for kind in (*CLASSES, "all")
+                if (found := measures.get(run.name, kind, name))
+            }
+            for name in METRICS
         },
         "orders": {kind: _orders(measures, run, kind, steps, noise=False) for kind in (*CLASSES, "all")},
         "noise": {kind: _orders(measures, run, kind, steps, noise=True) for kind in (*CLASSES, "all")},
         "stages": {
-            name: [number(part) for part in (stage.step, stage.low, stage.high)] if (stage := measures.stage(run.name, name)) else None
+            name: [number(part) for part in (stage.step, stage.low, stage.high)]
+            if (stage := measures.stage(run.name, name))
+            else None
             for name in STAGES
         },
         "losses": {str(name): _thin(part) for name, part in losses.groupby("name", sort=False)},
@@ -176,7 +202,9 @@ def _sparsity(study: Study, run: Run, steps: Iterable[int]) -> list[dict[str, An
         part = own[own["step"] == step]
         strengths = np.sort(relative_strengths(part).to_numpy())[::-1]
         # Even places on a logarithmic axis of ranks: the head of the curve is what matters.
-        places = np.unique(np.geomspace(1, max(1, len(strengths)), 40).round().astype(int)) - 1 if len(strengths) else []
+        places = (
+            np.unique(np.geomspace(1, max(1, len(strengths)), 40).round().astype(int)) - 1 if len(strengths) else []
+        )
         points = [[int(place) + 1, number(float(strengths[place]))] for place in places]
         curves.append({"points": points, "salient": int(part["salient"].sum()), "size": len(part)})
     return curves

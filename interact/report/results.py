@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from interact.interactions import Interactions
@@ -41,12 +42,27 @@ class Results:
         if key is None:
             return None
         try:
-            return self._study.cell(key)
+            result = self._study.cell(key)
+            _check(result, key)
+            return result
         except ValueError as error:
             sentence = f"The result of {run}, step {step}, sample {sample} is not shown. {error}"
             if sentence not in self.notes:
                 self.notes.append(sentence)
             return None
+
+
+def _check(result: Interactions, key: str) -> None:
+    """Refuse a file that is whole but cannot be drawn."""
+    arrays = (result.values, result.i_and, result.i_or)
+    spans = [player.chars for player in result.players]
+    ends = [end for span in spans for end in span]
+    if not isinstance(result.text, str) or not all(isinstance(end, int) for end in ends) or ends != sorted(ends):
+        raise ValueError(
+            f"The cell {key} is damaged (its players do not lie in its text); delete it and run the study."
+        )
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(f"The cell {key} holds scores that are not finite; look at the model of this step.")
 
 
 def relative_strengths(interactions: pd.DataFrame) -> pd.Series:

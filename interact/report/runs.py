@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from interact.report.store import Study
 
 CLASSES = ("removed", "preserved", "emerged")
@@ -81,10 +83,23 @@ def parse_run(name: str) -> Run:
 
 def runs_of(study: Study) -> list[Run]:
     """List the runs of a study in the order of its tables."""
-    names: dict[str, None] = {}
-    for table in (study.cells, study.metrics, study.losses, study.interactions):
-        names |= dict.fromkeys(table["run"].tolist())
+    # Metrics may also speak of several runs together, so they name runs only where nothing else does.
+    for tables in ((study.cells, study.interactions, study.classes), (study.losses, study.metrics)):
+        names: dict[str, None] = {}
+        for table in tables:
+            names |= dict.fromkeys(table["run"].tolist())
+        if names:
+            break
     return [parse_run(name) for name in names]
+
+
+def losses_of(study: Study, run: Run) -> pd.DataFrame:
+    """Return the losses of the training that a run follows, in the order of the steps."""
+    # A second baseline follows the same training, which is logged under the name without it.
+    own = study.losses["run"] == run.name
+    training = run.name.removesuffix(f"/{run.baseline}") if run.baseline else run.name
+    rows = study.losses[own if own.any() else study.losses["run"] == training]
+    return rows.sort_values("step", kind="stable")
 
 
 def steps_of(study: Study, run: str) -> list[int]:

@@ -82,6 +82,14 @@ class Study:
     metrics: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def tau(self) -> float:
+        """Salience threshold of single results, a share of the strongest effect: the study's where it has one."""
+        tau = self.config.get("tau")
+        if isinstance(tau, (int, float)) and 0 <= tau < 1 and self.config.get("tau_rule", "max") == "max":
+            return float(tau)
+        return 0.05
+
     def cell(self, key: str) -> Interactions:
         """Load the result of one cell.
 
@@ -115,7 +123,8 @@ def open_study(folder: Path) -> Study:
     tables = {name: _table(folder, name, notes) for name in TABLES}
     if not any(len(tables[name]) for name in ("cells", "interactions", "metrics", "losses")):
         raise ValueError(
-            f"The store {folder} holds no results yet; run `interact study run --store {folder}` until it has followed a step."
+            f"The store {folder} holds no results yet; run `interact study run --store {folder}` until it has followed "
+            f"a step."
         )
     return Study(folder, manifest, config, notes=tuple(notes), **tables)
 
@@ -165,7 +174,9 @@ def _table(folder: Path, name: str, notes: list[str]) -> pd.DataFrame:
         raise ValueError(f"{path} is damaged or unreadable ({error}). {again}") from error
     missing = [column for column in columns if column not in found.column_names and column not in _OPTIONAL]
     if missing:
-        raise ValueError(f"{path} has no column {missing[0]!r}; its columns are {', '.join(found.column_names)}. {again}")
+        raise ValueError(
+            f"{path} has no column {missing[0]!r}; its columns are {', '.join(found.column_names)}. {again}"
+        )
     arrays = {}
     for column, kind in columns.items():
         if column not in found.column_names:

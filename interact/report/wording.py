@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interact.report.measures import Measures, Stage
-from interact.report.runs import CLASSES, Run, steps_of
+from interact.report.payload import METRICS
+from interact.report.runs import CLASSES, STAGES, Run, steps_of
 from interact.report.store import Study
 
 NOT_RUN = "not run"
+_TOGETHER = ("count", "strength", "rho", "gamma", *STAGES)
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,11 @@ class Claim:
     """A measured figure beside its controls.
 
     Attributes:
-        run: Which run, in words.
         what: What was measured.
         value: The figure with its interval.
         controls: [(name, figure)], the figure being "not run" where it is missing.
     """
 
-    run: str
     what: str
     value: str
     controls: tuple[tuple[str, str], ...]
@@ -54,8 +54,9 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
         )
     before = counts["removed"] + counts["preserved"]
     return (
-        f"Of the {before:.1f} salient interactions that a prompt has before training, {counts['removed']:.1f} are "
-        f"removed by step {last} and {counts['preserved']:.1f} preserved; {counts['emerged']:.1f} have newly emerged."
+        f"In {run.short_model}, of the {before:.1f} salient interactions that a prompt has before training, "
+        f"{counts['removed']:.1f} are removed by step {last} and {counts['preserved']:.1f} preserved; "
+        f"{counts['emerged']:.1f} have newly emerged."
     )
 
 
@@ -77,6 +78,7 @@ def claims(study: Study, measures: Measures, run: Run) -> list[Claim]:
         return []
     last, found = steps[-1], []
     for name, words, controls in (
+        ("strength", "strength", (("noise alone", "strength_noise"),)),
         ("gamma", "generalisability γ", (("players permuted", "gamma_permuted"),)),
         ("rho", "non-cancellation ρ", (("signs permuted", "rho_permuted"), ("noise alone", "rho_noise"))),
     ):
@@ -88,12 +90,29 @@ def claims(study: Study, measures: Measures, run: Run) -> list[Claim]:
             for label, control in controls:
                 other = measures.control(run.name, kind, control)
                 beside.append((label, figure(*other.at(last)) if other else NOT_RUN))
-            found.append(Claim(run.label, f"{words} of the {kind}, step {last}", figure(*series.at(last)), tuple(beside)))
+            found.append(Claim(f"{words} of the {kind}", figure(*series.at(last)), tuple(beside)))
     if series := measures.control(run.name, "all", "planted_share"):
         value = figure(*series.at(last))
         first = figure(*series.at(steps[0]))
-        found.append(Claim(run.label, f"share of strength on the planted word, step {last}", value, (("step 0", first),)))
+        found.append(Claim("share of strength on the planted word", value, (("step 0", first),)))
     return found
+
+
+def further(measures: Measures, runs: Sequence[Run]) -> list[tuple[str, str, str, str]]:
+    """List what else was measured: figures over several runs, and names that no chart shows.
+
+    Returns:
+        (runs, what, step, figure); of figures over several runs, those that the table of runs has too.
+    """
+    single = {run.name for run in runs}
+    rows = []
+    for run, step, kind, name, found in measures.others(()):
+        told = name in (*METRICS, *STAGES)
+        if (run in single and told) or (run not in single and told and name not in _TOGETHER):
+            continue
+        what = name.replace("_", " ") + ("" if kind == "all" else f" of the {kind}")
+        rows.append((run, what, "" if step is None else str(step), figure(*found)))
+    return rows
 
 
 def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
@@ -118,7 +137,9 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
     for run in runs:
         seeds.setdefault((run.model, run.data, run.baseline), set()).add(run.seed)
     if (fewest := min(map(len, seeds.values()))) < 3:
-        missing.append(f"Only {_count(fewest, 'seed')} per setting: nothing is known of how much a seed moves the figures.")
+        missing.append(
+            f"Only {_count(fewest, 'seed')} per setting: nothing is known of how much a seed moves the figures."
+        )
     if not any(run.baseline for run in runs):
         missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
     return missing

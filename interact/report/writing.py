@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+from interact.interactions import Interactions
 from interact.report.figures import write_figures
 from interact.report.measures import Measures
-from interact.report.page import study_page
+from interact.report.page import results_page, study_page
 from interact.report.results import Results
 from interact.report.store import open_study
 
@@ -39,15 +42,27 @@ def write(store: Path | str, out: Path | str | None = None) -> Path:
     content = study_page(study, measures, results)
     for note in results.notes:
         warnings.warn(note, stacklevel=2)
-    return write_page(folder / "index.html", content)
+    return _write_page(folder / "index.html", content)
 
 
-def write_page(path: Path, content: str) -> Path:
-    """Write a page at once or not at all; return its path.
+def write_results(results: Sequence[Interactions], path: Path | str) -> Path:
+    """Write one page of single results that opens offline, in the style of a study's page; return its path.
+
+    Args:
+        results: What `interact.extract` or `interact.load` returned.
+        path: The HTML file.
 
     Raises:
         RuntimeError: It cannot be written.
+
+    >>> write_results([result], "movie.html")  # doctest: +SKIP
+    PosixPath('movie.html')
     """
+    return _write_page(Path(path), results_page(results))
+
+
+def _write_page(path: Path, content: str) -> Path:
+    """Write a page at once or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +70,7 @@ def write_page(path: Path, content: str) -> Path:
         partial.write_text(content, encoding="utf-8", errors="replace")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True) if partial.parent.is_dir() else None
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise RuntimeError(f"The page could not be written to {path}: {error}. Choose another place.") from error
     return path

@@ -58,7 +58,7 @@ def game(n: int, share: float, seed: int, model: int) -> np.ndarray:
     return v + rng.normal(size=1 << n) * 0.02
 
 
-def make_store(folder: Path, shape: Shape = Shape()) -> Path:  # noqa: B008
+def make_store(folder: Path, shape: Shape = Shape()) -> Path:
     (folder / "cells").mkdir(parents=True)
     runs = [f"{model}/{shape.data}/seed-{seed}" for model in shape.models for seed in shape.seeds]
     interactions, cells = [], []
@@ -137,7 +137,7 @@ def metrics_of(classes: pd.DataFrame, runs: list[str], shape: Shape) -> pd.DataF
         )
 
     for run in runs:
-        for at, step in enumerate(shape.steps):
+        for step in shape.steps:
             here = classes[(classes["run"] == run) & (classes["step"] == step)]
             samples = len(shape.texts)
             for kind in ("removed", "preserved", "emerged", "all"):
@@ -154,7 +154,9 @@ def metrics_of(classes: pd.DataFrame, runs: list[str], shape: Shape) -> pd.DataF
                 add(run, step, kind, "cross_entropy", rng.uniform(0.3, 0.9))
                 for order in range(1, shape.n + 1):
                     for sign, chosen in (("positive", effects > 0), ("negative", effects < 0)):
-                        add(run, step, kind, f"order{order}_{sign}", effects[chosen & (orders == order)].sum() / samples)
+                        add(
+                            run, step, kind, f"order{order}_{sign}", effects[chosen & (orders == order)].sum() / samples
+                        )
                 if shape.controls:
                     add(run, step, kind, "rho_permuted", rng.uniform(0.05, 0.2))
                     add(run, step, kind, "gamma_permuted", rng.uniform(0.0, 0.1))
@@ -165,7 +167,9 @@ def metrics_of(classes: pd.DataFrame, runs: list[str], shape: Shape) -> pd.DataF
                     add(run, step, "all", f"order{order}_noise_negative", -0.02 * 2**order)
         for name, at in (("denoising_end", 1), ("overfitting_start", 3)):
             value, low, high = (float(shape.steps[min(i, len(shape.steps) - 1)]) for i in (at, at - 1, at + 1))
-            rows.append({"run": run, "step": -1, "class": "all", "name": name, "value": value, "low": low, "high": high})
+            rows.append(
+                {"run": run, "step": -1, "class": "all", "name": name, "value": value, "low": low, "high": high}
+            )
     return pd.DataFrame(rows)
 
 

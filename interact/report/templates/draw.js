@@ -95,7 +95,7 @@ function lineChart(title, spec) {
 }
 
 // Bars: [[label, positive, negative, positiveLight, negativeLight]]; the light ones are stacked on.
-function barChart(title, bars, {kind, limit, xLabel, yLabel}) {
+function barChart(title, bars, {kind, limit, xLabel, yLabel, noise}) {
   const x = [0, bars.length], ticks = bars.map(([label], i) => [i + 0.5, label]);
   const every = Math.ceil(ticks.length / 12);
   const {picture, px, py} = frame(title, {x, y: limit, xLabel, yLabel, xTicks: ticks.filter((_, i) => i % every === 0)});
@@ -110,6 +110,7 @@ function barChart(title, bars, {kind, limit, xLabel, yLabel}) {
     bar(0, negative, false, "negative");
     if (known(more)) bar(positive, positive + more, true, "positive");
     if (known(less)) bar(negative, negative + less, true, "negative");
+    for (const v of (noise && noise[i]) || []) if (known(v) && v) picture.append(svg("rect", {class: "outline", x: px(i + 0.5) - width * 0.6, y: Math.min(py(0), py(v)), width: width * 1.2, height: Math.abs(py(v) - py(0))}));
   });
   picture.append(svg("line", {class: "axis", x1: LEFT, x2: W - RIGHT, y1: py(0), y2: py(0)}));
   return picture;
@@ -127,10 +128,10 @@ function logicModel(cell, terms) {
   cell.players.forEach((text, i) => picture.append(svg("text", {class: "word", x: 104, y: wordY(i) + 4, "text-anchor": "end"}, word(text))));
   terms.forEach(([or, players, effect], row) => {
     const kind = effect < 0 ? "negative" : "positive", share = Math.abs(effect) / longest, y = termY(row);
-    const single = players.length === 1, group = svg("g", {class: kind, "data-term": row});
+    const single = players.length === 1, group = svg("g", {class: kind, "data-term": row}), wires = svg("g", {class: kind, "data-term": row});
     for (const i of players) {
       const end = single ? 250 : 170, bend = (end - 110) / 2;
-      group.append(svg("path", {class: `wire ${kind}`, d: `M110 ${wordY(i)}C${110 + bend} ${wordY(i)} ${end - bend} ${y} ${end} ${y}`, opacity: 0.3 + 0.55 * share, "stroke-width": 0.8 + 2 * share}));
+      wires.append(svg("path", {class: `wire ${kind}`, d: `M110 ${wordY(i)}C${110 + bend} ${wordY(i)} ${end - bend} ${y} ${end} ${y}`, opacity: 0.3 + 0.55 * share, "stroke-width": 0.8 + 2 * share}));
     }
     if (!single) {
       group.append(svg("path", {class: `wire ${kind}`, d: `M170 ${y}H250`, "stroke-width": 0.8 + 2 * share}),
@@ -139,6 +140,8 @@ function logicModel(cell, terms) {
     }
     group.append(svg("rect", {class: kind, x: 250, y: y - 6, width: Math.max(1, 112 * share), height: 12, stroke: "none"}),
       svg("text", {x: 256 + 112 * share, y: y + 4, stroke: "none"}, signed(effect)));
+    // Wires lie below all gates.
+    picture.prepend(wires);
     picture.append(group);
   });
   return picture;

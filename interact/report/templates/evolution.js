@@ -5,14 +5,14 @@ const CLASSES = ["removed", "preserved", "emerged"];
 const chosen = new Set();
 const state = {left: data.beside[0], right: data.beside[1], sample: 0, at: 0};
 const METRICS = [
-  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", []],
-  ["strength_normalised", "Strength, normalised", "The same over |v(N) − v(∅)|: free of the scale of the output.", []],
-  ["count", "Number", "Salient interactions of each class, mean over prompts.", []],
+  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"]]],
+  ["strength_normalised", "Strength, normalised", "The same over |v(N) − v(∅)|: free of the scale of the output.", [["strength_normalised_noise", "noise alone"]]],
+  ["count", "Number", "Salient interactions of each class, mean over prompts.", [["count_noise", "noise alone"]]],
   ["gamma", "Generalisability γ", "The share of a class's strength that a second model has too, with the same sign.", [["gamma_permuted", "players permuted"]]],
   ["rho", "Non-cancellation ρ", "|sum of effects| over the sum of |effects|: 0 where they cancel, 1 where all agree.", [["rho_permuted", "signs permuted"], ["rho_noise", "noise alone"]]],
   ["contribution", "Contribution per interaction", "Signed sum of a class's effects over its number.", []],
-  ["cross_entropy", "Cross-entropy from one class alone", "How well a class alone predicts the answer; lower is better.", []],
-  ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, starting from the score with no word.", []],
+  ["cross_entropy", "Cross-entropy from one class alone", "How well a class alone predicts the answer; lower is better.", [["cross_entropy_model", "the whole model"]]],
+  ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, starting from the score with no word.", [["cross_entropy_model", "the whole model"]]],
   ["planted_share", "Share of strength on the planted word", "Should follow how much training teaches the leak.", []],
 ];
 const steps = [...new Set(data.runs.flatMap((run) => run.steps))].sort((a, b) => a - b);
@@ -71,7 +71,7 @@ function seriesOf(run, name, controls) {
   const missing = [];
   for (const [control, words] of controls) {
     const other = run.metrics[control], own = CLASSES.filter((kind) => other[kind] && table[kind]);
-    if (own.length) own.forEach((kind) => found.push({name: `${words}, ${kind}`, kind, control: true, points: points(other, kind)}));
+    if (own.length) own.forEach((kind) => found.push({name: `${words}, ${kind}`, group: words, kind, control: true, points: points(other, kind)}));
     else if (other.all) found.push({name: words, kind: "control", control: true, points: points(other, "all")});
     else if (found.length) missing.push(words);
   }
@@ -88,7 +88,7 @@ function metricCard([name, title, how, controls]) {
   if (!parts.some(([, {found}]) => found.length)) return null;
   const y = range(parts.map(([, {found}]) => found)), pair = el("div", {class: "pair"}), entries = new Map();
   for (const [run, {found, missing}] of parts) {
-    for (const one of found) entries.set(one.name, [one.name, one.kind, one.control]);
+    for (const one of found) entries.set(one.group || one.name, [one.group || one.name, one.group ? "control" : one.kind, one.control]);
     pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps(title, run, found, y, "") : el("p", {}, "Was not measured in this run."), missing.length ? el("figcaption", {}, `Control not run: ${missing.join(", ")}.`) : null));
   }
   return el("div", {class: "card", "data-key": name}, el("h3", {}, title), el("p", {}, how), pair, legend([...entries.values()]), numbers(title, parts.map(([run, {found}]) => [run, found])));
@@ -102,31 +102,40 @@ function numbers(title, parts) {
 }
 
 function lossCard() {
-  const parts = sides().map(([, run]) => [run, Object.entries(run.losses).map(([name, rows]) => ({name: name.replace("_", " ").replace("heldout", "held-out"), kind: name === "heldout_loss" ? "preserved" : "all", points: rows.map(([s, v]) => [position(run, s), v]), quiet: rows.length > 40}))]);
+  const parts = sides().map(([, run]) => [run, Object.entries(run.losses).map(([name, rows]) => ({name: name.replace("_", " ").replace("heldout", "held-out"), kind: name === "heldout_loss" ? "preserved" : "all", points: rows.map(([s, v]) => [position(run, s), v]), quiet: rows.length > 20}))]);
   if (!parts.some(([, found]) => found.length)) return null;
   const y = range(parts.map(([, found]) => found)), pair = el("div", {class: "pair"}), entries = new Map();
   for (const [run, found] of parts) {
     found.forEach((one) => entries.set(one.name, [one.name, one.kind]));
     pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps("Loss", run, found, y, "") : el("p", {}, "No loss was logged.")));
   }
-  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the response in training and on held-out data; full line: denoising ends, dashed: overfitting starts, each with its interval."), pair, legend([...entries.values()]));
+  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the response in training and on held-out data; full line: denoising ends, dashed: overfitting starts, each with its interval."), pair, legend([...entries.values()]), lossNumbers(parts));
+}
+function lossNumbers(parts) {
+  return numbers("Losses", parts.map(([run, found]) => [{...run, steps: run.steps}, found.map((one) => ({...one, points: run.steps.map((s) => one.points.find((p) => p[0] === position(run, s)) || [position(run, s), null])}))]));
 }
 
 function orderCards() {
   const box = el("div", {});
   for (const [, run] of sides()) {
     const i = run.steps.indexOf(step());
-    const noise = ["all", ...CLASSES].find((kind) => run.noise[kind].length);
-    const panels = [...CLASSES.map((kind) => [kind, run.orders[kind], kind]), ["noise alone (control)", noise ? run.noise[noise] : [], "control"]].filter(([, sums]) => sums.length);
-    if (!panels.some(([, , kind]) => kind !== "control")) continue;
+    const noisy = [...CLASSES, "all"].filter((kind) => run.noise[kind].length);
+    const panels = CLASSES.filter((kind) => run.orders[kind].length).map((kind) => [kind, run.orders[kind], kind]);
+    if (!panels.length) continue;
+    // Noise that is not told apart by class has a panel of its own.
+    if (noisy.length === 1 && noisy[0] === "all") panels.push(["noise alone (control)", [], "all"]);
     const quad = el("div", {class: "quad"});
     for (const [title, sums, kind] of panels) {
-      const orders = [...new Set(sums.flatMap((s) => Object.keys(s)))].sort((a, b) => a - b);
-      const every = sums.flatMap((s) => Object.values(s).flat()).filter(known), most = 1.05 * Math.max(...every.map(Math.abs), 1e-9);
-      const here = i < 0 ? {} : sums[i] || {}, bars = orders.map((order) => [order, ...(here[order] || [0, 0]).map((v) => v ?? 0)]);
-      quad.append(el("figure", {}, el("figcaption", {}, title), barChart(`${title}, step ${step()}: ` + bars.map(([o, p, m]) => `order ${o} ${signed(p)} and ${signed(m)}`).join("; "), bars, {kind, limit: [-most, most], xLabel: "order", yLabel: ""})));
+      const noise = run.noise[kind], orders = [...new Set([...sums, ...noise].flatMap((s) => Object.keys(s)))].sort((a, b) => a - b);
+      const every = [...sums, ...noise].flatMap((s) => Object.values(s).flat()).filter(known), most = 1.05 * Math.max(...every.map(Math.abs), 1e-9);
+      const here = (i >= 0 && sums[i]) || {}, beside = (i >= 0 && noise[i]) || {};
+      const bars = orders.map((order) => [order, ...(here[order] || [0, 0]).map((v) => v ?? 0)]);
+      const told = bars.map(([o, p, m]) => `order ${o} ${signed(p)} and ${signed(m)}` + (beside[o] ? `, noise alone ${signed(beside[o][0])} and ${signed(beside[o][1])}` : "")).join("; ");
+      quad.append(el("figure", {}, el("figcaption", {}, title), barChart(`${title}, step ${step()}: ${told}`, bars, {kind, limit: [-most, most], xLabel: "order", yLabel: "", noise: orders.map((o) => beside[o])})));
     }
-    box.append(el("div", {class: "card", style: "margin-bottom:1.1rem"}, el("h3", {}, `Effects of each order, ${run.label}, step ${step()}`), el("p", {}, `Sums of positive and negative effects by how many words act together.${i < 0 ? " This run was not followed at this step." : ""}${noise ? "" : " The noise control was not run."}`), quad));
+    const when = run.steps.filter((_, k) => noisy.some((kind) => Object.keys(run.noise[kind][k] || {}).length));
+    const control = noisy.length ? `Dashed outlines: what noise alone gives (control, run at step ${when.join(", ")}).` : "The noise control was not run.";
+    box.append(el("div", {class: "card", style: "margin-bottom:1.1rem"}, el("h3", {}, `Effects of each order, ${run.label}, step ${step()}`), el("p", {}, `Sums of positive and negative effects by how many words act together. ${i < 0 ? "This run was not followed at this step. " : ""}${control}`), quad));
   }
   return box;
 }
@@ -134,7 +143,7 @@ function orderCards() {
 function faithCards() {
   const box = [];
   for (const [, run] of sides()) {
-    const cell = cellOf(run), i = run.steps.indexOf(step()), curve = i < 0 ? null : run.sparsity[i], pair = el("div", {class: "pair"});
+    const cell = cellOf(run), i = run.steps.indexOf(step()), curve = i < 0 ? null : run.sparsity[i], pair = el("div", {class: "quad"});
     if (cell) pair.append(...fidelityView(cell));
     if (curve && curve.points.length) {
       const last = Math.log10(Math.max(curve.size, 2)), ticks = [0, 1, 2, 3, 4, 5].filter((p) => p <= last).map((p) => [p, String(10 ** p)]);
@@ -183,7 +192,7 @@ options("sample", data.samples.map((name) => {
 }));
 $("left").value = state.left;
 $("right").value = state.right ?? "";
-if (data.left_out) $("bar").append(el("span", {class: "facts"}, `${data.left_out} more prompts are in the store.`));
+if (data.left_out) $("bar").append(el("span", {class: "facts"}, `${data.left_out} more in the store`));
 for (const side of ["left", "right"]) $(side).addEventListener("change", () => { state[side] = $(side).value === "" ? null : Number($(side).value); draw(); });
 $("sample").addEventListener("change", () => { state.sample = Number($("sample").value); chosen.clear(); draw(); });
 $("step").max = Math.max(0, steps.length - 1);

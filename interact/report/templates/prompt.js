@@ -38,7 +38,7 @@ function promptView(cell, chosen, heading) {
   }
   if (heading) view.append(el("h3", {}, heading));
   view.append(prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}log-odds ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
-    + `${cell.salient} salient interactions; total strength ${short(cell.primal)}, certified within ${short(100 * cell.gap)} %.`), model, list);
+    + `${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.primal)}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`), el("div", {class: "split"}, model, list));
   if (cell.removed.length) view.append(removedList(cell));
   refresh();
   return view;
@@ -47,7 +47,7 @@ function promptView(cell, chosen, heading) {
 function termTable(cell, terms, chosen) {
   const words = [...chosen].map((i) => cell.players[i]).join(" and ");
   const caption = chosen.size ? `${terms.length} of ${cell.terms.length} interactions hold ${words}` : `The ${Math.min(LISTED, terms.length)} strongest interactions`;
-  const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...["Effect", "Gate", "Words", "Since step 0"].slice(0, cell.terms.some((t) => t[3]) ? 4 : 3).map((name) => el("th", {scope: "col"}, name)))));
+  const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...["Effect", "Gate", "Words", "Since step 0"].slice(0, cell.classed ? 4 : 3).map((name) => el("th", {scope: "col"}, name)))));
   const body = el("tbody", {});
   for (const term of chosen.size ? terms : terms.slice(0, LISTED)) body.append(termRow(cell, term));
   table.append(body);
@@ -55,9 +55,9 @@ function termTable(cell, terms, chosen) {
 }
 
 function termRow(cell, term) {
-  const [or, players, effect, kind] = term;
-  const row = el("tr", {}, el("td", {class: "num"}, signed(effect)), el("td", {}, players.length === 1 ? "alone" : or ? "OR" : "AND"), el("td", {dir: "auto"}, players.map((i) => cell.players[i] ?? `player ${i}`).join(or ? " | " : " & ")));
-  if (kind) row.append(el("td", {}, el("span", {class: `tag ${CLASS_OF[kind] || ""}`}, kind)));
+  const [or, players, effect, name] = term, kind = name || (cell.classed ? "not salient" : "");
+  const row = el("tr", {}, el("td", {class: "num"}, signed(effect)), el("td", {class: "gatename"}, players.length === 1 ? "alone" : or ? "OR" : "AND"), el("td", {dir: "auto"}, players.map((i) => cell.players[i] ?? `player ${i}`).join(or ? " | " : " & ")));
+  if (kind) row.append(el("td", {}, CLASS_OF[kind] ? el("span", {class: `tag ${CLASS_OF[kind]}`}, kind) : el("span", {class: "weak"}, kind)));
   return row;
 }
 
@@ -82,15 +82,15 @@ function fidelityView(cell) {
     series: [{kind: "all", quiet: true, points: ranks.map((r, i) => [r, values[i]])}, {kind: "emerged", points: ranks.map((r, i) => [r, rebuilt[i]]), quiet: true}]});
   const total = counts.reduce((a, b) => a + b, 0) || 1, edge = (i) => short(((2 * i) / 20 - 1) * widest);
   const shares = counts.map((count, i) => [i % 5 === 0 ? edge(i) : "", count / total, 0]);
-  return [el("figure", {}, line.picture, legend([["true score", "all"], ["rebuilt", "emerged"]]), el("figcaption", {}, `${terms} interactions rebuild ${size} scores with R² ${short(r2)}.`)),
+  return [el("figure", {}, line.picture, legend([["true score", "all", false, true], ["rebuilt", "emerged", false, true]]), el("figcaption", {}, `${terms} interactions rebuild ${size} scores with R² ${short(r2)}.`)),
     el("figure", {}, barChart("Histogram of relative errors", shares, {kind: "preserved", limit: [0, Math.max(...shares.map((s) => s[1])) * 1.05], xLabel: "error / |v(N) − v(∅)|", yLabel: "share"}), el("figcaption", {}, `Errors of all masked inputs; the worst is ${short(widest)}.`))];
 }
 
 function legend(entries) {
   const box = el("div", {class: "legend"});
-  for (const [label, kind, control] of entries) {
+  for (const [label, kind, control, quiet] of entries) {
     const sample = svg("svg", {viewBox: "0 0 30 10", "aria-hidden": "true"}, svg("path", {class: `line ${kind}`, d: "M1 5H29", "stroke-width": control ? 1.3 : 1.8, "stroke-dasharray": control ? DASHES.control : DASHES[kind] || null}));
-    sample.append(mark(kind, 15, 5, control));
+    if (!quiet) sample.append(mark(kind, 15, 5, control));
     box.append(el("span", {}, sample, label));
   }
   return box;
