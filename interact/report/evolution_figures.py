@@ -29,6 +29,8 @@ from interact.report.runs import CLASSES, Panel, Run, Setting, losses_of, steps_
 from interact.report.store import Study
 
 _MOST_STEPS = 5
+_Row = tuple[str, str, tuple[tuple[str, str], ...]]
+"""A metric, its axis label, and its controls: (metric, words)."""
 
 
 def chosen_steps(steps: list[int], most: int = _MOST_STEPS) -> list[int]:
@@ -52,8 +54,7 @@ def order_histograms(study: Study, measures: Measures, run: Run) -> Figure | Non
         alone = kind == "noise"
         own = [{} if alone else measures.order_sums(run.name, kind, step) for step in steps]
         noise = [measures.order_sums(run.name, "all" if alone else kind, step, noise=True) for step in steps]
-        finite = [abs(v) for s in (*own, *noise) for pair in s.values() for v in pair if math.isfinite(v)]
-        limit = 1.08 * max(finite, default=1.0) or 1.0
+        limit = _limit(own, noise)
         orders = sorted({order for s in (*own, *noise) for order in s}) or [1]
         for column, step in enumerate(steps):
             axis = axes[row, column]
@@ -64,12 +65,21 @@ def order_histograms(study: Study, measures: Measures, run: Run) -> Figure | Non
             if row == 0:
                 axis.set_title(f"step {step}")
         axes[row, 0].set_ylabel("noise alone\n(control)" if alone else kind)
-    figure.supxlabel("order", fontsize=8)
+    axes[-1, len(steps) // 2].set_xlabel("order")
     one_legend(figure)
     at = sorted({measures.noise_step(run.name, kind) or 0 for kind in noisy})
-    control = f"noise alone: at step {at[-1]}" if noisy else "the noise control was not run"
+    control = f"noise alone, at step {at[-1]}: open boxes are cut off" if noisy else "the noise control was not run"
     figure.suptitle(f"Sum of effects of each order, {plain(run.label)} ({control})", fontsize=9)
     return figure
+
+
+def _limit(own: list[dict], noise: list[dict]) -> float:
+    """Return how far bars reach; noise that is far stronger is cut off, so that the claim stays readable."""
+    claim, control = (
+        max((abs(v) for s in sums for pair in s.values() for v in pair if math.isfinite(v)), default=0.0)
+        for sums in (own, noise)
+    )
+    return 1.08 * (min(max(claim, control), 3 * claim) if claim else control) or 1.0
 
 
 def _order_bars(axis: Axes, orders: list[int], own: dict, noise: dict, colour: str) -> None:
@@ -86,7 +96,7 @@ def _order_bars(axis: Axes, orders: list[int], own: dict, noise: dict, colour: s
 
 def strength_and_number(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Fig 2, lower part: strength and number of each class over the steps, stages shaded."""
-    rows = [
+    rows: list[_Row] = [
         ("strength", "strength, sum of |effect|", (("strength_noise", "noise alone"),)),
         ("count", "number of interactions", (("count_noise", "noise alone"),)),
     ]
@@ -99,7 +109,7 @@ def strength_and_number(study: Study, measures: Measures, setting: Setting) -> F
 
 def gamma_and_rho(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Fig 3: generalisability gamma and non-cancellation rho of each class over the steps, with their controls."""
-    rows = [
+    rows: list[_Row] = [
         ("gamma", "generalisability γ", (("gamma_permuted", "players permuted"),)),
         ("rho", "non-cancellation ρ", (("rho_permuted", "signs permuted"), ("rho_noise", "noise alone"))),
     ]
@@ -109,7 +119,7 @@ def gamma_and_rho(study: Study, measures: Measures, setting: Setting) -> Figure 
 def contribution_and_backbone(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     """Fig 4: contribution per interaction, and the cross-entropy of the answer from one class alone."""
     whole = (("cross_entropy_model", "the whole model"),)
-    rows = [
+    rows: list[_Row] = [
         ("contribution", "contribution\nper interaction", ()),
         ("cross_entropy", "cross-entropy from\none class alone", whole),
     ]
@@ -147,56 +157,72 @@ def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
     return figure
 
 
-def _over_steps(study: Study, measures: Measures, setting: Setting, rows: list, title: str) -> Figure | None:
+def _over_steps(study: Study, measures: Measures, setting: Setting, rows: list[_Row], title: str) -> Figure | None:
     runs = [panel.main.name for panel in setting.panels]
     if not any(measures.measured(name, runs) for name, _, _ in rows):
         return None
     figure, axes = canvas(len(rows), len(setting.panels), height=1.95)
-    for row, (name, words, controls) in enumerate(rows):
-        for axis, panel in zip(axes[row], setting.panels, strict=True):
+    for line, row in zip(axes, rows, strict=True):
+        shown = []
+        for axis, panel in zip(line, setting.panels, strict=True):
             scale = StepScale(tuple(steps_of(study, panel.main.name)) or (0,))
-            drawn = [
-                draw_series(axis, scale, measures.get(panel.main.name, kind, name), kind, label=kind)
-                for kind in (*CLASSES, "all")
-                # All interactions together would flatten the classes.
-                if kind != "all" or not any(measures.get(panel.main.name, k, name) for k in CLASSES)
-            ]
-            if not any(drawn):
-                axis.set_ylabel(words)
+            if not _draw_classes(axis, measures, panel, scale, row[0]):
+                axis.set_ylabel(row[1])
                 say(axis, "was not measured in this run")
                 continue
-            for other in panel.others:
-                for kind in CLASSES:
-                    draw_series(axis, scale, measures.get(other.name, kind, name), kind, label="", faint=True)
-            missing = _controls(axis, measures, panel, scale, controls)
-            _finish(axis, measures, panel, scale, words, titled=row == 0)
-            if missing:
-                note = "control not run: " + ", ".join(missing)
-                axis.annotate(note, (0.02, 0.96), xycoords="axes fraction", fontsize=6.5, color="#5b626b", va="top")
-        shared = [axis for axis in axes[row] if axis.lines]
-        if len(shared) > 1:
-            low, high = (pick(axis.get_ylim()[end] for axis in shared) for end, pick in ((0, min), (1, max)))
-            for axis in shared:
-                axis.set_ylim(low, high)
+            shown.append((axis, *_draw_controls(axis, measures, panel, scale, row[2])))
+            _finish(axis, measures, panel, scale, row[1], titled=row is rows[0])
+        low = min((axis.get_ylim()[0] for axis, _, _ in shown), default=0.0)
+        high = max((axis.get_ylim()[1] for axis, _, _ in shown), default=1.0)
+        for axis, drawn, missing in shown:
+            axis.set_ylim(low, high)
+            far = [f"{name} {value:.3g}" for name, value in drawn if not low <= value <= high]
+            notes = [f"control not run: {', '.join(missing)}"] * bool(missing)
+            notes += [f"beyond the frame: {', '.join(far)}"] * bool(far)
+            look = {"fontsize": 6.5, "color": "#5b626b", "va": "top"}
+            axis.annotate("\n".join(notes), (0.02, 0.97), xycoords="axes fraction", **look)
     seeds = " (thin lines: other seeds)" if any(panel.others for panel in setting.panels) else ""
     one_legend(figure)
     figure.suptitle(f"{title}, {plain(setting.title)}{seeds}", fontsize=9)
     return figure
 
 
-def _controls(axis: Axes, measures: Measures, panel: Panel, scale: StepScale, controls: tuple) -> list[str]:
-    missing = []
+def _draw_classes(axis: Axes, measures: Measures, panel: Panel, scale: StepScale, name: str) -> bool:
+    kinds = [kind for kind in CLASSES if measures.get(panel.main.name, kind, name)]
+    # All interactions together would flatten the classes.
+    drawn = [
+        draw_series(axis, scale, measures.get(panel.main.name, kind, name), kind, label=kind)
+        for kind in kinds or ["all"]
+    ]
+    for other in panel.others:
+        for kind in kinds:
+            draw_series(axis, scale, measures.get(other.name, kind, name), kind, label="", faint=True)
+    return any(drawn)
+
+
+def _draw_controls(
+    axis: Axes, measures: Measures, panel: Panel, scale: StepScale, controls: tuple[tuple[str, str], ...]
+) -> tuple[list[tuple[str, float]], list[str]]:
+    """Draw the controls; return the last figure of each, and those that were not run."""
+    low, high = axis.get_ylim()
+    found: list[tuple[str, float]] = []
+    missing, values = [], []
     for name, words in controls:
         kinds = [kind for kind in CLASSES if measures.get(panel.main.name, kind, name)] or ["all"]
-        drawn = [
-            draw_control(
-                axis, scale, measures.control(panel.main.name, kind, name), kind, label=words if i == 0 else "_"
-            )
-            for i, kind in enumerate(kinds)
-        ]
-        if not any(drawn):
+        label = words
+        for kind in kinds:
+            series = measures.control(panel.main.name, kind, name)
+            if series is not None and draw_control(axis, scale, series, kind, label=label):
+                found.append((words if kind == "all" else f"{words} ({kind})", float(series.values[-1])))
+                values += series.values[np.isfinite(series.values)].tolist()
+                label = "_"
+        if label == words:
             missing.append(words)
-    return missing
+    # A control that is far from the claim must not flatten it: it may stretch the frame threefold, no more.
+    span = high - low
+    near = [value for value in values if low - span <= value <= high + span]
+    axis.set_ylim(min([low, *(value - 0.04 * span for value in near)]), max([high, *(v + 0.04 * span for v in near)]))
+    return found, missing
 
 
 def _finish(axis: Axes, measures: Measures, panel: Panel, scale: StepScale, words: str, *, titled: bool = True) -> None:

@@ -136,10 +136,11 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
     seeds: dict[tuple[str, str, str], set[int | None]] = {}
     for run in runs:
         seeds.setdefault((run.model, run.data, run.baseline), set()).add(run.seed)
-    if (fewest := min(map(len, seeds.values()))) < 3:
-        missing.append(
-            f"Only {_count(fewest, 'seed')} per setting: nothing is known of how much a seed moves the figures."
-        )
+    fewest = min(map(len, seeds.values()))
+    if fewest == 1:
+        missing.append("Only 1 seed in a setting: nothing is known of how much a seed moves the figures.")
+    elif fewest == 2:
+        missing.append("Only 2 seeds in a setting: too few to say how much a seed moves the figures.")
     if not any(run.baseline for run in runs):
         missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
     return missing

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interact import load, report
+from interact.report import evolution_figures
 from interact.report.drawing import plain
 from interact.report.measures import Measures, StepScale
 from interact.report.page import results_page, study_page
 from interact.report.payload import number
 from interact.report.results import Results
-from interact.report.runs import beside, parse_run, settings_of
+from interact.report.runs import beside, parse_run, runs_of, settings_of
 from interact.report.store import open_study
 from tests.interact.test_interactions import result as make_result
 from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
@@ -104,7 +105,7 @@ def test_the_first_line_is_the_answer_and_claims_have_controls(written):
     assert f"{count:.1f} have newly emerged" in headline[1]
     assert "Denoising ends at step 4 (95 % interval 0 to 64)" in page
     assert page.count("players permuted: ") == 6 and page.count("noise alone: ") >= 6
-    assert "No label-leaking word was planted" in page and "Only 1 seed per setting" in page
+    assert "No label-leaking word was planted" in page and "Only 1 seed in a setting" in page
     assert "interact study run --config study.json" in page and "&#34;tau&#34;: 0.05" in page
 
 
@@ -207,6 +208,19 @@ def test_controls_that_were_not_run_are_told(tmp_path):
         'players permuted: <span class="num">not run',
     ):
         assert sentence in page
+
+
+def test_a_control_far_from_the_claim_is_told_and_does_not_flatten_it(store):
+    run = "SmolLM2-135M-Instruct/reviews/seed-0"
+    far = {"run": run, "step": 64, "class": "emerged", "name": "strength_noise", "value": 1234.0}
+    change(store, "metrics", lambda table: pd.concat([table, pd.DataFrame([far])], ignore_index=True))
+    study = open_study(store)
+    figure = evolution_figures.strength_and_number(study, Measures(study.metrics), settings_of(runs_of(study))[0])
+    assert figure is not None
+    assert figure.axes[0].get_ylim()[1] < 100
+    notes = [text.get_text() for text in figure.axes[0].texts]
+    assert notes == ["beyond the frame: noise alone (emerged) 1.23e+03"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["control not run: noise alone"]
 
 
 def test_a_metrics_table_alone_is_drawn(store):

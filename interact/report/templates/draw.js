@@ -79,7 +79,8 @@ function lineChart(title, spec) {
   for (const {from, to, kind} of spec.shades || []) picture.append(svg("rect", {class: kind, x: px(from), y: TOP, width: Math.max(0, px(to) - px(from)), height: H - TOP - BOTTOM}));
   for (const {at, dashed} of spec.edges || []) picture.append(svg("line", {class: "edge", x1: px(at), x2: px(at), y1: TOP, y2: H - BOTTOM, "stroke-dasharray": dashed ? "4 3" : null}));
   for (const [i, {from, to}] of (spec.spans || []).entries()) picture.append(svg("line", {class: "edge", x1: px(from), x2: px(to), y1: H - BOTTOM - 3 - 4 * i, y2: H - BOTTOM - 3 - 4 * i, "stroke-width": 2.5}));
-  for (const {kind, control, points, quiet} of spec.series) {
+  for (const {kind, control, points: all, quiet} of spec.series) {
+    const points = control ? all.map((p) => (p[1] < spec.y[0] || p[1] > spec.y[1] ? [p[0], null] : p)) : all;
     for (const part of runsOf(points)) {
       const banded = part.filter((p) => known(p[2]) && known(p[3]));
       if (!control && banded.length > 1) {
@@ -110,7 +111,12 @@ function barChart(title, bars, {kind, limit, xLabel, yLabel, noise}) {
     bar(0, negative, false, "negative");
     if (known(more)) bar(positive, positive + more, true, "positive");
     if (known(less)) bar(negative, negative + less, true, "negative");
-    for (const v of (noise && noise[i]) || []) if (known(v) && v) picture.append(svg("rect", {class: "outline", x: px(i + 0.5) - width * 0.6, y: Math.min(py(0), py(v)), width: width * 1.2, height: Math.abs(py(v) - py(0))}));
+    for (const v of (noise && noise[i]) || []) {
+      if (!known(v) || !v) continue;
+      // A box that leaves the frame stays open.
+      const left = px(i + 0.5) - width * 0.6, end = py(Math.max(limit[0], Math.min(limit[1], v))), cut = v < limit[0] || v > limit[1];
+      picture.append(svg("path", {class: "outline", d: `M${left} ${py(0)}V${end}${cut ? "m" : "h"}${width * 1.2} 0V${py(0)}`}));
+    }
   });
   picture.append(svg("line", {class: "axis", x1: LEFT, x2: W - RIGHT, y1: py(0), y2: py(0)}));
   return picture;

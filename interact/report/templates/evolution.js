@@ -77,9 +77,11 @@ function seriesOf(run, name, controls) {
   }
   return {found, missing};
 }
+// A control that is far from the claim must not flatten it: it may stretch the frame threefold, no more.
 function range(lists) {
-  const values = lists.flat().flatMap((one) => one.points.flatMap((p) => (one.control ? [p[1]] : p.slice(1)))).filter(known);
-  const low = Math.min(0, ...values), high = Math.max(low + 1e-9, ...values);
+  const of = (control) => lists.flat().filter((one) => !!one.control === control).flatMap((one) => one.points.flatMap((p) => (control ? [p[1]] : p.slice(1)))).filter(known);
+  const claims = of(false), least = Math.min(0, ...claims), most = Math.max(least + 1e-9, ...claims), span = most - least;
+  const near = of(true).filter((v) => v >= least - span && v <= most + span), low = Math.min(least, ...near), high = Math.max(most, ...near);
   return [low - (low < 0 ? 0.05 * (high - low) : 0), high + 0.06 * (high - low)];
 }
 
@@ -89,9 +91,13 @@ function metricCard([name, title, how, controls]) {
   const y = range(parts.map(([, {found}]) => found)), pair = el("div", {class: "pair"}), entries = new Map();
   for (const [run, {found, missing}] of parts) {
     for (const one of found) entries.set(one.group || one.name, [one.group || one.name, one.group ? "control" : one.kind, one.control]);
-    pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps(title, run, found, y, "") : el("p", {}, "Was not measured in this run."), missing.length ? el("figcaption", {}, `Control not run: ${missing.join(", ")}.`) : null));
+    pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps(title, run, found, y, "") : el("p", {}, "Was not measured in this run."), beyond(run, found, y), missing.length ? el("figcaption", {}, `Control not run: ${missing.join(", ")}.`) : null));
   }
   return el("div", {class: "card", "data-key": name}, el("h3", {}, title), el("p", {}, how), pair, legend([...entries.values()]), numbers(title, parts.map(([run, {found}]) => [run, found])));
+}
+function beyond(run, found, [low, high]) {
+  const far = found.filter((one) => one.control).map((one) => [one, one.points.findLast((p) => known(p[1]))]).filter(([, p]) => p && (p[1] < low || p[1] > high));
+  return far.length ? el("figcaption", {}, `Beyond the frame: ${far.map(([one, p]) => `${one.name} ${short(p[1])}`).join("; ")}.`) : null;
 }
 // The figures behind a chart, as a table that is made when it is opened.
 function numbers(title, parts) {
@@ -127,14 +133,15 @@ function orderCards() {
     const quad = el("div", {class: "quad"});
     for (const [title, sums, kind] of panels) {
       const noise = run.noise[kind], orders = [...new Set([...sums, ...noise].flatMap((s) => Object.keys(s)))].sort((a, b) => a - b);
-      const every = [...sums, ...noise].flatMap((s) => Object.values(s).flat()).filter(known), most = 1.05 * Math.max(...every.map(Math.abs), 1e-9);
+      const largest = (list) => Math.max(0, ...list.flatMap((s) => Object.values(s).flat()).filter(known).map(Math.abs));
+      const claim = largest(sums), most = 1.05 * (claim ? Math.min(Math.max(claim, largest(noise)), 3 * claim) : largest(noise)) || 1;
       const here = (i >= 0 && sums[i]) || {}, beside = (i >= 0 && noise[i]) || {};
       const bars = orders.map((order) => [order, ...(here[order] || [0, 0]).map((v) => v ?? 0)]);
       const told = bars.map(([o, p, m]) => `order ${o} ${signed(p)} and ${signed(m)}` + (beside[o] ? `, noise alone ${signed(beside[o][0])} and ${signed(beside[o][1])}` : "")).join("; ");
       quad.append(el("figure", {}, el("figcaption", {}, title), barChart(`${title}, step ${step()}: ${told}`, bars, {kind, limit: [-most, most], xLabel: "order", yLabel: "", noise: orders.map((o) => beside[o])})));
     }
     const when = run.steps.filter((_, k) => noisy.some((kind) => Object.keys(run.noise[kind][k] || {}).length));
-    const control = noisy.length ? `Dashed outlines: what noise alone gives (control, run at step ${when.join(", ")}).` : "The noise control was not run.";
+    const control = noisy.length ? `Dashed outlines: what noise alone gives (control, run at step ${when.join(", ")}); open ones are cut off.` : "The noise control was not run.";
     box.append(el("div", {class: "card", style: "margin-bottom:1.1rem"}, el("h3", {}, `Effects of each order, ${run.label}, step ${step()}`), el("p", {}, `Sums of positive and negative effects by how many words act together. ${i < 0 ? "This run was not followed at this step. " : ""}${control}`), quad));
   }
   return box;
