@@ -6,6 +6,7 @@ figure can be read in grey. matplotlib's state is changed only inside `style()`.
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ def plain(text: str, width: int = 60) -> str:
 
 def canvas(rows: int, columns: int, *, width: float = 3.4, height: float = 2.3) -> tuple[Figure, np.ndarray]:
     """Make a figure with a grid of axes, shape [rows, columns]; sizes are inches an axis."""
-    figure = Figure(figsize=(width * columns + 0.3, height * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(4.2, width * columns + 0.3), height * rows + 0.5), layout="constrained")
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
 
 
@@ -127,6 +128,11 @@ def shade_stages(axis: Axes, scale: StepScale, measures: Measures, run: str) -> 
             between = [float(scale(stage.low)), float(scale(stage.high))]
             look = {"color": "#6b7078", "linewidth": 2.0, "linestyle": (0, (2, 0.6)) if begin else "-"}
             axis.plot(between, [height, height], transform=axis.get_xaxis_transform(), **look)
+
+
+def title(figure: Figure, text: str) -> None:
+    """Write the title of a figure, in as many lines as its width asks for."""
+    figure.suptitle("\n".join(textwrap.wrap(text, int(13 * figure.get_figwidth()))), fontsize=9)
 
 
 def one_legend(figure: Figure) -> None:

@@ -23,6 +23,7 @@ from interact.report.drawing import (
     say,
     shade_stages,
     step_axis,
+    title,
 )
 from interact.report.measures import Measures, StepScale
 from interact.report.runs import CLASSES, Panel, Run, Setting, losses_of, steps_of
@@ -69,7 +70,7 @@ def order_histograms(study: Study, measures: Measures, run: Run) -> Figure | Non
     one_legend(figure)
     at = sorted({measures.noise_step(run.name, kind) or 0 for kind in noisy})
     control = f"noise alone, at step {at[-1]}: open boxes are cut off" if noisy else "the noise control was not run"
-    figure.suptitle(f"Sum of effects of each order, {plain(run.label)} ({control})", fontsize=9)
+    title(figure, f"Sum of effects of each order, {plain(run.label)} ({control})")
     return figure
 
 
@@ -151,13 +152,11 @@ def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
                 axis.plot(scale(part["step"].to_numpy()), part["value"], dash, color=colour, label=words, marker=mark)
         _finish(axis, measures, panel, scale, "cross-entropy of the response")
     one_legend(figure)
-    figure.suptitle(
-        f"Losses, {plain(setting.title)} (full line: denoising ends; dashed: overfitting starts)", fontsize=9
-    )
+    title(figure, f"Losses, {plain(setting.title)} (full line: denoising ends; dashed: overfitting starts)")
     return figure
 
 
-def _over_steps(study: Study, measures: Measures, setting: Setting, rows: list[_Row], title: str) -> Figure | None:
+def _over_steps(study: Study, measures: Measures, setting: Setting, rows: list[_Row], words: str) -> Figure | None:
     runs = [panel.main.name for panel in setting.panels]
     if not any(measures.measured(name, runs) for name, _, _ in rows):
         return None
@@ -183,7 +182,7 @@ def _over_steps(study: Study, measures: Measures, setting: Setting, rows: list[_
             axis.annotate("\n".join(notes), (0.02, 0.97), xycoords="axes fraction", **look)
     seeds = " (thin lines: other seeds)" if any(panel.others for panel in setting.panels) else ""
     one_legend(figure)
-    figure.suptitle(f"{title}, {plain(setting.title)}{seeds}", fontsize=9)
+    title(figure, f"{words}, {plain(setting.title)}{seeds}")
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interact.interactions import Interaction, Interactions
-from interact.report.drawing import COLOURS, CONTROL, NEGATIVE, POSITIVE, canvas, plain, say
+from interact.report.drawing import COLOURS, CONTROL, NEGATIVE, POSITIVE, canvas, plain, say, title
 from interact.report.results import Results, relative_strengths
 from interact.report.runs import Setting, steps_of
 from interact.report.store import Study
@@ -52,7 +52,7 @@ def fidelity(study: Study, results: Results, setting: Setting) -> Figure | None:
         column[1].hist(errors, bins=np.linspace(-widest, widest, 42), weights=weights, color=COLOURS["preserved"])
         column[1].set_xlabel("error / |v(N) - v(∅)|")
         column[1].set_ylabel("share of masked inputs")
-    figure.suptitle(f"Fidelity of the salient interactions, {plain(setting.title)}", fontsize=9)
+    title(figure, f"Fidelity of the salient interactions, {plain(setting.title)}")
     return figure if drawn else None
 
 
@@ -81,7 +81,7 @@ def sparsity(study: Study, setting: Setting) -> Figure | None:
         axis.set_ylabel("|I| / max |I|")
         axis.set_title(plain(panel.main.short_model, 40))
         axis.legend()
-    figure.suptitle(f"Sparsity, {plain(setting.title)}", fontsize=9)
+    title(figure, f"Sparsity, {plain(setting.title)}")
     return figure if drawn else None
 
 

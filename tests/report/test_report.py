@@ -24,7 +24,7 @@ from interact.report.store import open_study
 from tests.interact.test_interactions import result as make_result
 from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
 
-SMALL = Shape(steps=(0, 4, 64), texts=TEXTS[:2], n=4)
+SMALL = Shape(steps=(0, 64), texts=TEXTS[:2], n=4)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_first_line_is_the_answer_and_claims_have_controls(written):
     metrics = pd.read_parquet(written.parent.parent / "metrics.parquet").set_index(["run", "step", "class", "name"])
     count = metrics.loc[("SmolLM2-135M-Instruct/reviews/seed-0", 64, "emerged", "count"), "value"]
     assert f"{count:.1f} have newly emerged" in headline[1]
-    assert "Denoising ends at step 4 (95 % interval 0 to 64)" in page
+    assert "Denoising ends at step 64 (95 % interval 0 to 64)" in page
     assert page.count("players permuted: ") == 6 and page.count("noise alone: ") >= 6
     assert "No label-leaking word was planted" in page and "Only 1 seed in a setting" in page
     assert "interact study run --config study.json" in page and "&#34;tau&#34;: 0.05" in page
@@ -227,7 +227,7 @@ def test_a_metrics_table_alone_is_drawn(store):
     for name in ("cells", "interactions", "classes", "samples", "losses"):
         (store / f"{name}.parquet").unlink()
     data = data_of(page_of(store))
-    assert [run["steps"] for run in data["runs"]] == [[0, 4, 64]] * 2 and data["cells"] == {}
+    assert [run["steps"] for run in data["runs"]] == [[0, 64]] * 2 and data["cells"] == {}
 
 
 def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
@@ -268,7 +268,7 @@ def test_a_result_that_cannot_be_read_costs_a_note(store, damage):
     study = open_study(store)
     results = Results(study)
     page = study_page(study, Measures(study.metrics), results)
-    assert len(data_of(page)["cells"]) == 11
+    assert len(data_of(page)["cells"]) == 7
     assert results.notes and results.notes[0].startswith("The result of SmolLM2-135M-Instruct/reviews/seed-0, step 0, ")
     assert "sample s0 is not shown." in page
 
@@ -350,7 +350,7 @@ def test_bits_flipped_anywhere_give_a_page_or_a_sentence(made, tmp_path):
     store = shutil.copytree(made, tmp_path / "store")
     for path in files:
         whole = path.read_bytes()
-        for place in rng.integers(0, len(whole), 3):
+        for place in rng.integers(0, len(whole), 2):
             broken = bytearray(whole)
             broken[place] ^= 0x5A
             (store / path.name).write_bytes(bytes(broken))
