@@ -159,7 +159,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     if isinstance(command, Extract):
         _extract(command)
     elif isinstance(command, Show):
-        from interact import display
+        from interact import report
         from interact.interactions import load
 
         if not command.files:
@@ -168,8 +168,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
         for result, file in zip(results, command.files, strict=True):
             _print(result, file, command.json, command.top)
         if command.html is not None:
-            command.html.parent.mkdir(parents=True, exist_ok=True)
-            command.html.write_text(display.as_page(results), encoding="utf-8")
+            report.write_results(results, command.html)
     elif isinstance(command, cli_study.Study):
         cli_study.run(command)
     elif isinstance(command, Fetch):

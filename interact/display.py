@@ -116,15 +116,6 @@ def as_html(result: Result, k: int = 10) -> str:
     )
 
 
-def as_page(results: Sequence[Result]) -> str:
-    """Write results as one HTML page that opens offline."""
-    body = "<hr>".join(as_html(result) for result in results)
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>AND-OR interactions</title><body>{body}</body></html>"
-    )
-
-
 def figure(text: str, found: Sequence[Term], orders: pd.DataFrame) -> Any:
     """Draw bars of interactions beside the sums of effects of each order."""
     # Imported late: most results are never drawn.

@@ -1,0 +1,388 @@
+"""The report of a study: figures and page from the store alone, and what is said of a store that lacks something."""
+
+import json
+import re
+import shutil
+import struct
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interact import load, report
+from interact.report import evolution_figures
+from interact.report.drawing import plain
+from interact.report.measures import Measures, StepScale
+from interact.report.page import results_page, study_page
+from interact.report.payload import number
+from interact.report.results import Results
+from interact.report.runs import beside, parse_run, runs_of, settings_of
+from interact.report.store import open_study
+from tests.interact.test_interactions import result as make_result
+from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
+
+SMALL = Shape(steps=(0, 64), texts=TEXTS[:2], n=4)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("study") / "store", SMALL)
+
+
+@pytest.fixture
+def store(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    store = shutil.copytree(made, tmp_path_factory.mktemp("written") / "store")
+    page = report.write(store)
+    assert page == store / "report" / "index.html"
+    return page
+
+
+def page_of(folder) -> str:
+    study = open_study(folder)
+    return study_page(study, Measures(study.metrics), Results(study))
+
+
+def data_of(page: str) -> dict:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def change(folder, name: str, alter) -> None:
+    table = pd.read_parquet(folder / f"{name}.parquet")
+    alter(table).to_parquet(folder / f"{name}.parquet")
+
+
+def test_every_figure_is_written_twice_and_says_what_it_shows(written):
+    figures = {path.name: path for path in (written.parent / "figures").iterdir()}
+    expected = {
+        "fig2-orders-SmolLM2-135M-Instruct-reviews": ("emerged", "preserved", "removed", "noise alone", "step 64"),
+        "fig2-orders-gemma-3-270m-it-reviews": ("order", "noise alone"),
+        "fig2-strength-reviews": ("number of interactions", "gemma-3-270m-it"),
+        "fig3-reviews": ("generalisability γ", "non-cancellation ρ", "players permuted", "signs permuted"),
+        "fig4-reviews": ("per interaction", "one class alone"),
+        "fig5-reviews": ("log-odds of the answer", "share of masked inputs"),
+        "fig6-reviews": ("salient", "strongest first"),
+        "fig9-reviews": ("AND", "champagne", "SmolLM2-135M-Instruct"),
+        "losses-reviews": ("training loss", "held-out loss"),
+    }
+    assert set(figures) == {f"{name}.{kind}" for name in expected for kind in ("svg", "png")}
+    for name, words in expected.items():
+        text = " ".join(ET.parse(figures[f"{name}.svg"]).getroot().itertext())
+        assert all(word in text for word in words), (name, words)
+        assert figures[f"{name}.png"].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        width, height = struct.unpack(">II", figures[f"{name}.png"].read_bytes()[16:24])
+        assert width > 400 and height > 300
+
+
+def test_the_page_stands_alone_and_is_small(written):
+    page = written.read_text()
+    assert len(page) < 1_000_000
+    # The one address is SVG's namespace, a name that is never fetched.
+    assert set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+", page)) == {"http://www.w3.org"}
+    assert not re.search(r"<(link|img|iframe|object|embed)\b|\ssrc=|@import|url\(", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_first_line_is_the_answer_and_claims_have_controls(written):
+    page = written.read_text()
+    headline = re.search(r"<h1>(.*?)</h1>", page)
+    assert headline and re.fullmatch(
+        r"In SmolLM2-135M-Instruct, of the [\d.]+ salient interactions that a prompt has before training, [\d.]+ are "
+        r"removed by step 64 and [\d.]+ preserved; [\d.]+ have newly emerged\.",
+        headline[1],
+    )
+    metrics = pd.read_parquet(written.parent.parent / "metrics.parquet").set_index(["run", "step", "class", "name"])
+    count = metrics.loc[("SmolLM2-135M-Instruct/reviews/seed-0", 64, "emerged", "count"), "value"]
+    assert f"{count:.1f} have newly emerged" in headline[1]
+    assert "Denoising ends at step 64 (95 % interval 0 to 64)" in page
+    assert page.count("players permuted: ") == 6 and page.count("noise alone: ") >= 6
+    assert "No label-leaking word was planted" in page and "Only 1 seed in a setting" in page
+    assert "interact study run --config study.json" in page and "&#34;tau&#34;: 0.05" in page
+
+
+def test_what_is_drawn_is_what_the_tables_hold(made):
+    data = data_of(page_of(made))
+    tables = {name: pd.read_parquet(made / f"{name}.parquet") for name in ("metrics", "interactions", "classes")}
+    for r, run in enumerate(data["runs"]):
+        own = tables["metrics"][tables["metrics"]["run"] == run["name"]]
+        for kind, points in run["metrics"]["strength"].items():
+            rows = own[(own["class"] == kind) & (own["name"] == "strength")].sort_values("step")
+            np.testing.assert_allclose([p[0] for p in points], rows["value"], rtol=1e-4)
+        for at, step in enumerate(run["steps"]):
+            cell = data["cells"][f"{r} {step} 0"]
+            place = {"run": run["name"], "step": step, "sample": "s0"}
+            here, named = (
+                t[(t[list(place)] == pd.Series(place)).all(axis=1)] for t in (tables["interactions"], tables["classes"])
+            )
+            strongest = here.loc[here["effect"].abs().idxmax()]
+            assert cell["terms"][0][2] == pytest.approx(strongest["effect"], rel=1e-4)
+            assert sum(1 << i for i in cell["terms"][0][1]) == strongest["mask"]
+            classes = {(k, sum(1 << i for i in p)): c for k, p, _, c in cell["terms"]}
+            expected = {(int(k == "or"), m): c for k, m, c in named[["kind", "mask", "class"]].to_numpy()}
+            # A removed interaction may be weak instead of gone.
+            assert {k for k, c in expected.items() if c != "removed"} <= set(classes)
+            assert all(c == expected.get(k, "") for k, c in classes.items())
+            assert len(cell["removed"]) == (named["class"] == "removed").sum()
+            assert (
+                run["sparsity"][at]["salient"]
+                == tables["interactions"].query(f"run == {run['name']!r} and step == {step}")["salient"].sum()
+            )
+        assert "".join(part[0] for part in cell["text"]) == TEXTS[0]
+
+
+def test_a_demo_of_six_steps_four_samples_two_models_is_far_below_five_megabytes(tmp_path):
+    shape = Shape(steps=(0, 1, 2, 4, 8, 16), texts=TEXTS, n=6)
+    page = page_of(make_store(tmp_path / "store", shape))
+    assert len(data_of(page)["cells"]) == 48 and len(page.encode()) < 500_000
+
+
+def test_hostile_text_stays_text(tmp_path):
+    shape = Shape(models=(HOSTILE,), steps=(0, 1), texts=(f"a {HOSTILE} film",), n=3, data='"><script>', controls=False)
+    store = make_store(tmp_path / "store", shape)
+    (store / "config.json").write_text('{"template": "\\ud800 <script>alert(1)</script>"}')
+    for name in ("metrics", "losses"):
+        (store / f"{name}.parquet").unlink()
+    page = report.write(store)
+    text = page.read_text()
+    assert text.count("<script") == text.count("</script>") == 2 and "<img" not in text
+    assert "".join(part[0] for part in data_of(text)["cells"]["0 1 0"]["text"]) == f"a {HOSTILE} film"
+    drawn = [ET.parse(figure) for figure in (page.parent / "figures").glob("*.svg")]
+    assert len(drawn) == 3 and not [
+        e for one in drawn for e in one.iter() if e.tag.rpartition("}")[2] in ("script", "img")
+    ]
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=50, deadline=None)
+def test_any_text_can_be_a_label(text):
+    shown = plain(text)
+    assert len(shown) <= 120 and not re.search(r"(?<!\\)\$", shown) and (shown.isprintable() or not shown)
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+@settings(max_examples=30, deadline=None)
+def test_any_text_survives_the_page_of_one_result(word, rest):
+    one = make_result(2)
+    text = f"{word}{rest}"
+    cut = len(word)
+    players = (type(one.players[0])(word, (0, cut), (0, 1)), type(one.players[0])(rest, (cut, len(text)), (1, 2)))
+    page = results_page([type(one)(**{**vars(one), "text": text, "players": players, "provenance": {"target": text}})])
+    assert page.count("<script") == 2
+    cell = data_of(page)["results"][0]
+    assert "".join(part[0] for part in cell["text"]) == text and cell["players"] == [word, rest]
+
+
+def test_tables_that_are_missing_are_told_and_the_rest_is_drawn(store):
+    (store / "metrics.parquet").unlink()
+    (store / "config.json").unlink()
+    (store / "losses.parquet").unlink()
+    page = report.write(store, store / "elsewhere")
+    text = page.read_text()
+    assert page == store / "elsewhere" / "index.html"
+    assert "what became of the interactions was not measured" in text
+    for sentence in (
+        "metrics.parquet is not in the store: no figure over the steps",
+        "config.json is not in the store: how to repeat the study is not known",
+        "losses.parquet is not in the store: no loss can be drawn",
+    ):
+        assert sentence in text
+    names = {path.stem for path in (store / "elsewhere" / "figures").iterdir()}
+    assert names == {"fig5-reviews", "fig6-reviews", "fig9-reviews"}
+
+
+def test_controls_that_were_not_run_are_told(tmp_path):
+    page = page_of(make_store(tmp_path / "store", Shape(steps=(0, 1), texts=TEXTS[:1], n=3, controls=False)))
+    for sentence in (
+        "γ has no control",
+        "ρ has no noise null",
+        "Order histograms have no noise null",
+        'players permuted: <span class="num">not run',
+    ):
+        assert sentence in page
+
+
+def test_a_control_far_from_the_claim_is_told_and_does_not_flatten_it(store):
+    run = "SmolLM2-135M-Instruct/reviews/seed-0"
+    far = {"run": run, "step": 64, "class": "emerged", "name": "strength_noise", "value": 1234.0}
+    change(store, "metrics", lambda table: pd.concat([table, pd.DataFrame([far])], ignore_index=True))
+    study = open_study(store)
+    figure = evolution_figures.strength_and_number(study, Measures(study.metrics), settings_of(runs_of(study))[0])
+    assert figure is not None
+    assert figure.axes[0].get_ylim()[1] < 100
+    notes = [text.get_text() for text in figure.axes[0].texts]
+    assert notes == ["beyond the frame: noise alone (emerged) 1.23e+03"]
+    assert [text.get_text() for text in figure.axes[1].texts] == ["control not run: noise alone"]
+
+
+def test_a_metrics_table_alone_is_drawn(store):
+    for name in ("cells", "interactions", "classes", "samples", "losses"):
+        (store / f"{name}.parquet").unlink()
+    data = data_of(page_of(store))
+    assert [run["steps"] for run in data["runs"]] == [[0, 64]] * 2 and data["cells"] == {}
+
+
+def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
+    more = [
+        {"run": "all", "step": 4, "class": "all", "name": "forecast_error_interactions", "value": 0.125},
+        {"run": "gemma-3-270m-it/reviews/seeds", "step": 64, "class": "emerged", "name": "rho", "value": 0.25},
+        {"run": "gemma-3-270m-it/reviews/seed-0", "step": -1, "class": "all", "name": "stop_by_loss", "value": 4.0},
+    ]
+    change(store, "metrics", lambda table: pd.concat([table, pd.DataFrame(more)], ignore_index=True))
+    page = page_of(store)
+    assert len(data_of(page)["runs"]) == 2
+    assert "forecast error interactions" in page and "rho of the emerged" in page and "stop by loss" in page
+
+
+def test_a_second_baseline_shows_the_losses_of_its_training(store):
+    name = "SmolLM2-135M-Instruct/reviews/seed-0"
+    for table in ("cells", "interactions", "classes", "metrics"):
+        change(store, table, lambda t: pd.concat([t, t[t["run"] == name].assign(run=f"{name}/eos")], ignore_index=True))
+    page = page_of(store)
+    first, _, second = data_of(page)["runs"]
+    assert second["label"].endswith("baseline eos") and second["losses"] == first["losses"] != {}
+    assert "No second masking baseline" not in page
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "not finite", "spans"])
+def test_a_result_that_cannot_be_read_costs_a_note(store, damage):
+    path = sorted((store / "cells").iterdir())[0]
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:100])
+    else:
+        found = load(path)
+        broken = {"values": np.full_like(found.values, np.nan)}
+        if damage == "spans":
+            broken = {"players": tuple(type(p)(p.text, (9 - i, 8), p.tokens) for i, p in enumerate(found.players))}
+        type(found)(**{**vars(found), **broken}).save(path)
+    study = open_study(store)
+    results = Results(study)
+    page = study_page(study, Measures(study.metrics), results)
+    assert len(data_of(page)["cells"]) == 7
+    assert results.notes and results.notes[0].startswith("The result of SmolLM2-135M-Instruct/reviews/seed-0, step 0, ")
+    assert "sample s0 is not shown." in page
+
+
+def test_write_warns_of_what_it_left_out(tmp_path):
+    folder = make_store(tmp_path / "store", Shape(models=("a",), steps=(0,), texts=TEXTS[:1], n=2))
+    next((folder / "cells").iterdir()).write_bytes(b"x")
+    for name in ("metrics", "classes", "losses", "interactions"):
+        (folder / f"{name}.parquet").unlink()
+    with pytest.warns(
+        UserWarning, match=r"The result of a/reviews/seed-0, step 0, sample s0 is not shown\. .* cut short"
+    ):
+        page = report.write(folder)
+    assert "is not shown" in page.read_text()
+
+
+def test_a_key_does_not_lead_out_of_the_store(store):
+    change(store, "cells", lambda t: t.assign(key="../../secret"))
+    page = page_of(store)
+    assert data_of(page)["cells"] == {} and "is not the name of a file" in page
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda s: shutil.rmtree(s), "is not a folder; pass the store"),
+        (lambda s: (s / "manifest.json").unlink(), "is not the store of a study: it has no manifest.json"),
+        (lambda s: (s / "manifest.json").write_text("{"), "manifest.json is damaged: it is not JSON"),
+        (lambda s: (s / "manifest.json").write_bytes(b"\xff\xfe"), "manifest.json is damaged: it is not JSON"),
+        (lambda s: (s / "manifest.json").write_text("[]"), "holds list, but an object was expected"),
+        (
+            lambda s: (s / "manifest.json").write_text('{"format": "zip"}'),
+            "says the format 'zip', but a study's store has",
+        ),
+        (
+            lambda s: (s / "manifest.json").write_text('{"format": "interact.study", "version": 9}'),
+            "says version 9, but this program",
+        ),
+        (lambda s: (s / "config.json").write_text("[" * 100_000), "config.json is damaged"),
+        (lambda s: (s / "metrics.parquet").write_bytes(b"PAR1"), "metrics.parquet is damaged or unreadable"),
+        (
+            lambda s: (s / "cells.parquet").write_bytes((s / "cells.parquet").read_bytes()[:-40]),
+            "cells.parquet is damaged or unreadable",
+        ),
+        (
+            lambda s: change(s, "metrics", lambda t: t.drop(columns="class")),
+            "metrics.parquet has no column 'class'; its columns are run, step",
+        ),
+        (
+            lambda s: change(s, "metrics", lambda t: t.assign(value="high")),
+            "holds .* in 'value', but double was expected",
+        ),
+        (
+            lambda s: change(s, "interactions", lambda t: t.assign(mask=-1)),
+            "holds int64 in 'mask', but uint64 was expected",
+        ),
+        (lambda s: change(s, "classes", lambda t: t.assign(run=None)), "classes.parquet has an empty place in 'run'"),
+        (lambda s: [p.unlink() for p in s.glob("*.parquet")], "holds no results yet; run `interact study run"),
+    ],
+)
+def test_a_store_that_cannot_be_read_is_one_sentence(store, break_it, sentence):
+    break_it(store)
+    with pytest.raises(ValueError, match=sentence):
+        report.write(store)
+    assert not (store / "report").exists()
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(made, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeError, match=r"could not be made: .* Choose another place"):
+        report.write(made, tmp_path / "file")
+    with pytest.raises(RuntimeError, match=r"The page could not be written to .* Choose another place"):
+        report.write_results([], tmp_path / "file" / "x.html")
+
+
+def test_bits_flipped_anywhere_give_a_page_or_a_sentence(made, tmp_path):
+    rng = np.random.default_rng(0)
+    files = [made / name for name in ("metrics.parquet", "cells.parquet", "interactions.parquet", "manifest.json")]
+    store = shutil.copytree(made, tmp_path / "store")
+    for path in files:
+        whole = path.read_bytes()
+        for place in rng.integers(0, len(whole), 2):
+            broken = bytearray(whole)
+            broken[place] ^= 0x5A
+            (store / path.name).write_bytes(bytes(broken))
+            try:
+                assert "</html>" in page_of(store)
+            except ValueError as error:
+                assert str(store) in str(error)
+        (store / path.name).write_bytes(whole)
+
+
+def test_runs_are_read_from_their_names_and_paired():
+    run = parse_run("org/Qwen2.5-7B/my set/seed-3/token-5")
+    assert (run.model, run.data, run.seed, run.baseline) == ("org/Qwen2.5-7B", "my set", 3, "token-5")
+    assert run.label == "Qwen2.5-7B, my set, seed 3, baseline token-5"
+    names = ["a/x/seed-1", "a/x/seed-0", "b/y/seed-1", "b/x/seed-1", "b/x/seed-1/eos"]
+    runs = [parse_run(name) for name in names]
+    assert beside(runs) == (0, 3) and beside(runs[:1]) == (0, None)
+    panels = settings_of(runs)[0].panels
+    assert [p.main.name for p in panels] == ["a/x/seed-0", "b/x/seed-1"] and panels[0].others[0].name == "a/x/seed-1"
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40, unique=True))
+def test_labelled_steps_rise_and_do_not_touch(steps):
+    scale = StepScale(tuple(sorted(steps)))
+    ticks = scale.ticks()
+    assert ticks[-1] == max(steps) and set(ticks) <= set(steps)
+    gaps = np.diff([float(scale(step)) for step in ticks])
+    assert (gaps > 0).all() and (gaps >= 0.06 * float(scale(max(steps)) - scale(min(steps))) - 1e-9).all()
+
+
+@given(st.floats())
+def test_numbers_are_finite_or_null(value):
+    found = number(value)
+    assert (found is None) == (not np.isfinite(value))
+    assert found is None or found == pytest.approx(value, rel=1e-4)
