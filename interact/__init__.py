@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interact import embedded
+    from interact import embedded, sparse
     from interact.coalitions import coalition_values, explain_engine
     from interact.extraction import extract
     from interact.inputs import CoalitionInputs, Template, prepare
@@ -33,6 +33,7 @@ __all__ = [
     "learn_baseline",
     "load",
     "prepare",
+    "sparse",
 ]
 
 _ROOMS = {
@@ -48,8 +49,8 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     # Loading torch and transformers takes seconds that `interact fetch` and `--help` need not spend.
-    if name == "embedded":
-        return import_module("interact.embedded")
+    if name in ("embedded", "sparse"):
+        return import_module(f"interact.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'interact' has no attribute {name!r}")
     return getattr(import_module(f"interact.{_ROOM_OF[name]}"), name)
