@@ -1,8 +1,8 @@
 """Which coalitions to score: densities, balance of sizes, complements, shared beginnings.
 
-- ``two-sided`` (default): 40 % of the coalitions nearly empty, 40 % nearly full, 20 % half full. Seen from the empty
+- ``uniform`` (default): every player present with probability 1/2.
+- ``two-sided``: 40 % of the coalitions nearly empty, 40 % nearly full, 20 % half full. Seen from the empty
   input almost only OR terms speak, seen from the full one almost only AND terms.
-- ``uniform``: every player present with probability 1/2.
 - ``balanced``: every size from 0 to n equally often.
 
 `paired` draws every coalition with its complement. `shared` draws groups whose members agree on the first players and
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-DESIGNS = ("two-sided", "uniform", "balanced")
+DESIGNS = ("uniform", "two-sided", "balanced")
 
 
 def density(n: int) -> float:

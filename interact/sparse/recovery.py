@@ -4,8 +4,8 @@
    supersets and near misses of the terms found (`interact.sparse.screening`): low orders first, then their supersets.
 2. Choose few of them by a lasso path and steps (`interact.sparse.selection`), refit, and go on with what is left, until
    the criterion falls no more.
-3. Where no sparse set of terms exists, more terms predict better. Supports for smaller penalties are fitted too, with a
-   ridge, on part of the sample; the smallest that predicts the rest about as well as the best is taken.
+3. Where no sparse set of terms exists, more and weaker terms predict better: a lasso on the candidates and further
+   pairs is fitted to part of the sample too, and taken where it predicts the rest clearly better.
 
 Source: the two-sided reading of the residual is ours; the hierarchy (supersets of what is found) is reported by
 ProxySPEX (arXiv 2505.17495); the criterion is the extended BIC of Chen and Chen 2008 (Biometrika 95).
@@ -16,16 +16,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from interact.sparse.dictionary import Products, Term, columns, products
 from interact.sparse.proxy import proxy_candidates
 from interact.sparse.screening import grown, kin, pair_candidates
-from interact.sparse.selection import Fit, ebic, exchange, lasso_supports, least_squares, select
+from interact.sparse.selection import Fit, ebic, exchange, lasso, select
 
 _ROUNDS = 16
-_RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3)
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Recovered:
         effects: float64, one a term.
         bias: phi(empty).
         pool: The candidates of the last round.
-        ridge: Relative ridge of the refit, 0 for least squares.
+        alpha: Penalty of the lasso that gave the effects, 0 for least squares.
     """
 
     terms: list[Term]
     effects: np.ndarray
     bias: float
     pool: list[Term]
-    ridge: float = 0.0
+    alpha: float = 0.0
 
     def predict(self, masks: np.ndarray) -> np.ndarray:
         """Return phi of coalitions (bool, [m, n]), float64 [m]."""
@@ -123,19 +123,19 @@ def term_cost(rows: int, n: int, max_order: int) -> float:
     return math.log(rows) + math.log(2 * sum(math.comb(n, k) for k in range(1, max_order + 1)))
 
 
-def _named(data: Products, fit: Fit, pool: list[Term], ridge: float = 0.0) -> Recovered:
+def _named(data: Products, fit: Fit, pool: list[Term], alpha: float = 0.0) -> Recovered:
     terms = [pool[i] for i in fit.chosen]
-    return Recovered(terms, fit.effects, data.level - float(data.mean[fit.chosen] @ fit.effects), pool, ridge)
+    return Recovered(terms, fit.effects, data.level - float(data.mean[fit.chosen] @ fit.effects), pool, alpha)
 
 
 def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Sequence[Term] = ()) -> Recovered:
     """Find the terms that predict scores: the sparse ones, or more where more are needed; arguments as `recover`.
 
-    One part in six validates the size of the support and the ridge; the effects are then refitted to the whole sample.
+    One part in six validates; the choice is then fitted to the whole sample.
     """
     rows = np.random.default_rng(seed).permutation(len(sample))
     check, inner = sample.take(rows[: len(rows) // 6]), sample.take(rows[len(rows) // 6 :])
-    options = {"max_order": max_order, "seed": seed, "proxy": proxy}
+    options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
     if len(check) < 8:
         return recover(sample, **options, start=start)
     sparse = recover(inner, **options, start=start)
@@ -143,28 +143,46 @@ def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start:
     left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
     if not sparse.pool or left <= 0.005 * spread:
         return recover(sample, **options, start=sparse.terms)
-    denser = _denser(inner, check, sparse)
-    if denser is None or left <= 1.02 * float(((check.values - denser.predict(check.masks)) ** 2).mean()):
+    pool = _wider(inner, sparse, max_order)
+    alpha = _penalty(inner, pool)
+    data = products(columns(inner.masks, pool), inner.values)
+    fits = [_named(data, fit, pool, alpha) for _, fit in lasso(data, len(inner), np.array([alpha]))]
+    if not fits or left <= 1.02 * float(((check.values - fits[0].predict(check.masks)) ** 2).mean()):
         return recover(sample, **options, start=sparse.terms)
-    data = products(columns(sample.masks, denser.terms), sample.values)
-    return _named(data, least_squares(data, np.arange(len(denser.terms)), denser.ridge), denser.terms, denser.ridge)
+    # The candidates are sought again, for a sixth more coalitions show more of them.
+    pool = _wider(sample, recover(sample, **options, start=sparse.terms), max_order)
+    alpha = _penalty(sample, pool)
+    data = products(columns(sample.masks, pool), sample.values)
+    _, fit = next(lasso(data, len(pool), np.array([alpha])))
+    return _named(data, fit, pool, alpha)
 
 
-def _denser(inner: Sample, check: Sample, sparse: Recovered) -> Recovered | None:
-    """Return the support of a lasso path or of a smaller penalty, with its ridge, that validates best."""
-    x = columns(inner.masks, sparse.pool)
-    data = products(x, inner.values)
-    place = {term: i for i, term in enumerate(sparse.pool)}
-    known = np.array([place[t] for t in sparse.terms], dtype=np.int64)
-    supports = [s for s in lasso_supports(data, max(1, len(inner) // 2)) if len(s)]
-    unseen = columns(check.masks, sparse.pool)
-    found: list[tuple[float, Recovered]] = []
-    for support in [known, *supports, *(np.union1d(known, s) for s in supports)]:
-        for ridge in _RIDGES:
-            fit = _named(data, least_squares(data, support, ridge), sparse.pool, ridge)
-            error = check.values - fit.bias - unseen[:, support] @ fit.effects
-            found.append((float((error**2).mean()), fit))
-    if not found:
-        return None
-    best = min(error for error, _ in found)
-    return min((fit for error, fit in found if error <= 1.01 * best), key=lambda fit: len(fit.terms))
+def _wider(inner: Sample, sparse: Recovered, max_order: int) -> list[Term]:
+    """Return the candidates of a lasso: those of the sparse search and the pairs in what it left."""
+    n = inner.masks.shape[1]
+    pool = dict.fromkeys(sparse.pool)
+    if max_order > 1:
+        residual = inner.values - sparse.predict(inner.masks)
+        pool.update(dict.fromkeys(pair_candidates(inner.masks, residual, inner.strata, max(200, 4 * n))))
+    return list(pool)
+
+
+def _penalty(sample: Sample, pool: list[Term]) -> float:
+    """Return the lasso's alpha that predicts best in cross-validation."""
+    x = columns(sample.masks, pool)
+    top = products(x, sample.values)
+    scale = np.sqrt(np.maximum(np.diag(top.gram), 1e-12) / len(sample))
+    alphas = float(np.abs(top.target / scale).max()) / len(sample) * np.geomspace(0.5, 0.004, 20)
+    errors = np.zeros(len(alphas))
+    fold = np.arange(len(sample)) % (5 if len(pool) < 2500 else 3)
+    for out in np.unique(fold):
+        data = products(x[fold != out], sample.values[fold != out])
+        unseen, truth = x[fold == out], sample.values[fold == out]
+        reached = 0
+        for place, (_, fit) in enumerate(lasso(data, len(sample), alphas)):
+            level = data.level - float(data.mean[fit.chosen] @ fit.effects)
+            errors[place] += float(((truth - level - unseen[:, fit.chosen] @ fit.effects) ** 2).sum())
+            reached = place + 1
+        # A path that was cut short has grown too many terms.
+        errors[reached:] += math.inf
+    return float(alphas[int(np.argmin(errors))])

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ class SparseOptions:
     """How coalitions are sampled and terms are sought.
 
     Attributes:
-        design: ``"two-sided"``, ``"uniform"`` or ``"balanced"``, see `interact.sparse.design`.
+        design: ``"uniform"``, ``"two-sided"`` or ``"balanced"``, see `interact.sparse.design`.
         paired: Whether every coalition comes with its complement.
         shared: Size of the groups of coalitions with a shared beginning, a power of two; 1 for none. The coalition
             tree scores large groups faster; the terms are found from fewer independent draws.
@@ -45,7 +46,7 @@ class SparseOptions:
         batch: Most coalitions of one call of the value function.
     """
 
-    design: str = "two-sided"
+    design: str = "uniform"
     paired: bool = False
     shared: int = 1
     proxy: bool | None = None
@@ -124,30 +125,37 @@ def explain(
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
     shown = sys.stderr.isatty() if progress is None else progress
-    held, parts = _planned(n, budget, options, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    held, first = _planned(n, budget, options, rng)
     ask: dict[str, Any] = {"batch": options.batch, "progress": shown}
     tested = _scored(value, held, np.full(len(held), 2), kept, ask)
     proxy = find_spec("lightgbm") is not None if options.proxy is None else options.proxy
-    sample, found, reached = None, None, []
-    for masks, strata in parts:
-        more = _scored(value, masks, strata, kept, ask)
-        sample = more if sample is None else _joined(sample, more)
+    sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
+    asked = held
+    for count in _rounds(budget - len(held), len(first[0])):
+        masks, strata = _more(np.concatenate([first[0], asked]), count, options, rng)
+        if not len(sample):
+            masks, strata = np.concatenate([first[0], masks]), np.concatenate([first[1], strata])
+        if not len(masks):
+            continue
+        asked = np.concatenate([asked, masks])
+        sample = _joined(sample, _scored(value, masks, strata, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
-        found = predictive(
-            sample, max_order=max_order, seed=seed, proxy=proxy, start=[] if found is None else found.terms
-        )
+        start = [] if found is None or found.alpha else found.terms
+        found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
         reached.append({"coalitions": len(sample) + len(tested), "r2": _r2(found, tested if len(tested) else sample)})
-        if reached[-1]["r2"] >= options.stop:
+        # A lasso's many weak terms may yet turn into few with more scores.
+        if reached[-1]["r2"] >= options.stop and not found.alpha:
             break
-    assert sample is not None and found is not None
+    assert found is not None
     rng = np.random.default_rng((seed, 1))
     errors, stability = bootstrap(sample, found, max_order=max_order, times=options.bootstraps, rng=rng)
     record = {
         "method": "sparse",
         "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
         "rounds": reached,
-        "ridge": found.ridge,
+        "alpha": found.alpha,
         "failed": len(kept.failed),
     }
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
@@ -170,10 +178,12 @@ def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence
     return budget
 
 
-def _planned(
-    n: int, budget: int, options: SparseOptions, rng: np.random.Generator
-) -> tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return the held-out coalitions, and the coalitions and strata of each round."""
+Part = tuple[np.ndarray, np.ndarray]
+"""Coalitions, bool [m, n], and the stratum of each, int64 [m]."""
+
+
+def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generator) -> tuple[np.ndarray, Part]:
+    """Return the held-out coalitions, and what is always scored: both ends, or all of few players."""
     if n <= 20 and 1 << n <= budget:
         every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
         size = every.sum(axis=1) / max(n, 1)
@@ -181,7 +191,7 @@ def _planned(
         out = np.zeros(len(every), dtype=bool)
         if n >= 6:
             out[1 + rng.permutation(len(every) - 2)[: len(every) // 8]] = True
-        return every[out], [(every[~out], strata[~out])]
+        return every[out], (every[~out], strata[~out])
     ends = np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
     count = min(_MOST_HELD_OUT, budget // 8)
     alone: dict[str, Any] = {"paired": False, "shared": 1, "rng": rng}
@@ -189,21 +199,19 @@ def _planned(
     mixed, _ = draw(n, count - len(middle), kind="balanced", **alone)
     held = np.unique(np.concatenate([middle, mixed]), axis=0)
     held = held[(held.any(axis=1)) & (~held.all(axis=1))]
-    wanted = budget - len(held) - 2
-    masks, strata = distinct(
-        n,
-        wanted,
-        np.concatenate([ends, held]),
-        kind=options.design,
-        paired=options.paired,
-        shared=options.shared,
-        rng=rng,
-    )
-    whole = 5 * options.shared * (1 + options.paired)
-    cuts = [round(share * len(masks) / whole) * whole for share in _ROUNDS[:-1]]
-    parts = [p for p in zip(np.split(masks, cuts), np.split(strata, cuts), strict=True) if len(p[0])]
-    parts[0] = np.concatenate([ends, parts[0][0]]), np.concatenate([[0, 1], parts[0][1]])
-    return held, parts
+    return held, (ends, np.array([0, 1]))
+
+
+def _rounds(wanted: int, fixed: int) -> list[int]:
+    """Return how many coalitions each round draws beside the fixed ones, which belong to the first."""
+    ends = [max(round(share * wanted) - fixed, 0) for share in _ROUNDS]
+    return [ends[0], *(b - a for a, b in itertools.pairwise(ends))]
+
+
+def _more(taken: np.ndarray, count: int, options: SparseOptions, rng: np.random.Generator) -> Part:
+    """Draw coalitions that were not taken before."""
+    shape: dict[str, Any] = {"paired": options.paired, "shared": options.shared}
+    return distinct(taken.shape[1], count, taken, kind=options.design, rng=rng, **shape)
 
 
 def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCache, ask: dict[str, Any]) -> Sample:

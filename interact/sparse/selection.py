@@ -9,7 +9,7 @@ terms that say the same; the steps then remove what is redundant and exchange wh
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,51 +36,54 @@ class Fit:
     rss: float
 
 
-def least_squares(data: Products, chosen: np.ndarray, ridge: float = 0.0) -> Fit:
-    """Fit the scores on the chosen columns and an intercept; `ridge` is relative to each column's power."""
+def least_squares(data: Products, chosen: np.ndarray) -> Fit:
+    """Fit the scores on the chosen columns and an intercept."""
     if not len(chosen):
         return Fit(chosen, np.zeros(0), data.power)
     gram = data.gram[np.ix_(chosen, chosen)]
     diagonal = np.diag(gram).copy()
-    gram = gram + np.diag((ridge + _RIDGE) * diagonal + 1e-9)
+    gram = gram + np.diag(_RIDGE * diagonal + 1e-9)
     effects = cho_solve(cho_factor(gram), data.target[chosen])
     left = data.power - 2 * effects @ data.target[chosen] + effects @ data.gram[np.ix_(chosen, chosen)] @ effects
     return Fit(chosen, effects, max(float(left), 1e-12 * data.power))
 
 
-def lasso_supports(data: Products, most: int, alphas: int = 24) -> list[np.ndarray]:
-    """Return the supports along a lasso path on standardised columns, each of at most `most` terms."""
+def lasso(data: Products, most: int, alphas: np.ndarray | None = None) -> Iterator[tuple[float, Fit]]:
+    """Yield (alpha, fit) along a lasso path on standardised columns, from few terms to at most `most`.
+
+    The fit minimises |y - X b|^2 / (2 m) + alpha sum of |b_j| std_j; without `alphas` a path of 24 is taken.
+    """
     # Imported late: it takes a second that an exact result need not spend.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lasso_path
 
     scale = np.sqrt(np.maximum(np.diag(data.gram), 1e-12) / data.rows)
     usable = (np.diag(data.gram) > 1e-6).nonzero()[0]
-    if not len(usable):
-        return []
+    if not len(usable) or data.power <= 0:
+        return
     gram = data.gram[np.ix_(usable, usable)] / np.outer(scale[usable], scale[usable])
     target = data.target[usable] / scale[usable]
     gram[np.diag_indices_from(gram)] += 1e-6 * data.rows
     # A problem of as many rows as columns with the same inner products: the coordinate descent reads nothing else.
     x = cholesky(gram)
     y = solve_triangular(x, target, trans="T")
-    top = float(np.abs(target).max()) / len(x)
-    if top <= 0:
-        return []
-    grid = top * np.geomspace(0.7, 0.003, alphas)
-    supports, start = [], None
-    for alpha in grid:
+    if alphas is None:
+        alphas = float(np.abs(target).max()) / data.rows * np.geomspace(0.7, 0.003, 24)
+    path: Any = lasso_path  # Its stubs know no arrays.
+    start = None
+    for alpha in alphas:
+        options = {"precompute": gram, "Xy": target, "coef_init": start, "tol": 1e-3, "max_iter": 300}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            path: Any = lasso_path  # Its stubs know "auto" only.
-            options = {"precompute": gram, "Xy": target, "coef_init": start, "tol": 1e-3, "max_iter": 300}
-            _, coefficients, _ = path(x, y, alphas=[alpha], **options)
+            _, coefficients, _ = path(x, y, alphas=[alpha * data.rows / len(x)], **options)
         start = coefficients[:, 0]
-        support = usable[np.abs(start) > 0]
-        if len(support) > most:
+        taken = np.flatnonzero(start)
+        if len(taken) > most:
             break
-        supports.append(support)
-    return supports
+        chosen = usable[taken]
+        effects = start[taken] / scale[chosen]
+        left = data.power - 2 * effects @ data.target[chosen] + effects @ data.gram[np.ix_(chosen, chosen)] @ effects
+        yield float(alpha), Fit(chosen, effects, max(float(left), 1e-12 * data.power))
 
 
 def ebic(data: Products, fit: Fit, penalty: float) -> float:
@@ -134,7 +137,7 @@ def forward(data: Products, fit: Fit, penalty: float, most: int) -> Fit:
 
 def select(data: Products, penalty: float, most: int, start: np.ndarray) -> Fit:
     """Choose the terms of a pool: the best support of the lasso path or of before, improved by steps."""
-    supports = [start, *lasso_supports(data, most)]
+    supports = [start, *(fit.chosen for _, fit in lasso(data, most))]
     best: Fit | None = None
     for support in supports:
         fit = least_squares(data, support)

@@ -2,7 +2,7 @@
 
 The error of an effect is the standard deviation of its refits on the same terms. The stability of a term is the share
 of samples on which a new choice, among the terms reported and what they may be mistaken for, takes it again with its
-sign (with a ridge, where nothing is chosen anew, the share on which its sign is the same).
+sign (the lasso chooses among the terms reported only).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from interact.sparse.dictionary import columns, products
 from interact.sparse.recovery import Recovered, Sample, term_cost
 from interact.sparse.screening import kin
-from interact.sparse.selection import backward, forward, least_squares
+from interact.sparse.selection import backward, forward, lasso, least_squares
 
 _MOST_RIVALS = 400
 _CHOICE = 150
@@ -43,11 +43,14 @@ def bootstrap(
     for turn in range(times):
         rows = rng.integers(len(sample), size=len(sample))
         data = products(x[rows], sample.values[rows])
-        fit = least_squares(data, own, found.ridge)
-        effects[turn] = fit.effects
-        if found.ridge:
-            again += np.sign(fit.effects) == np.sign(found.effects)
+        if found.alpha:
+            fit = next((f for _, f in lasso(data, count, np.array([found.alpha]))), least_squares(data, own))
+            effects[turn] = 0
+            effects[turn, fit.chosen] = fit.effects
+            again += np.sign(effects[turn]) == np.sign(found.effects)
             continue
+        fit = least_squares(data, own)
+        effects[turn] = fit.effects
         if rivals:
             fit = forward(data, fit, penalty, count + 8)
         fit = backward(data, fit, penalty)
