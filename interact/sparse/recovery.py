@@ -138,11 +138,16 @@ def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start:
     options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
     if len(check) < 8:
         return recover(sample, **options, start=start)
-    sparse = recover(inner, **options, start=start)
+    plain = {**options, "proxy": False}
+    sparse = recover(inner, **plain, start=start)
     spread = float(((check.values - check.values.mean()) ** 2).mean())
     left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
     if not sparse.pool or left <= 0.005 * spread:
-        return recover(sample, **options, start=sparse.terms)
+        return recover(sample, **plain, start=sparse.terms)
+    if proxy:
+        # Only where the search alone leaves something: its many near misses blur terms that are found without it.
+        sparse = recover(inner, **options, start=sparse.terms)
+        left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
     pool = _wider(inner, sparse, max_order)
     alpha = _penalty(inner, pool)
     data = products(columns(inner.masks, pool), inner.values)
