@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 import bench
 
-FRAMEWORK = {"__main__", "registry", "run", "verify", "table"}
+FRAMEWORK = {"__main__", "registry", "run", "verify", "table", "sparse_quality"}
 
 
 @dataclass(frozen=True)

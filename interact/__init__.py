@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interact import embedded, indices
+    from interact import embedded, indices, sparse
     from interact.coalitions import coalition_values, explain_engine
     from interact.conversions import as_shapiq_game, from_shapiq, to_shap, to_shapiq
     from interact.extraction import extract
@@ -41,6 +41,7 @@ __all__ = [
     "learn_baseline",
     "load",
     "prepare",
+    "sparse",
     "to_shap",
     "to_shapiq",
 ]
@@ -61,7 +62,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 def __getattr__(name: str) -> Any:
     # Loading torch and transformers takes seconds that `interact fetch` and `--help` need not spend.
-    if name in ("embedded", "indices"):
+    if name in ("embedded", "indices", "sparse"):
         return import_module(f"interact.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'interact' has no attribute {name!r}")

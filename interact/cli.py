@@ -43,7 +43,7 @@ class Extract:
     limit: int | None = None
     """Most players; more candidates are drawn from."""
     seed: int = 0
-    """Seed of the draw of players."""
+    """Seed of the draw of players, and of the coalitions that sparse samples."""
     template: str = "{text}"
     """The user's message, with {text} once in it."""
     system: str | None = None
@@ -60,6 +60,12 @@ class Extract:
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     kappa: float = 0.04
     """Tolerated noise, relative to |v(all) - v(none)|."""
+    method: Literal["exact", "sparse"] = "exact"
+    """All coalitions of up to 20 players, certified; or sampled ones of any number, held against held-out ones."""
+    budget: int | None = None
+    """Most coalitions that sparse scores; without it, 8 n log2(n)."""
+    max_order: int = 4
+    """Most players of an interaction that sparse looks for."""
     engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
     """How coalitions are scored; auto takes what is exact and computes least."""
     memory_budget: int | None = None
@@ -211,6 +217,8 @@ def _extract(command: Extract) -> None:
                 continue
         if file is not None:
             check_writable(file)
+        # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
+        kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
         loaded = loaded or load_model(command.model, dtype=command.dtype, device=command.device)
         result = extract(
             *loaded,
@@ -222,11 +230,18 @@ def _extract(command: Extract) -> None:
             masking=command.masking,
             baseline=command.baseline,
             kappa=command.kappa,
+            method=command.method,
+            budget=command.budget,
+            max_order=command.max_order,
+            seed=command.seed,
+            cache=kept,
             engine=command.engine,
             memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
         )
         if file is not None:
             result.save(file)
+        if kept is not None:
+            kept.unlink(missing_ok=True)
         _print(result, file, command.json, command.top)
 
 
@@ -270,8 +285,9 @@ def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> 
             "top": [{"kind": i.kind, "words": list(i.words), "effect": i.effect} for i in result.top(top)],
             "bias": result.bias,
             "primal": result.primal,
-            "dual": result.dual,
-            "gap": result.gap,
+            "dual": result.dual if result.sampled is None else None,
+            "gap": result.gap if result.sampled is None else None,
+            "r2": result.fidelity(0.0).r2,
             "file": None if file is None else str(file),
             "provenance": dict(result.provenance),
         }

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from interact.coalitions import all_coalitions, score_coalitions
@@ -17,10 +21,13 @@ from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import inspect_model
 from interact.models.precision import noise_floor
-from interact.players import PlayerChoice, Players
+from interact.players import LIMIT, MOST_SAMPLED, PlayerChoice, Players
 from interact.preparation import prepare_for
+from interact.sparse.scores import ScoreCache
+from interact.sparse.search import SparseOptions, checked_budget, explain
 from interact_kernels.sparsify import SplitOptions, and_or_split
 
+METHODS = ("exact", "sparse")
 _SPLIT_SECONDS = 600.0
 """After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
@@ -37,30 +44,46 @@ def extract(
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     kappa: float = 0.04,
+    method: str = "exact",
+    budget: int | None = None,
+    max_order: int = 4,
+    seed: int = 0,
+    sparse: SparseOptions | None = None,
+    cache: str | Path | None = None,
     engine: str = "auto",
     memory_budget: int | None = None,
     progress: bool | None = None,
 ) -> Interactions:
     """Extract the AND-OR interactions between the words of a text.
 
+    ``method="exact"`` scores all 2**n coalitions of up to 20 players and certifies the split; ``method="sparse"``
+    samples coalitions of any number of players (`interact.sparse.explain`) and measures the fit on held-out ones.
+
     Args:
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
-        players: None for up to ten content words; see `interact.players.choose_spans`.
+        players: None for up to ten content words (sparse: all of them); see `interact.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
         template: What stands around the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score; None demands that it be one token.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
-        kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|.
+        kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
+        method: ``"exact"`` or ``"sparse"``.
+        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the four that follow.
+        max_order: Most players of an interaction.
+        seed: Seed of the sample.
+        sparse: How to sample and search, see `interact.sparse.SparseOptions`.
+        cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
         engine: See `interact.coalition_values`.
         memory_budget: Bytes one batch may take.
         progress: Show a progress bar; None shows it on a terminal.
 
     Returns:
-        The interactions with their certificate and everything needed to repeat them.
+        The interactions with their certificate (sparse: their held-out fit and error bars) and everything needed to
+        repeat them.
 
     Raises:
         ValueError: Something given is wrong; the sentence says what was expected and what to do.
@@ -71,32 +94,18 @@ def extract(
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
     check_masking(masking)
+    _check_method(method, budget, cache, sparse)
     inputs = prepare_for(
-        model, tokenizer, text, players=players, target=target, template=template, target_tokens=target_tokens
+        model,
+        tokenizer,
+        text,
+        players=players,
+        target=target,
+        template=template,
+        target_tokens=target_tokens,
+        most_players=LIMIT if method == "exact" else MOST_SAMPLED,
     )
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-    scores = score_coalitions(
-        model,
-        inputs,
-        coalitions=None,
-        masking=masking,
-        baseline=vector,
-        engine=engine,
-        memory_budget=memory_budget,
-        progress=progress,
-    )
-    values = scores.values.double().numpy()
-    floor = noise_floor(
-        model,
-        inputs,
-        all_coalitions(inputs.n),
-        scores.values,
-        masking=masking,
-        baseline=vector,
-        engine=scores.engine,
-        memory_budget=memory_budget,
-    )
-    split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
     provenance = {
         "model": _model_identity(model),
         "target": _target_identity(model, tokenizer, inputs, given=target is not None),
@@ -105,18 +114,61 @@ def extract(
         "masking": masking,
         "baseline": vector.identity() if vector else None,
         "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,
-        "kappa": kappa,
-        "precision": floor,
-        "engine": {"asked": engine, "used": scores.engine, "reason": scores.reason},
+        "kappa": kappa if method == "exact" else None,
         "input_ids": list(inputs.input_ids),
         "notes": list(inputs.notes),
         "versions": _versions(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
+    scoring: dict[str, Any] = {"masking": masking, "baseline": vector, "engine": engine, "memory_budget": memory_budget}
+    if method == "sparse":
+        sampling: dict[str, Any] = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse}
+        return _sampled(model, inputs, provenance, scoring, {**sampling, "cache": cache, "progress": progress})
+    scores = score_coalitions(model, inputs, coalitions=None, progress=progress, **scoring)
+    values = scores.values.double().numpy()
+    split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+    provenance["engine"] = {"asked": engine, "used": scores.engine, "reason": scores.reason}
+    scoring["engine"] = scores.engine
+    provenance["precision"] = noise_floor(model, inputs, all_coalitions(inputs.n), scores.values, **scoring)
     arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
     bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
     found: dict[str, Any] = {"values": values, **arrays, **bounds}
     return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
+
+
+def _check_method(method: str, budget: int | None, cache: object, sparse: object) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
+    if method == "exact" and not (budget is None and cache is None and sparse is None):
+        raise ValueError("budget, cache and sparse belong to sampled coalitions; pass method='sparse' with them.")
+
+
+def _sampled(
+    model: Any, inputs: CoalitionInputs, provenance: dict[str, Any], scoring: dict[str, Any], sampling: dict[str, Any]
+) -> Interactions:
+    """Explain a prompt from sampled coalitions."""
+    used: dict[str, str] = {}
+
+    def value(masks: np.ndarray) -> np.ndarray:
+        scores = score_coalitions(model, inputs, coalitions=torch.from_numpy(masks), progress=False, **scoring)
+        used.update(used=scores.engine, reason=scores.reason)
+        return scores.values.double().numpy()
+
+    told = {name: provenance[name] for name in ("model", "target", "masking", "baseline", "input_ids")}
+    belongs = json.dumps([told, inputs.spans], sort_keys=True, default=str)
+    # Scores of another model, text or masking must not be gone on with.
+    identity = hashlib.sha256(belongs.encode()).hexdigest()[:16]
+    checked_budget(inputs.n, sampling["budget"], sampling["max_order"])
+    cache = ScoreCache(sampling["cache"], identity)
+    cache.open(inputs.n)
+    ends = np.unique(np.array([[False] * inputs.n, [True] * inputs.n]), axis=0)
+    if np.isnan(cache.get(ends)).any():
+        # What is wrong with all coalitions is said here in its own words, before any are sampled.
+        cache.put(ends, value(ends))
+    sampling = {**sampling, "cache": cache}
+    result = explain(value, inputs.n, players=inputs.players, text=inputs.text, **sampling)
+    engine = {"asked": scoring["engine"], "used": None, "reason": "all scores were in the cache", **used}
+    return replace(result, provenance={**provenance, **result.provenance, "engine": engine})
 
 
 def _model_identity(model: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from interact.players import Player, Players, Span, choose_spans, map_to_tokens
+from interact.players import LIMIT, Player, Players, Span, choose_spans, map_to_tokens
 
 _HERE = "{text}"
 _BEFORE_A_SPACE = ".,:;!?)]}%…”’"
@@ -98,6 +98,7 @@ def prepare(
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
     target_tokens: int | None = None,
+    most_players: int = LIMIT,
 ) -> CoalitionInputs:
     """Turn a text into `CoalitionInputs`.
 
@@ -109,6 +110,7 @@ def prepare(
         template: What stands around the text; a string is a `Template` with this user message.
         target_tokens: How many tokens of a target text to score; None demands that it be one token. The paper
             scores the first token of the response (1).
+        most_players: Most players allowed; more than 20 only serve sampled coalitions.
 
     Raises:
         ValueError: Bad text, players, template or target; the sentence says which and what to do.
@@ -120,7 +122,7 @@ def prepare(
             f"{type(tokenizer).__name__} reports no character offsets; load a fast tokenizer "
             "(AutoTokenizer.from_pretrained(..., use_fast=True))."
         )
-    text, spans = choose_spans(text, players)
+    text, spans = choose_spans(text, players, most_players)
     if not isinstance(template, (Template, str, type(None))):
         raise ValueError(f"The template must be a string with {_HERE} in it or a Template, but is {template!r:.60}.")
     wanted = template if isinstance(template, Template) else Template(user=template if template is not None else _HERE)

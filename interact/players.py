@@ -20,6 +20,9 @@ import regex
 LIMIT = 20
 """Most players of a full lattice: 2**20 coalitions."""
 
+MOST_SAMPLED = 4096
+"""Most players of sampled coalitions; all of their pairs are looked at."""
+
 Span = tuple[int, int]
 
 # \p{M}: a word of Hindi, or of decomposed accents, does not end at a combining mark.
@@ -62,7 +65,8 @@ class PlayerChoice:
         unit: ``"words"`` (content words), ``"all-words"`` (stop words too), ``"sentences"``, ``"paragraphs"`` or
             ``"marked"`` (phrases between double square brackets; the brackets are removed from the text).
         limit: Most players; more candidates than this are drawn from with the seed. None means 10 for words and
-            20 for everything else, where more than 20 is an error instead of a draw.
+            20 for everything else, where more than 20 is an error instead of a draw. For sampled coalitions None
+            takes every candidate.
         seed: Seed of the draw.
     """
 
@@ -74,7 +78,7 @@ class PlayerChoice:
 Players = PlayerChoice | str | int | Sequence[str] | Sequence[Span] | None
 
 
-def choose_spans(text: str, players: Players) -> tuple[str, list[Span]]:
+def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, list[Span]]:
     """Choose the players' characters in `text`.
 
     Args:
@@ -82,12 +86,13 @@ def choose_spans(text: str, players: Players) -> tuple[str, list[Span]]:
         players: None for up to ten content words, a number of content words, a unit's name or a `PlayerChoice`,
             phrases that occur in the text (in any order), or explicit (start, end) character spans. An empty list
             means no players: the one coalition is the whole text.
+        most: Most players allowed; above 20 (for sampled coalitions) words are not drawn from unless a limit is set.
 
     Returns:
         The text without marks, and the spans in text order.
 
     Raises:
-        ValueError: The text is empty, no players are found, there are more than 20, a phrase is missing, or a
+        ValueError: The text is empty, no players are found, there are more than `most`, a phrase is missing, or a
             span is empty, overlaps another or lies outside the text.
     """
     _check_text(text)
@@ -96,12 +101,12 @@ def choose_spans(text: str, players: Players) -> tuple[str, list[Span]]:
     if isinstance(players, str):
         players = PlayerChoice(unit=players)
     if players is None or isinstance(players, PlayerChoice):
-        return _chosen(text, players or PlayerChoice())
+        return _chosen(text, players or PlayerChoice(), most)
     if not isinstance(players, Sequence):
         raise ValueError(
             f"players={players!r} is not known; pass a number, a unit's name, phrases or (start, end) spans."
         )
-    return text, _checked(text, [_span(text, players, index) for index in range(len(players))])
+    return text, _checked(text, [_span(text, players, index) for index in range(len(players))], most)
 
 
 def map_to_tokens(
@@ -173,12 +178,12 @@ def _span(text: str, players: Sequence[str] | Sequence[Span], index: int) -> Spa
     return int(edges[0]), int(edges[1])
 
 
-def _chosen(text: str, choice: PlayerChoice) -> tuple[str, list[Span]]:
+def _chosen(text: str, choice: PlayerChoice, most: int) -> tuple[str, list[Span]]:
     patterns = {"words": _WORD, "all-words": _WORD, "sentences": _SENTENCE, "paragraphs": _PARAGRAPH, "marked": _MARK}
     if choice.unit not in patterns:
         raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(patterns)} or list phrases.")
-    if choice.limit is not None and not 0 < choice.limit <= LIMIT:
-        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {LIMIT}.")
+    if choice.limit is not None and not 0 < choice.limit <= most:
+        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}.")
     if choice.unit == "marked":
         text, spans = _unmarked(text)
     else:
@@ -189,10 +194,11 @@ def _chosen(text: str, choice: PlayerChoice) -> tuple[str, list[Span]]:
         raise ValueError(
             f"No players ({choice.unit}) were found in {_short(text)!r}; list phrases or choose another unit."
         )
-    limit = choice.limit if choice.limit is not None or choice.unit not in ("words", "all-words") else 10
+    usual = 10 if most <= LIMIT and choice.unit in ("words", "all-words") else None
+    limit = choice.limit if choice.limit is not None else usual
     if limit is not None and len(spans) > limit:
         spans = sorted(random.Random(choice.seed).sample(spans, limit))
-    return text, _checked(text, spans)
+    return text, _checked(text, spans, most)
 
 
 def _unmarked(text: str) -> tuple[str, list[Span]]:
@@ -224,7 +230,7 @@ def _located(text: str, phrases: Sequence[object], index: int) -> Span:
     )
 
 
-def _checked(text: str, spans: list[Span]) -> list[Span]:
+def _checked(text: str, spans: list[Span], most: int) -> list[Span]:
     spans = sorted(spans)
     for low, high in spans:
         if not 0 <= low < high <= len(text):
@@ -237,10 +243,11 @@ def _checked(text: str, spans: list[Span]) -> list[Span]:
             raise ValueError(
                 f"The players {text[a:b]!r} and {text[c:d]!r} overlap; give spans or phrases that share no character."
             )
-    if len(spans) > LIMIT:
+    if len(spans) > most:
+        kind, way = ("a full lattice", " or method='sparse'") if most <= LIMIT else ("a sample", "")
         raise ValueError(
-            f"{len(spans)} players were found, but a full lattice holds at most {LIMIT}; set a limit "
-            "(PlayerChoice(limit=...)) or choose a larger unit."
+            f"{len(spans)} players were found, but {kind} holds at most {most}; set a limit "
+            f"(PlayerChoice(limit=...)), choose a larger unit{way}."
         )
     return spans
 

@@ -9,7 +9,7 @@ from typing import Any
 from interact.coalitions import with_target
 from interact.inputs import CoalitionInputs, Template, prepare
 from interact.models.family import inspect_model, label_index
-from interact.players import Players
+from interact.players import LIMIT, Players
 
 
 def prepare_for(
@@ -21,15 +21,17 @@ def prepare_for(
     target: str | int | Sequence[int] | None,
     template: Template | str | None,
     target_tokens: int | None,
+    most_players: int = LIMIT,
 ) -> CoalitionInputs:
     """Return the inputs of a prompt with its target fixed: a label for a classifier, else tokens.
 
-    Args and errors as `interact.extract`.
+    Args and errors as `interact.extract` and `interact.prepare`.
     """
+    wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
     if inspect_model(model).kind == "classifier":
-        inputs = prepare(tokenizer, text, players=players, template=template)
+        inputs = prepare(tokenizer, text, **wording)
         return with_target(model, replace(inputs, target_ids=_label_ids(model, target)))
-    inputs = prepare(tokenizer, text, players=players, template=template, target=target, target_tokens=target_tokens)
+    inputs = prepare(tokenizer, text, target=target, target_tokens=target_tokens, **wording)
     return with_target(model, inputs)
 
 

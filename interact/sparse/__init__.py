@@ -1,0 +1,13 @@
+"""Many players: AND-OR interactions from sampled coalitions.
+
+>>> import interact.sparse
+>>> result = interact.sparse.explain(value, 200, budget=4000)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from interact.sparse.refinement import refine
+from interact.sparse.scores import Interrupted, ScoreCache, Value
+from interact.sparse.search import SparseOptions, explain, least_budget, usual_budget
+
+__all__ = ["Interrupted", "ScoreCache", "SparseOptions", "Value", "explain", "least_budget", "refine", "usual_budget"]

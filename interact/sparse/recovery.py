@@ -1,0 +1,193 @@
+"""From sampled scores to AND and OR terms.
+
+1. Candidates: every player, the pairs that stand out in what is left of the scores, the terms of boosted trees, and
+   supersets and near misses of the terms found (`interact.sparse.screening`): low orders first, then their supersets.
+2. Choose few of them by a lasso path and steps (`interact.sparse.selection`), refit, and go on with what is left, until
+   the criterion falls no more.
+3. Where no sparse set of terms exists, more and weaker terms predict better: a lasso on the candidates and further
+   pairs is fitted to part of the sample too, and taken where it predicts the rest clearly better.
+
+Source: the two-sided reading of the residual is ours; the hierarchy (supersets of what is found) is reported by
+ProxySPEX (arXiv 2505.17495); the criterion is the extended BIC of Chen and Chen 2008 (Biometrika 95).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from interact.sparse.dictionary import Products, Term, columns, products
+from interact.sparse.proxy import proxy_candidates
+from interact.sparse.screening import grown, kin, pair_candidates
+from interact.sparse.selection import Fit, ebic, exchange, lasso, select
+
+_ROUNDS = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scored coalitions.
+
+    Attributes:
+        masks: bool, shape [m, n].
+        values: float64, shape [m].
+        strata: Number of the stratum of density of each, int64, shape [m].
+    """
+
+    masks: np.ndarray
+    values: np.ndarray
+    strata: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: np.ndarray) -> Sample:
+        """Return some of the coalitions."""
+        return Sample(self.masks[rows], self.values[rows], self.strata[rows])
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Terms and their effects.
+
+    Attributes:
+        terms: The terms.
+        effects: float64, one a term.
+        bias: phi(empty).
+        pool: The candidates of the last round.
+        alpha: Penalty of the lasso that gave the effects, 0 for least squares.
+    """
+
+    terms: list[Term]
+    effects: np.ndarray
+    bias: float
+    pool: list[Term]
+    alpha: float = 0.0
+
+    def predict(self, masks: np.ndarray) -> np.ndarray:
+        """Return phi of coalitions (bool, [m, n]), float64 [m]."""
+        return self.bias + columns(masks, self.terms) @ self.effects
+
+
+def recover(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Sequence[Term] = ()) -> Recovered:
+    """Find the terms that explain scores.
+
+    Args:
+        sample: Scored coalitions.
+        max_order: Most players of a term.
+        seed: Seed of the proxy.
+        proxy: Whether boosted trees name candidates too.
+        start: Terms to begin with, of an earlier round.
+    """
+    n = sample.masks.shape[1]
+    spread = float(sample.values.std())
+    level = float(sample.values.mean()) if len(sample) else 0.0
+    if spread <= 1e-12 * (1 + abs(level)):
+        return Recovered([], np.zeros(0), level, [])
+    penalty, most = term_cost(len(sample), n, max_order), max(1, min(len(sample) // 4, 600))
+    singles: list[Term] = [("and", frozenset((i,))) for i in range(n)]
+    named = proxy_candidates(sample.masks, sample.values, seed=seed, max_order=max_order, most=4 * n) if proxy else []
+    support, residual, score = list(start), sample.values - level, math.inf
+    best: tuple[Products, Fit, list[Term]] | None = None
+    for turn in range(_ROUNDS):
+        pool = dict.fromkeys([*support, *singles, *named])
+        if max_order > 1:
+            width = max(100, 3 * n) if turn < 4 else n
+            pool.update(dict.fromkeys(pair_candidates(sample.masks, residual, sample.strata, width)))
+            pool.update(dict.fromkeys(grown(sample.masks, residual, support, max_order, 4 * n)))
+            pool.update(dict.fromkeys(kin(support)))
+        listed = list(pool)
+        x = columns(sample.masks, listed)
+        data = products(x, sample.values)
+        fit = select(data, penalty, most, np.arange(len(support)))
+        if ebic(data, fit, penalty) >= score - 1e-6:
+            fit = exchange(data, fit, penalty, listed)
+        if best is not None and ebic(data, fit, penalty) >= score - 1e-6:
+            break
+        score, best = ebic(data, fit, penalty), (data, fit, listed)
+        support = [listed[i] for i in fit.chosen]
+        residual = sample.values - data.level - (x[:, fit.chosen] - data.mean[fit.chosen]) @ fit.effects
+        # The proxy's names have had their chance; what is left speaks for itself.
+        named = [] if turn >= 2 else named
+    assert best is not None
+    data, fit, listed = best
+    return _named(data, fit, listed)
+
+
+def term_cost(rows: int, n: int, max_order: int) -> float:
+    """Return what one term costs: log m + log P, P the number of terms of order up to `max_order`."""
+    return math.log(rows) + math.log(2 * sum(math.comb(n, k) for k in range(1, max_order + 1)))
+
+
+def _named(data: Products, fit: Fit, pool: list[Term], alpha: float = 0.0) -> Recovered:
+    terms = [pool[i] for i in fit.chosen]
+    return Recovered(terms, fit.effects, data.level - float(data.mean[fit.chosen] @ fit.effects), pool, alpha)
+
+
+def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Sequence[Term] = ()) -> Recovered:
+    """Find the terms that predict scores: the sparse ones, or more where more are needed; arguments as `recover`.
+
+    One part in six validates; the choice is then fitted to the whole sample.
+    """
+    rows = np.random.default_rng(seed).permutation(len(sample))
+    check, inner = sample.take(rows[: len(rows) // 6]), sample.take(rows[len(rows) // 6 :])
+    options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
+    if len(check) < 8:
+        return recover(sample, **options, start=start)
+    plain = {**options, "proxy": False}
+    sparse = recover(inner, **plain, start=start)
+    spread = float(((check.values - check.values.mean()) ** 2).mean())
+    left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
+    if not sparse.pool or left <= 0.005 * spread:
+        return recover(sample, **plain, start=sparse.terms)
+    if proxy:
+        # Only where the search alone leaves something: its many near misses blur terms that are found without it.
+        sparse = recover(inner, **options, start=sparse.terms)
+        left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
+    pool = _wider(inner, sparse, max_order)
+    alpha = _penalty(inner, pool)
+    data = products(columns(inner.masks, pool), inner.values)
+    fits = [_named(data, fit, pool, alpha) for _, fit in lasso(data, len(inner), np.array([alpha]))]
+    if not fits or left <= 1.02 * float(((check.values - fits[0].predict(check.masks)) ** 2).mean()):
+        return recover(sample, **options, start=sparse.terms)
+    # The candidates are sought again, for a sixth more coalitions show more of them.
+    pool = _wider(sample, recover(sample, **options, start=sparse.terms), max_order)
+    alpha = _penalty(sample, pool)
+    data = products(columns(sample.masks, pool), sample.values)
+    _, fit = next(lasso(data, len(pool), np.array([alpha])))
+    return _named(data, fit, pool, alpha)
+
+
+def _wider(inner: Sample, sparse: Recovered, max_order: int) -> list[Term]:
+    """Return the candidates of a lasso: those of the sparse search and the pairs in what it left."""
+    n = inner.masks.shape[1]
+    pool = dict.fromkeys(sparse.pool)
+    if max_order > 1:
+        residual = inner.values - sparse.predict(inner.masks)
+        pool.update(dict.fromkeys(pair_candidates(inner.masks, residual, inner.strata, max(200, 4 * n))))
+    return list(pool)
+
+
+def _penalty(sample: Sample, pool: list[Term]) -> float:
+    """Return the lasso's alpha that predicts best in cross-validation."""
+    x = columns(sample.masks, pool)
+    top = products(x, sample.values)
+    scale = np.sqrt(np.maximum(np.diag(top.gram), 1e-12) / len(sample))
+    alphas = float(np.abs(top.target / scale).max()) / len(sample) * np.geomspace(0.5, 0.004, 20)
+    errors = np.zeros(len(alphas))
+    fold = np.arange(len(sample)) % (5 if len(pool) < 2500 else 3)
+    for out in np.unique(fold):
+        data = products(x[fold != out], sample.values[fold != out])
+        unseen, truth = x[fold == out], sample.values[fold == out]
+        reached = 0
+        for place, (_, fit) in enumerate(lasso(data, len(sample), alphas)):
+            level = data.level - float(data.mean[fit.chosen] @ fit.effects)
+            errors[place] += float(((truth - level - unseen[:, fit.chosen] @ fit.effects) ** 2).sum())
+            reached = place + 1
+        # A path that was cut short has grown too many terms.
+        errors[reached:] += math.inf
+    return float(alphas[int(np.argmin(errors))])

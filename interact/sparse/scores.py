@@ -1,0 +1,196 @@
+"""The scores asked for so far: nothing is asked twice, and nothing is lost when a run is interrupted.
+
+A file holds one JSON line that says what it belongs to, then records of one coalition (players packed eight to a byte)
+and one float64 each, appended as they come. A record cut short by a kill is dropped and asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+Value = Callable[[np.ndarray], np.ndarray]
+"""A value function: bool [m, n] (which players are present) -> float [m]."""
+
+_FORMAT = "interact.scores"
+_MOST_FAILURES = 64
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interrupt of a run; `scores` holds what was asked so far and can be passed on as `cache`."""
+
+    def __init__(self, scores: ScoreCache) -> None:
+        super().__init__(f"interrupted after {len(scores)} scores")
+        self.scores = scores
+
+
+class ScoreCache:
+    """Scores by coalition, in memory and, with a path, in a file as well.
+
+    Args:
+        path: Where to keep them; an existing file is gone on with. None keeps them in memory only.
+        identity: What the scores belong to (model, text, masking); scores of something else are refused.
+
+    Raises:
+        ValueError: The file is not of this format, or belongs to something else.
+    """
+
+    def __init__(self, path: str | Path | None = None, identity: str = "") -> None:
+        self.path = None if path is None else Path(path)
+        self.identity = identity
+        self.failed: dict[bytes, str] = {}
+        self._n: int | None = None
+        self._known: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def open(self, n: int) -> None:
+        """Prepare for coalitions of n players, reading the file if there is one.
+
+        Raises:
+            ValueError: The scores kept are of another number of players, or of something else.
+            RuntimeError: The file cannot be written.
+        """
+        if self._n is not None and self._n != n:
+            raise ValueError(f"The cache holds scores of {self._n} players, but {n} are asked; use another one.")
+        fresh = self._n is None
+        self._n = n
+        self.failed.clear()
+        if self.path is None or not fresh:
+            return
+        header = json.dumps({"format": _FORMAT, "version": 1, "players": n, "identity": self.identity}) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists() or not self.path.stat().st_size:
+                self.path.write_text(header, encoding="utf-8")
+                return
+            with self.path.open("r+b") as file:
+                first = file.readline(1 << 16)
+                if first != header.encode():
+                    raise ValueError(
+                        f"{self.path} holds no scores of this value function over {n} players (it begins with "
+                        f"{first[:80]!r}); name another file, or delete it."
+                    )
+                kept = self._read(file.read(), n)
+                # What is left of a record that a kill cut short.
+                file.truncate(len(first) + kept)
+        except OSError as error:
+            raise RuntimeError(f"The scores cannot be kept in {self.path}: {error}. Choose another place.") from error
+
+    def get(self, masks: np.ndarray) -> np.ndarray:
+        """Return the scores known of coalitions (bool, [m, n]), NaN where none is."""
+        keys = np.packbits(masks, axis=1, bitorder="little")
+        return np.array([self._known.get(key.tobytes(), np.nan) for key in keys])
+
+    def put(self, masks: np.ndarray, values: np.ndarray) -> None:
+        """Keep finite scores of coalitions."""
+        keys = [key.tobytes() for key in np.packbits(masks, axis=1, bitorder="little")]
+        good = [(k, float(v)) for k, v in zip(keys, values, strict=True) if np.isfinite(v)]
+        self._known.update(good)
+        if self.path is not None and good:
+            with self.path.open("ab") as file:
+                file.write(b"".join(key + np.float64(v).tobytes() for key, v in good))
+
+    def _read(self, data: bytes, n: int) -> int:
+        """Take whole records; return how many bytes they are."""
+        size = (n + 7) // 8 + 8
+        whole = len(data) // size * size
+        for at in range(0, whole, size):
+            score = float(np.frombuffer(data, np.float64, 1, at + size - 8)[0])
+            if np.isfinite(score):
+                self._known[data[at : at + size - 8]] = score
+        return whole
+
+
+def score(
+    value: Value, masks: np.ndarray, cache: ScoreCache, *, batch: int = 512, progress: bool = False
+) -> np.ndarray:
+    """Score coalitions, asking only for those that the cache does not know.
+
+    A batch for which the value function raises is halved until the coalitions at fault are alone; they and those whose
+    score is not finite get NaN, and a warning names the first.
+
+    Args:
+        value: The value function.
+        masks: Which players are present, bool, shape [m, n].
+        cache: Scores known; new ones are added batch by batch.
+        batch: Most coalitions of one call.
+        progress: Whether to show a bar on standard error.
+
+    Returns:
+        float64, shape [m].
+
+    Raises:
+        ValueError: The value function returns another shape, or fails for more coalitions than it scores.
+        Interrupted: Ctrl-C; the scores so far are in it, and in the cache.
+    """
+    todo = np.flatnonzero(np.isnan(cache.get(masks)))
+    before = len(cache.failed)
+    try:
+        with tqdm(total=len(todo), unit="coalition", disable=not progress, leave=False) as bar:
+            for low in range(0, len(todo), batch):
+                rows = todo[low : low + batch]
+                for part, values in _ask(value, masks[rows], cache):
+                    cache.put(part, values)
+                bar.update(len(rows))
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(cache) from interrupt
+    if cache.failed and not len(cache):
+        raise _hopeless(cache)
+    if len(cache.failed) > before:
+        key, reason = next(iter(cache.failed.items()))
+        warnings.warn(
+            f"The value function failed for {len(cache.failed)} coalitions, which are left out; the first is the mask "
+            f"{_named(key)}: {reason}.",
+            stacklevel=3,
+        )
+    return cache.get(masks)
+
+
+def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield coalitions and scores, halving where the value function raises."""
+    try:
+        # A copy, because the function may write into what it is given.
+        values = np.asarray(value(masks.copy()), dtype=np.float64)
+    except (MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        # Whatever a user's function raises concerns some of the coalitions, until it is seen to concern all.
+        if len(masks) == 1:
+            _failed(cache, masks[0], f"{type(error).__name__}: {error}")
+            return
+        middle = len(masks) // 2
+        yield from _ask(value, masks[:middle], cache)
+        yield from _ask(value, masks[middle:], cache)
+        return
+    if values.shape != (len(masks),):
+        raise ValueError(
+            f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
+        )
+    for row in np.flatnonzero(~np.isfinite(values)):
+        _failed(cache, masks[row], f"its score is {values[row]}")
+    yield masks, values
+
+
+def _failed(cache: ScoreCache, mask: np.ndarray, reason: str) -> None:
+    cache.failed[np.packbits(mask, bitorder="little").tobytes()] = reason
+    if len(cache.failed) > max(_MOST_FAILURES, len(cache)):
+        raise _hopeless(cache)
+
+
+def _hopeless(cache: ScoreCache) -> ValueError:
+    key, first = next(iter(cache.failed.items()))
+    return ValueError(
+        f"The value function failed for {len(cache.failed)} coalitions and scored {len(cache)}; the first is the "
+        f"mask {_named(key)}: {first}. It takes a bool array [m, n] and returns a float array [m]."
+    )
+
+
+def _named(key: bytes) -> str:
+    return hex(int.from_bytes(key, "little"))

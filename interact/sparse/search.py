@@ -1,0 +1,265 @@
+"""The main verb for many players: a value function in, its AND-OR interactions out.
+
+1. Hold out coalitions of density 1/2 and of all densities; they are scored first and never fitted.
+2. In rounds, score a part of the budget, fit (`interact.sparse.recovery`), and stop when the held-out scores are
+   explained. Each round begins with the terms of the one before.
+3. Bootstrap the terms; return them in the sparse form of `Interactions`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interact.interactions import Interactions
+from interact.players import Player
+from interact.sampled import Sampled
+from interact.sparse.design import DESIGNS, distinct, draw
+from interact.sparse.recovery import Recovered, Sample, predictive
+from interact.sparse.scores import ScoreCache, Value, score
+from interact.sparse.stability import bootstrap
+
+_ROUNDS = (0.5, 0.75, 1.0)
+_MOST_HELD_OUT = 512
+
+
+@dataclass(frozen=True)
+class SparseOptions:
+    """How coalitions are sampled and terms are sought.
+
+    Attributes:
+        design: ``"uniform"``, ``"two-sided"`` or ``"balanced"``, see `interact.sparse.design`.
+        paired: Whether every coalition comes with its complement.
+        shared: Size of the groups of coalitions with a shared beginning, a power of two; 1 for none. The coalition
+            tree scores large groups faster; the terms are found from fewer independent draws.
+        proxy: Whether boosted trees (LightGBM) name candidates too; None uses them where LightGBM is installed.
+        stop: Stop before the budget is spent when this share of the held-out variance is explained; above 1 never.
+        bootstraps: Number of bootstrap fits for error bars and stability; 0 for none.
+        batch: Most coalitions of one call of the value function.
+    """
+
+    design: str = "uniform"
+    paired: bool = False
+    shared: int = 1
+    proxy: bool | None = None
+    stop: float = 0.999
+    bootstraps: int = 20
+    batch: int = 512
+
+    def __post_init__(self) -> None:
+        if self.design not in DESIGNS:
+            raise ValueError(f"design={self.design!r} is not known; choose one of {list(DESIGNS)}.")
+        if self.shared < 1 or self.shared & (self.shared - 1):
+            raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared}.")
+        if self.bootstraps < 0 or self.batch < 1:
+            raise ValueError(f"bootstraps ({self.bootstraps}) must not be negative, batch ({self.batch}) positive.")
+
+
+def least_budget(n: int) -> int:
+    """Return the fewest coalitions that a design of n players needs: all of them, or 4 n + 16."""
+    return min(1 << min(n, 62), 4 * n + 16)
+
+
+def usual_budget(n: int) -> int:
+    """Return 8 n log2(n) coalitions, but no more than there are and no fewer than are needed."""
+    return max(least_budget(n), min(1 << min(n, 62), math.ceil(8 * n * math.log2(max(n, 2)))))
+
+
+def explain(
+    value: Value,
+    n: int,
+    *,
+    budget: int | None = None,
+    max_order: int = 4,
+    seed: int = 0,
+    options: SparseOptions | None = None,
+    cache: ScoreCache | str | Path | None = None,
+    players: Sequence[Player] | None = None,
+    text: str = "",
+    progress: bool | None = None,
+) -> Interactions:
+    """Find the AND-OR interactions of a value function of any number of players from sampled coalitions.
+
+    phi(S) = bias + sum_{T subset S} and_terms[T] + sum_{T meets S} or_terms[T], with few terms T of at most `max_order`
+    players. Effects of single players are AND terms.
+
+    Args:
+        value: What to explain: bool [m, n] (which players are present) -> float [m].
+        n: Number of players.
+        budget: Most coalitions to score, held-out ones included; None for 8 n log2(n).
+        max_order: Most players of a term.
+        seed: Seed of all draws; the same seed asks for the same coalitions.
+        options: Design, proxy, stopping, error bars; see `SparseOptions`.
+        cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from.
+        players: Names of the players; numbers by default.
+        text: The text the players are in.
+        progress: Show a progress bar; None shows it on a terminal.
+
+    Returns:
+        The interactions in sparse form: `and_terms`, `or_terms`, `predict(masks)`, `fidelity()` on held-out coalitions,
+        an error and a stability of each term.
+
+    Raises:
+        ValueError: A budget below the least, an impossible n, order or option, or a value function that fails for most
+            coalitions. For some, they are left out with a warning that names the first.
+        Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
+
+    Source: the design and the recovery are ours; see `interact.sparse.recovery` for what they build on.
+
+    >>> import numpy as np
+    >>> found = explain(lambda masks: 2.0 * masks[:, [1, 4]].all(1) - masks[:, [0, 2, 5]].any(1), 30, budget=600)
+    >>> sorted(next(iter(found.and_terms))), sorted(next(iter(found.or_terms)))
+    ([1, 4], [0, 2, 5])
+    """
+    options = options or SparseOptions()
+    budget = checked_budget(n, budget, max_order, players)
+    named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
+    kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
+    kept.open(n)
+    shown = sys.stderr.isatty() if progress is None else progress
+    rng = np.random.default_rng(seed)
+    held, first = _planned(n, budget, options, rng)
+    ask: dict[str, Any] = {"batch": options.batch, "progress": shown}
+    tested = _scored(value, held, np.full(len(held), 2), kept, ask)
+    proxy = find_spec("lightgbm") is not None if options.proxy is None else options.proxy
+    sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
+    asked = held
+    for count in _rounds(budget - len(held), len(first[0])):
+        masks, strata = _more(np.concatenate([first[0], asked]), count, options, rng)
+        if not len(sample):
+            masks, strata = np.concatenate([first[0], masks]), np.concatenate([first[1], strata])
+        if not len(masks):
+            continue
+        asked = np.concatenate([asked, masks])
+        sample = _joined(sample, _scored(value, masks, strata, kept, ask))
+        if not len(sample):
+            raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
+        start = [] if found is None or found.alpha else found.terms
+        found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
+        reached.append({"coalitions": len(sample) + len(tested), "r2": _r2(found, tested if len(tested) else sample)})
+        # A lasso's many weak terms may yet turn into few with more scores.
+        if reached[-1]["r2"] >= options.stop and not found.alpha:
+            break
+    assert found is not None
+    rng = np.random.default_rng((seed, 1))
+    errors, stability = bootstrap(sample, found, max_order=max_order, times=options.bootstraps, rng=rng)
+    record = {
+        "method": "sparse",
+        "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
+        "rounds": reached,
+        "alpha": found.alpha,
+        "failed": len(kept.failed),
+    }
+    return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+
+
+def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence[Player] | None = None) -> int:
+    """Return the budget, or say what is wrong with the arguments."""
+    if isinstance(n, bool) or int(n) != n or n < 0:
+        raise ValueError(f"n must be a number of players, but is {n!r}.")
+    if max_order < 1:
+        raise ValueError(f"max_order must be at least 1, but is {max_order}.")
+    if players is not None and len(players) != n:
+        raise ValueError(f"{len(players)} players are named, but n is {n}.")
+    budget = usual_budget(n) if budget is None else int(budget)
+    if budget < least_budget(n):
+        raise ValueError(
+            f"A budget of {budget} coalitions is below what the design needs for {n} players; give at least "
+            f"{least_budget(n)} (8 n log2 n = {usual_budget(n)} is usual)."
+        )
+    return budget
+
+
+Part = tuple[np.ndarray, np.ndarray]
+"""Coalitions, bool [m, n], and the stratum of each, int64 [m]."""
+
+
+def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generator) -> tuple[np.ndarray, Part]:
+    """Return the held-out coalitions, and what is always scored: both ends, or all of few players."""
+    if n <= 20 and 1 << n <= budget:
+        every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+        size = every.sum(axis=1) / max(n, 1)
+        strata = np.where(size < 0.45, 0, np.where(size > 0.55, 1, 2))
+        out = np.zeros(len(every), dtype=bool)
+        if n >= 6:
+            out[1 + rng.permutation(len(every) - 2)[: len(every) // 8]] = True
+        return every[out], (every[~out], strata[~out])
+    ends = np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
+    count = min(_MOST_HELD_OUT, budget // 8)
+    alone: dict[str, Any] = {"paired": False, "shared": 1, "rng": rng}
+    middle, _ = draw(n, count // 2, kind="uniform", **alone)
+    mixed, _ = draw(n, count - len(middle), kind="balanced", **alone)
+    held = np.unique(np.concatenate([middle, mixed]), axis=0)
+    held = held[(held.any(axis=1)) & (~held.all(axis=1))]
+    return held, (ends, np.array([0, 1]))
+
+
+def _rounds(wanted: int, fixed: int) -> list[int]:
+    """Return how many coalitions each round draws beside the fixed ones, which belong to the first."""
+    ends = [max(round(share * wanted) - fixed, 0) for share in _ROUNDS]
+    return [ends[0], *(b - a for a, b in itertools.pairwise(ends))]
+
+
+def _more(taken: np.ndarray, count: int, options: SparseOptions, rng: np.random.Generator) -> Part:
+    """Draw coalitions that were not taken before."""
+    shape: dict[str, Any] = {"paired": options.paired, "shared": options.shared}
+    return distinct(taken.shape[1], count, taken, kind=options.design, rng=rng, **shape)
+
+
+def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCache, ask: dict[str, Any]) -> Sample:
+    """Score coalitions and leave out those that have no score."""
+    values = score(value, masks, cache, **ask)
+    good = np.isfinite(values)
+    return Sample(masks[good], values[good], strata[good])
+
+
+def _joined(first: Sample, second: Sample) -> Sample:
+    pairs = [(getattr(first, name), getattr(second, name)) for name in ("masks", "values", "strata")]
+    return Sample(*(np.concatenate(pair) for pair in pairs))
+
+
+def _r2(found: Recovered, sample: Sample) -> float:
+    spread = float(((sample.values - sample.values.mean()) ** 2).sum())
+    left = float(((sample.values - found.predict(sample.masks)) ** 2).sum())
+    # A constant explained to rounding is explained.
+    return 1 - left / spread if spread > 1e-18 * (1 + float((sample.values**2).sum())) else 1.0
+
+
+def _result(
+    found: Recovered, sample: Sample, tested: Sample, errors: np.ndarray, stability: np.ndarray, **told: Any
+) -> Interactions:
+    """Put terms and scores into the sparse form."""
+    both = _joined(sample, tested)
+    rows = {kind: [i for i, term in enumerate(found.terms) if term[0] == kind] for kind in ("and", "or")}
+    form = Sampled(
+        coalitions=both.masks,
+        held_out=np.arange(len(both)) >= len(sample),
+        bias=found.bias,
+        and_sets=tuple(found.terms[i][1] for i in rows["and"]),
+        or_sets=tuple(found.terms[i][1] for i in rows["or"]),
+        and_errors=errors[rows["and"]],
+        or_errors=errors[rows["or"]],
+        and_stability=stability[rows["and"]],
+        or_stability=stability[rows["or"]],
+    )
+    i_and, i_or = found.effects[rows["and"]], found.effects[rows["or"]]
+    return Interactions(
+        values=both.values,
+        i_and=i_and,
+        i_or=i_or,
+        noise=form.predict(both.masks, i_and, i_or) - both.values,
+        primal=float(np.abs(found.effects).sum()),
+        dual=math.nan,
+        gap=math.nan,
+        certificate=np.zeros(0),
+        sampled=form,
+        **told,
+    )

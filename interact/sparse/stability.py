@@ -1,0 +1,60 @@
+"""How sure each term is: the fit is repeated on bootstrap samples of the coalitions.
+
+The error of an effect is the standard deviation of its refits on the same terms. The stability of a term is the share
+of samples on which a new choice, among the terms reported and what they may be mistaken for, takes it again with its
+sign (the lasso chooses among the terms reported only).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from interact.sparse.dictionary import columns, products
+from interact.sparse.recovery import Recovered, Sample, term_cost
+from interact.sparse.screening import kin
+from interact.sparse.selection import backward, forward, lasso, least_squares
+
+_MOST_RIVALS = 400
+_CHOICE = 150
+
+
+def bootstrap(
+    sample: Sample, found: Recovered, *, max_order: int, times: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the standard error and the stability of each term, float64 [terms] each; NaN where there is too little
+    to draw from.
+
+    Args:
+        sample: What the terms were fitted to.
+        found: The terms.
+        max_order: Most players of a term.
+        times: Number of bootstrap samples.
+        rng: Source of the draws.
+    """
+    count = len(found.terms)
+    if times < 2 or not count or len(sample) < 2 * count + 8:
+        return np.full(count, np.nan), np.full(count, np.nan)
+    # With hundreds of terms a new choice costs too much; then a term need only survive among those reported.
+    rivals = [t for t in kin(found.terms) if t not in set(found.terms)][:_MOST_RIVALS] if count <= _CHOICE else []
+    x = columns(sample.masks, [*found.terms, *rivals])
+    penalty = term_cost(len(sample), sample.masks.shape[1], max_order)
+    own = np.arange(count)
+    effects, again = np.empty((times, count)), np.zeros(count)
+    for turn in range(times):
+        rows = rng.integers(len(sample), size=len(sample))
+        data = products(x[rows], sample.values[rows])
+        if found.alpha:
+            fit = next((f for _, f in lasso(data, count, np.array([found.alpha]))), least_squares(data, own))
+            effects[turn] = 0
+            effects[turn, fit.chosen] = fit.effects
+            again += np.sign(effects[turn]) == np.sign(found.effects)
+            continue
+        fit = least_squares(data, own)
+        effects[turn] = fit.effects
+        if rivals:
+            fit = forward(data, fit, penalty, count + 8)
+        fit = backward(data, fit, penalty)
+        kept = fit.chosen < count
+        chosen = fit.chosen[kept]
+        again[chosen] += np.sign(fit.effects[kept]) == np.sign(found.effects[chosen])
+    return effects.std(axis=0, ddof=1), again / times

@@ -1,0 +1,312 @@
+"""Many players: planted terms come back, bad input is said, nothing is lost."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import interact
+from interact import sparse
+from interact.sparse import ScoreCache, SparseOptions, design, proxy
+from interact.sparse.dictionary import columns, merged
+from interact.sparse.refinement import strongest
+from tests.interact.conftest import causal
+
+FAST = SparseOptions(bootstraps=0, proxy=False)
+
+
+def planted(n: int, terms: int, seed: int, noise: float = 0.0):
+    """Return terms of order 1 to 4, 60 % AND, and their value function."""
+    rng = np.random.default_rng(seed)
+    truth = {}
+    while len(truth) < terms:
+        members = rng.choice(n, rng.integers(1, 5), replace=False).tolist()
+        truth[merged("and" if rng.random() < 0.6 else "or", members)] = rng.choice([-1, 1]) * rng.uniform(1, 3)
+
+    def value(masks):
+        return columns(masks, truth) @ np.array(list(truth.values())) + noise * rng.normal(size=len(masks))
+
+    return truth, value
+
+
+def found(result):
+    return {("and", s): e for s, e in result.and_terms.items()} | {("or", s): e for s, e in result.or_terms.items()}
+
+
+def test_planted_terms_come_back_with_error_bars_and_a_held_out_fit():
+    truth, value = planted(40, 14, seed=1, noise=0.05)
+    r = sparse.explain(value, 40, budget=1400)
+    got = found(r)
+    assert set(got) == set(truth)
+    frame = r.to_frame()
+    for kind, mask, effect, error, stability in zip(
+        frame["kind"], frame["mask"], frame["effect"], frame["error"], frame["stability"], strict=True
+    ):
+        true = truth[(kind, frozenset(i for i in range(40) if mask >> i & 1))]
+        assert abs(effect - true) < 6 * error < 0.3 and stability > 0.9
+    assert r.fidelity(0.0).held_out and r.fidelity(0.0).r2 > 0.995
+    masks = np.random.default_rng(5).random((50, 40)) < 0.5
+    assert np.corrcoef(r.predict(masks), value(masks))[0, 1] > 0.998
+    assert r.provenance["rounds"][-1]["coalitions"] < 1400, "it should stop before the budget is spent"
+
+
+def test_or_terms_are_not_written_as_many_and_terms():
+    r = sparse.explain(lambda m: 2.0 * m[:, [3, 8, 20, 29]].any(1), 30, budget=400, options=FAST)
+    assert r.and_terms == {} and r.or_terms == {frozenset({3, 8, 20, 29}): pytest.approx(2.0)}
+
+
+def test_two_singles_are_not_an_and_and_an_or():
+    r = sparse.explain(lambda m: 1.5 * m[:, 0] + 1.5 * m[:, 1] - 1.0 * m[:, 2:4].all(1), 30, budget=400, options=FAST)
+    assert set(found(r)) == {merged("and", [0]), merged("and", [1]), merged("and", [2, 3])}
+
+
+@settings(deadline=None, max_examples=15)
+@given(n=st.integers(0, 7), seed=st.integers(0, 99))
+def test_few_players_are_scored_in_full_and_nothing_is_asked_twice(n, seed):
+    rng = np.random.default_rng(seed)
+    table = rng.normal(size=1 << n)
+    asked = []
+
+    def value(masks):
+        keys = masks @ (1 << np.arange(n))
+        asked.extend(np.atleast_1d(keys).tolist())
+        return table[keys.astype(int)]
+
+    r = sparse.explain(value, n, budget=1 << n, max_order=max(n, 1), options=FAST)
+    assert len(asked) == len(set(asked)) == 1 << n == len(r.values)
+    everything = r.sampled.coalitions
+    np.testing.assert_allclose(r.predict(everything), r.values + r.noise, atol=1e-9)
+
+
+def test_one_player_and_constants():
+    one = sparse.explain(lambda m: 3.0 * m[:, 0] + 1.0, 1)
+    assert one.and_terms == {frozenset({0}): pytest.approx(2.0 + 1.0)} and one.bias == pytest.approx(1.0)
+    for n in (1, 5, 60):
+        flat = sparse.explain(lambda m: np.full(len(m), 7.25), n)
+        assert flat.and_terms == {} == flat.or_terms and flat.bias == pytest.approx(7.25)
+        assert flat.fidelity(0.0).r2 == pytest.approx(1.0) and "no interactions" in str(flat)
+
+
+@settings(deadline=None, max_examples=5)
+@given(seed=st.integers(0, 1000), offset=st.sampled_from([0.0, 1e6, -3.0]), scale=st.sampled_from([1e-6, 1.0, 1e5]))
+def test_scale_and_offset_change_nothing_but_scale_and_offset(seed, offset, scale):
+    _, value = planted(12, 4, seed)
+    r = sparse.explain(lambda m: offset + scale * value(m), 12, budget=300, options=FAST)
+    masks = np.random.default_rng(0).random((40, 12)) < 0.5
+    np.testing.assert_allclose(
+        (r.predict(masks) - offset) / scale, value(masks), atol=2e-3 + 1e-9 * abs(offset) / scale
+    )
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 100), n=st.integers(2, 12))
+def test_boosted_trees_become_terms_exactly(seed, n):
+    rng = np.random.default_rng(seed)
+    masks = rng.random((200, n)) < 0.5
+    fitted = proxy.boost(masks, rng.normal(size=200) + masks @ rng.normal(size=n), seed=seed, trees=12)
+    terms, bias = fitted.terms()
+    unseen = rng.random((100, n)) < rng.random((100, 1))
+    rebuilt = bias + columns(unseen, terms) @ np.array(list(terms.values()))
+    np.testing.assert_allclose(rebuilt, fitted.predict(unseen), atol=1e-9)
+    assert not any(kind == "or" and len(members) == 1 for kind, members in terms)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    n=st.integers(1, 40),
+    count=st.integers(1, 90),
+    kind=st.sampled_from(design.DESIGNS),
+    paired=st.booleans(),
+    shared=st.sampled_from([1, 2, 4, 8]),
+)
+def test_designs_give_what_was_asked(n, count, kind, paired, shared):
+    rng = np.random.default_rng(0)
+    masks, strata = design.draw(n, count, kind=kind, paired=paired, shared=shared, rng=rng)
+    assert masks.shape == (count, n) and strata.shape == (count,) and set(strata.tolist()) <= {0, 1, 2}
+    if paired:
+        whole = masks[: count // (2 * shared) * 2 * shared].reshape(-1, 2, shared, n)
+        assert (whole[:, 0] == ~whole[:, 1]).all()
+    if shared > 1 and count >= shared and n >= 20 and not paired:
+        assert (masks[:shared, : n // (2 * shared)] == masks[0, : n // (2 * shared)]).all()
+
+
+def test_balanced_sizes_are_all_seen():
+    masks, _ = design.draw(9, 100, kind="balanced", paired=False, shared=1, rng=np.random.default_rng(0))
+    assert np.bincount(masks.sum(1), minlength=10).tolist() == [10] * 10
+
+
+def test_failures_are_left_out_and_the_mask_is_named():
+    truth, clean = planted(30, 5, seed=3)
+
+    def value(masks):
+        if (masks[:, 0] & masks[:, 1] & masks[:, 2] & masks[:, 3] & ~masks[:, 4]).any():
+            raise OverflowError("too much")
+        return np.where(masks[:, 5:11].all(1) & ~masks[:, 11], np.nan, clean(masks))
+
+    with pytest.warns(UserWarning, match=r"failed for \d+ coalitions, which are left out; the first is the mask 0x"):
+        r = sparse.explain(value, 30, budget=900, options=SparseOptions(bootstraps=0, proxy=False, batch=64))
+    assert set(found(r)) == set(truth) and r.provenance["failed"] > 0 and np.isfinite(r.values).all()
+
+
+def test_a_function_that_always_fails_is_said_with_its_reason():
+    def broken(masks):
+        raise KeyError("no such tensor")
+
+    with pytest.raises(ValueError, match=r"failed for \d+ coalitions and scored 0; .* mask 0x.*no such tensor"):
+        sparse.explain(broken, 30, budget=300)
+    with pytest.raises(ValueError, match=r"one score a coalition, shape \(\d+,\), but returned \(\)"):
+        sparse.explain(lambda m: 1.0, 30, budget=300)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"n": 30, "budget": 100}, r"budget of 100 coalitions is below .* 30 players; give at least 136"),
+        ({"n": 3, "budget": 7}, "give at least 8"),
+        ({"n": -1}, "n must be a number of players"),
+        ({"n": 2.5}, "n must be a number of players"),
+        ({"n": 5, "max_order": 0}, "max_order must be at least 1"),
+        ({"n": 5, "players": []}, "0 players are named, but n is 5"),
+    ],
+)
+def test_bad_arguments_are_sentences(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        sparse.explain(lambda m: m.sum(1), **arguments)
+
+
+def test_bad_options_are_sentences():
+    for bad, sentence in (
+        ({"design": "x"}, "design='x' is not known"),
+        ({"shared": 3}, "shared must be a power of two"),
+        ({"batch": 0}, "batch \\(0\\) positive"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            SparseOptions(**bad)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    _, value = planted(25, 4, seed=2)
+    calls, options = [], SparseOptions(bootstraps=0, proxy=False, batch=100)
+
+    def stopping(masks):
+        calls.append(len(masks))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return value(masks)
+
+    for cache in (tmp_path / "x.scores", None):
+        calls.clear()
+        with pytest.raises(sparse.Interrupted, match=r"after 1\d\d scores") as stopped:
+            sparse.explain(stopping, 25, budget=600, cache=cache, options=options)
+        known = len(stopped.value.scores)
+        whole = sparse.explain(value, 25, budget=600, options=options)
+        if cache is not None:
+            with cache.open("ab") as file:
+                file.write(b"torn")
+        calls.clear()
+        calls.extend([0] * 3)
+        again = sparse.explain(stopping, 25, budget=600, cache=cache or stopped.value.scores, options=options)
+        assert sum(calls) == len(whole.values) - known
+        assert again.and_terms == whole.and_terms and np.array_equal(again.values, whole.values)
+
+
+def test_scores_of_something_else_are_refused(tmp_path):
+    path = tmp_path / "x.scores"
+    sparse.explain(lambda m: m.sum(1), 3, cache=path)
+    with pytest.raises(ValueError, match="holds no scores of this value function over 4 players"):
+        sparse.explain(lambda m: m.sum(1), 4, cache=path)
+    with pytest.raises(ValueError, match="holds no scores of this value function"):
+        sparse.explain(lambda m: m.sum(1), 3, cache=ScoreCache(path, "another model"))
+    path.write_bytes(b"\x00" * 50)
+    with pytest.raises(ValueError, match="name another file, or delete it"):
+        sparse.explain(lambda m: m.sum(1), 3, cache=path)
+    with pytest.raises(RuntimeError, match="scores cannot be kept in"):
+        sparse.explain(lambda m: m.sum(1), 3, cache="/proc/x/y")
+
+
+def test_a_value_function_that_writes_into_its_masks_harms_nothing():
+    def value(masks):
+        scores = masks[:, 0] * 2.0
+        masks[:] = False
+        return scores
+
+    assert sparse.explain(value, 25, budget=200, options=FAST).and_terms == {frozenset({0}): pytest.approx(2.0)}
+
+
+TEXT = " ".join(f"gorgeous witty seductive movie{i}. Not boring film {i}!" for i in range(5))
+REVIEW = interact.Template(user="Review: {text}", answer_prefix="This review is")
+
+
+def test_a_prompt_of_many_words(byte_level, tmp_path):
+    model = causal()
+    options = {"target": "positive", "template": REVIEW, "progress": False, "masking": "attention"}
+    asked = {**options, "method": "sparse", "budget": 200, "sparse": SparseOptions(bootstraps=2)}
+    r = interact.extract(model, byte_level, TEXT, **asked, cache=tmp_path / "scores")
+    assert r.n > 20 and r.sampled is not None and len(r.values) <= 200
+    assert r.provenance["sparse"]["budget"] == 200 and r.provenance["engine"]["used"] in ("flat", "tree")
+    inputs = interact.prepare(byte_level, TEXT, target="positive", template=REVIEW, most_players=99)
+    import torch
+
+    truth = interact.coalition_values(
+        model, inputs, coalitions=torch.from_numpy(r.sampled.coalitions), masking="attention", engine="flat"
+    )
+    np.testing.assert_allclose(r.values, truth, atol=1e-3)
+    again = interact.extract(model, byte_level, TEXT, **asked, cache=tmp_path / "scores")
+    assert np.array_equal(again.values, r.values) and again.provenance["engine"]["used"] is None
+    with pytest.raises(ValueError, match="holds no scores of this value function"):
+        interact.extract(model, byte_level, TEXT, **{**asked, "target": "negative"}, cache=tmp_path / "scores")
+    back = interact.load(r.save(tmp_path / "x.interactions"))
+    assert back.and_terms == r.and_terms and str(back) == str(r)
+
+
+def test_methods_that_do_not_fit_are_sentences(byte_level):
+    with pytest.raises(ValueError, match="method='x' is not known"):
+        interact.extract(causal(), byte_level, TEXT, method="x")
+    with pytest.raises(ValueError, match="pass method='sparse'"):
+        interact.extract(causal(), byte_level, TEXT, budget=100)
+    with pytest.raises(ValueError, match=r"a full lattice holds at most 20; set a limit .* or method='sparse'"):
+        interact.extract(causal(), byte_level, TEXT * 3, players="sentences")
+    # What concerns every coalition is said in its own words.
+    with pytest.raises(ValueError, match=r"^The prompt is .* tokens long, but the model's context holds"):
+        interact.extract(causal(), byte_level, TEXT * 6, method="sparse", players="sentences", target=5)
+
+
+def test_sentences_are_opened_into_words():
+    from functools import partial
+
+    n_sentences = 12
+    text = " ".join(f"The alpha{i} of, beta{i} and gamma{i}!" for i in range(n_sentences))
+    asked = []
+
+    def again(*, players, budget):
+        spans = interact.players.choose_spans(text, players, 4096)[1]
+        asked.append(spans)
+        strong = [i for i, (a, b) in enumerate(spans) if any(w in text[a:b] for w in ("beta3", "gamma3", "alpha7"))]
+        named = [interact.Player(text[a:b], (a, b), (i, i + 1)) for i, (a, b) in enumerate(spans)]
+        whole = partial(sparse.explain, options=FAST, players=named, text=text)
+        return whole(lambda m: 2.0 * m[:, strong].all(1), len(spans), budget=budget)
+
+    coarse = again(players="sentences", budget=300)
+    assert coarse.n == n_sentences and strongest(coarse, 5) == [3, 7]
+    fine = sparse.refine(coarse, again, budget=300, keep=2)
+    words = [p.text for p in fine.players]
+    assert words[3:6] == ["The alpha3", "of, beta3", "and gamma3!"] and words[0] == "The alpha0 of, beta0 and gamma0!"
+    # The parts make up the whole: nothing but spaces is left between players.
+    edges = [edge for span in asked[1] for edge in span]
+    assert not any(text[a:b].strip() for a, b in zip(edges[1::2], edges[2::2], strict=False))
+    (members,) = fine.and_terms
+    assert [words[i] for i in sorted(members)] == ["of, beta3", "and gamma3!", "The alpha7"]
+    assert len(fine.provenance["refined"]["opened"]) == 2
+    with pytest.raises(ValueError, match="no player is worth opening"):
+        sparse.refine(sparse.explain(lambda m: np.zeros(len(m)), 3), again, budget=300)
+    with pytest.raises(ValueError, match="keep says how many"):
+        sparse.refine(coarse, again, budget=300, keep=0)
+
+
+def test_many_players_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        r = sparse.explain(lambda m: 1.0 * m[:, 0] - m[:, [1, 2]].all(1), 120, budget=600, options=FAST)
+    assert set(found(r)) == {merged("and", [0]), merged("and", [1, 2])}
