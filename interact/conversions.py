@@ -187,6 +187,7 @@ def as_shapiq_game(
     from interact.coalitions import coalition_values, with_target
     from interact.inputs import CoalitionInputs
     from interact.masking import check_masking, resolve_baseline
+    from interact.players import MOST_SAMPLED
     from interact.preparation import prepare_for
     from interact.shapiq_game import CoalitionGame
 
@@ -205,7 +206,7 @@ def as_shapiq_game(
             )
         inputs = with_target(model, text)
     else:
-        inputs = prepare_for(model, tokenizer, text, **wording)
+        inputs = prepare_for(model, tokenizer, text, most_players=MOST_SAMPLED, **wording)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
 
     def score(present: np.ndarray) -> np.ndarray:
