@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", help="entries to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="small inputs, few repeats")
+    parser.add_argument("--only", metavar="TEXT", default="", help="only cases whose name holds this text")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every row with the machine line")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print changes against an older --json")
     parser.add_argument("--results", action="store_true", help="rewrite the sections of bench/RESULTS.md")
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
             continue
         mine: list[run.Row] = []
         for case in entry.cases(options.quick):
+            if options.only not in case.name:
+                continue
             print(f"  measuring {case.name}, {case.threads} thread(s)", file=sys.stderr, flush=True)
             mine += run.measure(entry.name, case, options.quick)
             del case
@@ -52,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         if older:
             print(table.comparison(mine, older, entry.unit))
         if options.results:
-            _write_results(entry, mine, line, options.quick)
+            _write_results(entry, mine, line, options)
     if options.json:
         options.json.write_text(json.dumps({"machine": line, "rows": [asdict(r) for r in rows]}, indent=1) + "\n")
     return 1 if red else 0
@@ -62,10 +65,11 @@ def _read(path: Path) -> list[run.Row]:
     return [run.Row(**row) for row in json.loads(path.read_text())["rows"]]
 
 
-def _write_results(entry: registry.Entry, rows: list[run.Row], line: str, quick: bool) -> None:
+def _write_results(entry: registry.Entry, rows: list[run.Row], line: str, options: argparse.Namespace) -> None:
     path = Path(__file__).with_name("RESULTS.md")
     text = path.read_text() if path.exists() else RESULTS_HEAD
-    command = f"`python -m bench {entry.name}{' --quick' if quick else ''} --results`"
+    chosen = (" --quick" if options.quick else "") + (f' --only "{options.only}"' if options.only else "")
+    command = f"`python -m bench {entry.name}{chosen} --results`"
     body = f"{command} on {line}.\n\n{table.markdown(rows, entry.unit)}"
     path.write_text(table.replace_section(text, entry.name, body))
 

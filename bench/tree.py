@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
 
+import interact
 from bench.registry import Case, Check, Entry, Timed
 from interact import CoalitionInputs, embedded
 from interact.masking import Baseline, resolve_baseline
@@ -20,9 +21,12 @@ from interact.models.flat import flat_values
 from interact.models.load import load_model
 from interact.models.tree import plan, run_size, tree_values
 from interact.score import log_odds
+from interact.sft.data import REVIEW
 
 _SHARE = 64
 """Coalitions that a flat contender scores, of all 2^n."""
+_TEXT = "a gorgeous, witty and seductive movie with clever jokes, warm music, brave actors and light"
+"""Ten content words; 63 tokens with SmolLM2's chat template and the question about reviews, a tail of 9."""
 
 
 def qwen2() -> Any:
@@ -131,16 +135,63 @@ def case(name: str, model: Any, inputs: CoalitionInputs, masking: str, threads: 
     )
 
 
+def listed(model: Any) -> Case:
+    """Build the row of sampled coalitions of 64 players that cover a text of 1,024 tokens; more would share more."""
+    ids = torch.randint(10, 30000, (1024 + 8,), generator=torch.Generator().manual_seed(0)).tolist()
+    inputs = CoalitionInputs(ids, [(16 * i, 16 * i + 16) for i in range(64)], [77])
+    rows = torch.rand(200, 64, generator=torch.Generator().manual_seed(0)) < 0.5
+    options: dict[str, Any] = {"masking": "attention", "baseline": None}
+    saved = plan(inputs, rows.numpy(), "attention")
+
+    def values(engine: Any, some: torch.Tensor) -> Timed:
+        def run() -> None:
+            with torch.no_grad():
+                engine(model, inputs, some, **options)
+
+        return Timed(run, work=len(some) / len(rows))
+
+    return Case(
+        f"Qwen2 8x512, 200 sampled coalitions of n=64 over 1,032 tokens, attention, "
+        f"{saved.flat_tokens / saved.tokens:.2f}x fewer tokens",
+        ours=values(tree_values, rows),
+        baselines={"flat batch": values(flat_values, rows[:16])},
+        at_least={"flat batch": 1.8},
+        threads=2,
+        slow=True,
+    )
+
+
+def whole_extraction(dtype: str, most_seconds: float) -> Case:
+    """Build the row of `interact.extract` with SmolLM2, end to end."""
+    model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype)
+
+    def run() -> None:
+        interact.extract(model, tokenizer, _TEXT, target="positive", template=REVIEW, progress=False)
+
+    return Case(
+        f"SmolLM2-135M, interact.extract, n=10, {dtype}",
+        ours=Timed(run),
+        at_most={"ours": most_seconds},
+        threads=2,
+        slow=True,
+    )
+
+
 def cases(quick: bool) -> Iterator[Case]:
-    """Yield prompts of several lengths and tails, both maskings, a random and a real model."""
+    """Yield prompts of several lengths and tails, both maskings, random and real models, a sampled list."""
     model = qwen2()
     if quick:
         yield case("Qwen2 8x512", model, prompt(32, 5, 4), "attention", 1)
         return
-    for length, tail in ((64, 1), (64, 8), (256, 8)):
-        for masking in ("baseline", "attention"):
-            yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1)
+    for length in (64, 256, 1024):
+        for tail in (1, 8, 32):
+            for masking in ("baseline", "attention"):
+                yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1)
+    yield listed(model)
     real = smollm2()
+    if not isinstance(real, str):
+        yield whole_extraction("float32", 30)
+        yield whole_extraction("bfloat16", 13)
     if not isinstance(real, str):
         for masking in ("baseline", "attention"):
             yield case("SmolLM2-135M, tail 9", real, prompt(68, 10, 9), masking, 2)

@@ -69,24 +69,10 @@ def choose_engine(
     reasons = [reason for name in wanted if (reason := refusals[name])]
     if len(reasons) == len(wanted):
         return Choice("flat", "; ".join(dict.fromkeys(reasons)))
-    distinct = masks.unique(dim=0)
-    if "packed" in wanted:
-        packing = packed.Packing(inputs, distinct)
-        saved = packing.explain(packed.run_size(model, family, memory_budget))
-        words = {"packed": saved}
-        tokens, flat_tokens = packing.tokens, packing.flat_tokens
-    else:
-        plan = tree.plan(inputs, distinct.numpy(), masking)
-        size = tree.run_size(model, family, inputs, memory_budget)
-        memory = reorder.memory(model, family, inputs, len(masks), memory_budget)
-        saved = plan.saving()
-        words = {
-            "tree": plan.explain(*size, tree.costs(model, family, inputs)),
-            "reorder": f"{saved}, in at most {size_in_words(memory)} of memory",
-        }
-        tokens, flat_tokens = plan.tokens, plan.flat_tokens
-    if engine == "auto" and tokens * _WORTH_IT > flat_tokens:
-        return Choice("flat", f"{'packing' if 'packed' in wanted else 'the tree'} saves too little, {saved}")
+    saving = _causal_saving if family.kind == "causal" else _packed_saving
+    ratio, refusal, words = saving(model, family, inputs, masks.unique(dim=0), masking, memory_budget)
+    if engine == "auto" and ratio < _WORTH_IT:
+        return Choice("flat", refusal)
     checks: dict[str, Callable[[], tuple[str | None, dict[str, Any]]]] = {
         "tree": lambda: distrust_tree(model, family, inputs, masking, baseline),
         "reorder": lambda: distrust_reorder(model, inputs, baseline),
@@ -100,3 +86,26 @@ def choose_engine(
             return Choice(name, "; ".join([*reasons, *slowly, words[name]]), options)
         reasons.append(reason)
     return Choice("flat", "; ".join(dict.fromkeys(reasons)))
+
+
+def _causal_saving(
+    model: Any, family: Family, inputs: CoalitionInputs, masks: torch.Tensor, masking: str, memory_budget: int | None
+) -> tuple[float, str, dict[str, str]]:
+    """Return how many times fewer tokens a tree computes, the words of a refusal, and those of each engine."""
+    plan = tree.plan(inputs, masks.numpy(), masking)
+    size = tree.run_size(model, family, inputs, memory_budget)
+    memory = reorder.memory(model, family, inputs, len(masks), memory_budget)
+    words = {
+        "tree": plan.explain(*size, tree.costs(model, family, inputs)),
+        "reorder": f"{plan.saving()}, in at most {size_in_words(memory)} of memory",
+    }
+    return plan.flat_tokens / max(1, plan.tokens), f"the tree saves too little, {plan.saving()}", words
+
+
+def _packed_saving(
+    model: Any, family: Family, inputs: CoalitionInputs, masks: torch.Tensor, masking: str, memory_budget: int | None
+) -> tuple[float, str, dict[str, str]]:
+    """Return the same of packing."""
+    packing = packed.Packing(inputs, masks)
+    words = packing.explain(packed.run_size(model, family, memory_budget))
+    return packing.flat_tokens / max(1, packing.tokens), f"packing saves too little, {words}", {"packed": words}
