@@ -78,7 +78,8 @@ def test_tables_are_marked_as_cells_are(evolution, rule):
     table = evolution[0]
     starts = {key: part["effect"] for key, part in table[table["step"] == 0].groupby(["run", "sample"])}
     if rule[0] == "initial":
-        table = table[[key in starts for key in zip(table["run"], table["sample"], strict=True)]]
+        known = [key in starts for key in zip(table["run"], table["sample"], strict=True)]
+        table = table[np.array(known, dtype=bool)]
     marked = mark_salient(table, rule=rule[0], tau=rule[1])
     for (run, _, sample), part in marked.groupby(["run", "step", "sample"]):
         initial = starts.get((run, sample))
