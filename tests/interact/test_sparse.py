@@ -242,11 +242,12 @@ REVIEW = interact.Template(user="Review: {text}", answer_prefix="This review is"
 def test_a_prompt_of_many_words(byte_level, tmp_path):
     model = causal()
     options = {"target": "positive", "template": REVIEW, "progress": False, "masking": "attention"}
-    asked = {**options, "method": "sparse", "budget": 130, "sparse": SparseOptions(bootstraps=2)}
+    words = interact.PlayerChoice(limit=24)
+    asked = {**options, "players": words, "method": "sparse", "budget": 130, "sparse": SparseOptions(bootstraps=2)}
     r = interact.extract(model, byte_level, TEXT, **asked, cache=tmp_path / "scores")
     assert r.n > 20 and r.sampled is not None and len(r.values) <= 130
     assert r.provenance["sparse"]["budget"] == 130 and r.provenance["engine"]["used"] in ("flat", "tree")
-    inputs = interact.prepare(byte_level, TEXT, target="positive", template=REVIEW, most_players=99)
+    inputs = interact.prepare(byte_level, TEXT, players=words, target="positive", template=REVIEW, most_players=99)
     import torch
 
     truth = interact.coalition_values(
