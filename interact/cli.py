@@ -248,8 +248,13 @@ def _extract(command: Extract) -> None:
 def _texts(command: Extract) -> list[str]:
     texts = list(command.text)
     if command.text_file is not None:
-        lines = sys.stdin if command.text_file == Path("-") else command.text_file.read_text("utf-8").splitlines()
-        texts += [line.strip() for line in lines if line.strip()]
+        try:
+            given = sys.stdin.read() if command.text_file == Path("-") else command.text_file.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{command.text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            ) from error
+        texts += [line.strip() for line in given.splitlines() if line.strip()]
     if not texts:
         raise ValueError("No text was given; pass --text or --text-file.")
     return texts

@@ -116,7 +116,7 @@ def score_coalitions(
     masks = _presence(inputs, coalitions)
     with quiet(model):
         fixed = with_target(model, inputs)
-        _check_fits(family, fixed)
+        _check_fits(model, family, fixed)
         _check_asker(family, fixed, masking)
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
         trust_masking(model, family, fixed, masking, vector)
@@ -166,7 +166,7 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     if inputs.target_ids is not None:
         return inputs
     family = inspect_model(model)
-    _check_fits(family, inputs)
+    _check_fits(model, family, inputs)
     with quiet(model):
         logits = plain_logits(model, family, list(inputs.input_ids), 1)
     if not logits.isfinite().any():
@@ -204,11 +204,17 @@ def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch
     return (masks[:, None] >> torch.arange(inputs.n) & 1).bool()
 
 
-def _check_fits(family: Family, inputs: CoalitionInputs) -> None:
+def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
     length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
     if family.context is not None and length > family.context:
         raise ValueError(
             f"The prompt is {length} tokens long, but the model's context holds {family.context}; shorten the text."
+        )
+    known = model.get_input_embeddings().weight.shape[0]
+    if strange := [i for i in inputs.input_ids if not 0 <= i < known]:
+        raise ValueError(
+            f"The token {strange[0]} is not in the vocabulary of {known} tokens; prepare the text with the model's own "
+            "tokenizer."
         )
     outside = [i for i in inputs.target_ids or () if not 0 <= i < max(family.outputs, 1)]
     if outside:

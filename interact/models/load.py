@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from interact import embedded
@@ -45,7 +46,7 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         loader: Any = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
         model, found = loader.from_pretrained(folder, dtype=DTYPES[dtype], output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuntimeError(
             f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."

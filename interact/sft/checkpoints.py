@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from interact import embedded
@@ -110,7 +111,7 @@ def put_adapter(model: Any, checkpoint: str | Path) -> Any:
         ValueError: The adapter was trained on another model.
     """
     checkpoint = Path(checkpoint)
-    _check_fingerprint(model, checkpoint)
+    _check_base(model, checkpoint)
     return _fitting(lambda: PeftModel.from_pretrained(model, str(checkpoint)), model, checkpoint).eval()
 
 
@@ -134,7 +135,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
         raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
     if _kind(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
-    _check_names(getattr(unwrapped(model).config, "_name_or_path", ""), checkpoint)
+    _check_base(model, checkpoint)
     old = str(model.active_adapter)
     new = "swapped" if old != "swapped" else "default"
     _fitting(lambda: model.load_adapter(str(checkpoint), new), model, checkpoint)
@@ -212,6 +213,11 @@ def _last_step(folder: Path) -> int | None:
         return None
 
 
+def _check_base(model: Any, checkpoint: Path) -> None:
+    _check_names(getattr(unwrapped(model).config, "_name_or_path", ""), checkpoint)
+    _check_fingerprint(model, checkpoint)
+
+
 def _check_names(base: str, checkpoint: Path) -> None:
     """Compare names where no fingerprint was recorded, as in adapters that others trained."""
     if (checkpoint / _BASE_FILE).is_file():
@@ -240,11 +246,15 @@ def _check_fingerprint(model: Any, checkpoint: Path) -> None:
     path = checkpoint / _BASE_FILE
     if not path.is_file():
         return
-    recorded = json.loads(path.read_text("utf-8"))
-    if recorded["fingerprint"] != fingerprint(model):
+    try:
+        recorded = json.loads(path.read_text("utf-8"))
+        known, name = str(recorded["fingerprint"]), str(recorded["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); the checkpoint is damaged.") from error
+    if known != fingerprint(model):
         given = getattr(unwrapped(model).config, "_name_or_path", "") or type(unwrapped(model)).__name__
         raise ValueError(
-            f"The adapter {checkpoint} was trained on the base model {recorded['name']!r}, whose weights differ from "
+            f"The adapter {checkpoint} was trained on the base model {name!r}, whose weights differ from "
             f"those of {given!r}; pass the model it was trained on."
         )
 
@@ -254,6 +264,8 @@ def _fitting(load: Any, model: Any, checkpoint: Path) -> Any:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys", category=UserWarning)
             return load()
+    except SafetensorError as error:
+        raise ValueError(f"The adapter {checkpoint} is damaged ({error}); copy it again, or train again.") from error
     except (RuntimeError, ValueError, UserWarning) as error:
         first = str(error).strip().splitlines()[0][:200]
         raise ValueError(

@@ -225,8 +225,8 @@ def _mapped(
     if missing:
         told = ", ".join(f"{column!r} ({role})" for role, column in missing.items())
         raise ValueError(
-            f"The data set {name!r} has no column {told}; it has {', '.join(map(repr, there))}. Pass columns="
-            '{"text": ..., "response": ...} with its own names.'
+            f"The data set {name!r} has no column {told}; it has {', '.join(map(repr, there))}. Name its own "
+            "columns (columns= in Python; --text-column, --response-column of a study)."
         )
     examples = []
     for number, row in enumerate(rows, start=1):
@@ -234,7 +234,7 @@ def _mapped(
         empty = "text" if not example.text else "response" if not example.response.strip() else None
         if empty and not skip_empty:
             raise ValueError(
-                f"Row {number} of the data set {name!r} has an empty {empty}; repair the row, or pass skip_empty=True."
+                f"Row {number} of the data set {name!r} has an empty {empty}; repair the row or leave it out."
             )
         if not empty:
             examples.append(example)

@@ -62,6 +62,8 @@ def as_examples(samples: Sequence[Sample], template: Template | None = None) -> 
     Raises:
         ValueError: There are none, one is of another kind, or two have one id.
     """
+    if isinstance(samples, str) or not isinstance(samples, Sequence):
+        raise ValueError(f"Samples are a list of texts, pairs or examples, but got {samples!r:.60}.")
     found = []
     for number, sample in enumerate(samples):
         if isinstance(sample, Example):

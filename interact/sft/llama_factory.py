@@ -62,7 +62,9 @@ def _entry(info: Path, entry: str | None) -> tuple[str, dict[str, Any]]:
         entry = next(iter(entries))
     if entry is None or entry not in entries:
         given = "no data set was named" if entry is None else f"{entry!r} is not in it"
-        raise ValueError(f"{info} describes {sorted(entries)}, but {given}; pass part='NAME'.")
+        raise ValueError(
+            f"{info} describes {sorted(entries)}, but {given}; name one (part= in Python, --part of a study)."
+        )
     return entry, entries[entry]
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -32,6 +34,10 @@ class StudyConfig:
     """Column of the user's text, for data sets that are not known by name."""
     response_column: str | None = None
     """Column of the response, for data sets that are not known by name."""
+    instruction_column: str | None = None
+    """Column of what stands before the text in the user's message."""
+    part: str | None = None
+    """The split of a hub set, or the entry of a dataset_info.json."""
     template: str | None = None
     """The user's message, with {text} once in it; without this, the data set's own."""
     system: str | None = None
@@ -107,6 +113,21 @@ class StudyConfig:
                 raise ValueError(f"{name} is empty; a study needs at least one.")
             if len(set(given)) < len(given):
                 raise ValueError(f"{name} names something twice: {list(given)}.")
+        for name in ("models", "data"):
+            last = [short_name(given) for given in getattr(self, name)]
+            if twice := sorted({n for n in last if last.count(n) > 1}):
+                raise ValueError(
+                    f"Two {name} end in {twice[0]!r}, which would name their runs alike; rename one of them."
+                )
+        known = re.compile(r"auto|unk|pad|eos|mean|token:\d+")
+        if wrong := [b for b in self.baselines if not known.fullmatch(b)]:
+            raise ValueError(f"The baseline {wrong[0]!r} is not known; choose auto, unk, pad, eos, mean or token:ID.")
+        if wrong := [s for s in self.seeds if not 0 <= s < 1 << 32]:
+            raise ValueError(f"The seed {wrong[0]} must lie in [0, 2**32).")
+        if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", self.device):
+            raise ValueError(f"device is {self.device!r}, which is not known; choose cpu or cuda.")
+        if self.memory_budget is not None:
+            _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):
             _at_least(self, name, 1)
         _at_least(self, "max_steps", 1)
@@ -115,13 +136,13 @@ class StudyConfig:
             raise ValueError(f"limit is {self.limit}, but a full lattice holds at most 20 players.")
         if not 0 <= self.kappa < 1:
             raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
-        if self.tau < 0 or (self.tau_rule in ("max", "initial") and self.tau >= 1):
+        if not 0 <= self.tau < math.inf or (self.tau_rule in ("max", "initial") and self.tau >= 1):
             raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate is {self.learning_rate}, but must be positive.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate is {self.learning_rate}, but must be a positive number.")
         if self.template is not None and self.template.count("{text}") != 1:
             raise ValueError(f"The template must hold {{text}} exactly once, but is {self.template!r}.")
-        if self.steps is not None and (0 not in self.steps or list(self.steps) != sorted(set(self.steps))):
+        if self.steps is not None and (self.steps[:1] != (0,) or list(self.steps) != sorted(set(self.steps))):
             raise ValueError(f"steps must rise from 0, the model before training, but are {list(self.steps)}.")
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
             raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
@@ -180,6 +201,11 @@ def load(path: Path) -> StudyConfig:
     except ValueError as error:
         raise ValueError(f"The configuration {path} is not JSON: {error}.") from error
     return from_json(content, where=str(path))
+
+
+def short_name(name: str) -> str:
+    """Make a path's or hub id's last part a part of a run's name."""
+    return name.rstrip("/").rsplit("/", 1)[-1].replace(":", "-")
 
 
 def fingerprint(content: Any) -> str:

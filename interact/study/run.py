@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 
 from interact.models.load import model_folder
 from interact.sft.data import Example
-from interact.sft.following import FollowOptions, follow_sample
+from interact.sft.following import FollowOptions, follow_sample, load_cell
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.samples import Material, load, materials, save
@@ -56,6 +56,10 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
         return data.all()[name]
 
     work = list(cells(config, prepared))
+    for path in {store.cell(c.key) for c in work if store.cell(c.key).is_file()}:
+        if load_cell(path) is None:
+            say(f"{path} is damaged, so it is computed again.")
+            path.unlink()
     loaded, failed = Loaded(store), {}
     trainings = list(dict.fromkeys(replace(run, baseline=config.baselines[0]) for run in runs(config)))
     for wait in (False, True):

@@ -56,7 +56,7 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
     found = {}
     for name in data_sets(config):
         source = name.removesuffix(PLANTED)
-        examples = [_worded(config, e) for e in read_examples(source, columns=_columns(config))]
+        examples = [_worded(config, e) for e in read_examples(source, columns=_columns(config), part=config.part)]
         wanted = min(_CANDIDATES * config.samples, len({e.text.strip() for e in examples}) // 2)
         split = split_examples(examples, heldout=config.heldout_examples, follow=wanted)
         train, heldout, candidates = split.train, split.heldout, split.follow
@@ -125,9 +125,13 @@ def _worded(config: StudyConfig, example: Example) -> Example:
 
 
 def _columns(config: StudyConfig) -> Columns | None:
-    if config.text_column is None and config.response_column is None:
+    if config.text_column is config.response_column is config.instruction_column is None:
         return None
-    return Columns(text=config.text_column or "text", response=config.response_column or "response")
+    return Columns(
+        text=config.text_column or "text",
+        response=config.response_column or "response",
+        instruction=config.instruction_column,
+    )
 
 
 def _follow(
@@ -143,7 +147,7 @@ def _follow(
             refused[str(error)] = refused.get(str(error), 0) + 1
         if len(chosen) == wanted:
             return tuple(chosen)
-    reason = max(refused, key=lambda r: refused[r], default="there are no more")
+    reason = max(refused, key=lambda r: refused[r], default="there are no more.")
     raise ValueError(
         f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are wanted; "
         f"most often: {reason} Ask for fewer samples or players, or longer texts."

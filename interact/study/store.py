@@ -64,7 +64,10 @@ class Store:
             raise ValueError(f"{folder / 'config.json'} was changed after the study began; give back its content.")
         if config is None:
             return cls(folder, before)
-        if _bound(before) != _bound(config):
+        if _bound(before) != _bound(config) and not (folder / "samples.json").is_file():
+            # Nothing was drawn or computed yet, so nothing is lost.
+            _make(folder, config)
+        elif _bound(before) != _bound(config):
             lines = "\n  ".join(difference(_bound(before), _bound(config)))
             raise ValueError(
                 f"The store {folder} was begun with another configuration:\n  {lines}\n"

@@ -26,7 +26,10 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
     for cell in work:
         path = store.cell(cell.key)
         if path.is_file():
-            result = load(path)
+            try:
+                result = load(path)
+            except ValueError as error:
+                raise ValueError(f"{error} Run the study again: it computes a damaged cell anew.") from error
             # A cell before training is shared by runs, and names the first that asked for it.
             names = {"run": cell.run.name, "step": cell.step, "sample": cell.sample.id}
             result = replace(result, provenance={**result.provenance, **names})

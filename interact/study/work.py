@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from interact.inputs import Template
-from interact.study.config import StudyConfig, fingerprint
+from interact.study.config import StudyConfig, fingerprint, short_name
 
 _CELL = 1
 """Raised when the same inputs would give another result."""
@@ -36,12 +36,12 @@ class Run:
     @property
     def training(self) -> str:
         """Name of the training, shared by the baselines under which it is followed."""
-        return f"{_short(self.model)}/{_short(self.data)}/seed-{self.seed}"
+        return f"{short_name(self.model)}/{short_name(self.data)}/seed-{self.seed}"
 
     @property
     def name(self) -> str:
         """Name in the tables."""
-        return self.training if self.baseline == "auto" else f"{self.training}/{_short(self.baseline)}"
+        return self.training if self.baseline == "auto" else f"{self.training}/{short_name(self.baseline)}"
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,3 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "kappa": config.kappa,
         "dtype": config.dtype,
     }
-
-
-def _short(name: str) -> str:
-    """Make a path's or hub id's last part a part of a run's name."""
-    return name.rstrip("/").rsplit("/", 1)[-1].replace(":", "-")

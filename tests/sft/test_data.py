@@ -103,7 +103,7 @@ def test_llama_factory_describes_alpaca_and_sharegpt(tmp_path):
     with pytest.raises(ValueError, match=r"must start with 'user' and 'assistant', but its roles are \['assistant'"):
         read_examples(tmp_path, part="s")
     for part, message in [
-        (None, "but no data set was named; pass part="),
+        (None, r"but no data set was named; name one \(part="),
         ("x", "but 'x' is not in it"),
         ("odd", "has the format 'csv'; choose alpaca or sharegpt"),
         ("pairs", "preference training"),

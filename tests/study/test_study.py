@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 
 import interact
+from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.status import status
@@ -152,8 +154,6 @@ def test_another_configuration_is_refused_and_the_difference_shown(finished, pla
 
 
 def test_a_store_of_another_version_is_refused(finished, config, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -175,18 +175,48 @@ def test_a_folder_of_something_else_is_left_alone(config, tmp_path):
         run_study(tmp_path, config)
 
 
-def test_a_damaged_cell_is_named(finished, config, tmp_path):
-    import shutil
-
+def test_a_damaged_cell_is_named_and_computed_again(finished, config, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     cell = next((copy / "cells").glob("*.interactions"))
     cell.write_bytes(cell.read_bytes()[:200])
-    with pytest.raises(ValueError, match=cell.name):
-        run_study(copy, config, say=lambda _: None)
-    cell.unlink()
-    run_study(copy, config, say=lambda _: None)
+    with pytest.raises(ValueError, match=f"{cell.name}.* Run the study again"):
+        conclude(Store.open(copy))
+    told = []
+    run_study(copy, config, say=told.append)
+    assert any(cell.name in line and "computed again" in line for line in told)
     assert_same(copy, finished)
+
+
+def test_a_first_attempt_that_failed_binds_to_nothing(place, config, tmp_path):
+    store = tmp_path / "store"
+    with pytest.raises(ValueError, match=r"nothere\.jsonl"):
+        run_study(store, make_config(place, data=(str(place / "nothere.jsonl"),)))
+    assert Store.open(store, config).config == config
+
+
+def test_adapters_of_another_base_are_refused_without_our_record(finished, config, place, tmp_path):
+    """As Trainer, TRL and LLaMA-Factory leave them: no record of ours, no step 0."""
+    for step in (1, 4):
+        folder = tmp_path / "run" / f"checkpoint-{step}"
+        shutil.copytree(finished / "checkpoints" / "one" / "reviews.jsonl" / "seed-0" / f"step-{step}", folder)
+        (folder / "interact_base.json").unlink()
+    wrong = make_config(
+        place, models=(config.models[1],), checkpoints={config.models[1]: str(tmp_path / "run")}, steps=(0, 1)
+    )
+    with pytest.raises((ValueError, RuntimeError), match=r"was trained on '.*one', but the base model given is"):
+        run_study(tmp_path / "store", wrong, say=lambda _: None)
+
+
+def test_a_truncated_adapter_is_a_sentence(finished, config, place, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished / "checkpoints" / "one" / "reviews.jsonl" / "seed-0", run)
+    weights = run / "step-4" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    model = config.models[0]
+    cut = make_config(place, models=(model,), checkpoints={model: str(run)}, steps=(0, 4))
+    with pytest.raises(RuntimeError, match="step-4 is damaged"):
+        run_study(tmp_path / "store", cut, say=lambda _: None)
 
 
 def test_scores_that_are_nan_cost_their_cell_only(place, tmp_path, monkeypatch):
