@@ -301,7 +301,10 @@ def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> 
         print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
 
 
-def _note(message: Warning | str, *_: Any) -> None:
+def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    # What libraries say to programmers is no news to whoever types a command.
+    if issubclass(category, (DeprecationWarning, FutureWarning)):
+        return
     print(f"interact: note: {message}", file=sys.stderr)
 
 
