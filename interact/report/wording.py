@@ -52,7 +52,9 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
             f"Training was followed at {_count(len(steps), 'step')} on {_count(followed, 'prompt')}; what became of "
             f"the interactions was not measured."
         )
-    before = counts["removed"] + counts["preserved"]
+    # Some come and go: lost at a followed step and salient at the last one, they count as emerged.
+    series = measures.get(run.name, "all", "count")
+    before = series.at(0)[0] if series else counts["removed"] + counts["preserved"]
     return (
         f"In {run.short_model}, of the {before:.1f} salient interactions that a prompt has before training, "
         f"{counts['removed']:.1f} are removed by step {last} and {counts['preserved']:.1f} preserved; "
