@@ -11,7 +11,9 @@ import interact
 from interact import sparse
 from interact.sparse import ScoreCache, SparseOptions, design, proxy
 from interact.sparse.dictionary import columns, merged
+from interact.sparse.recovery import Recovered, Sample
 from interact.sparse.refinement import strongest
+from interact.sparse.stability import bootstrap
 from tests.interact.conftest import causal
 
 FAST = SparseOptions(bootstraps=0, proxy=False)
@@ -50,6 +52,17 @@ def test_planted_terms_come_back_with_error_bars_and_a_held_out_fit():
     masks = np.random.default_rng(5).random((50, 40)) < 0.5
     assert np.corrcoef(r.predict(masks), value(masks))[0, 1] > 0.998
     assert r.provenance["rounds"][-1]["coalitions"] < 1400, "it should stop before the budget is spent"
+
+
+def test_the_error_bars_of_a_lasso_are_of_its_own_terms():
+    rng = np.random.default_rng(0)
+    masks = rng.random((200, 11)) < 0.5
+    sample = Sample(masks, 5.0 * masks[:, [0, 1]].any(1) + masks[:, [2, 3, 4]].all(1), np.full(200, 2))
+    # OR{0,1}, which the first may be mistaken for, speaks louder than all of these.
+    terms = [merged("and", members) for members in ((0, 1, 5), (2, 3, 4), (5, 6, 7), (8, 9, 10))]
+    shrunk = Recovered(terms, np.ones(4), 0.0, terms, alpha=0.1)
+    errors, stability = bootstrap(sample, shrunk, max_order=4, times=5, rng=rng)
+    assert np.isfinite(errors).all() and stability[0] == 1 and (stability <= 1).all()
 
 
 def test_or_terms_are_not_written_as_many_and_terms():
