@@ -173,9 +173,10 @@ def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[n
         raise ValueError(
             f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
         )
+    # The good ones are kept before the bad ones are counted: failures are held against scores.
+    yield masks, values
     for row in np.flatnonzero(~np.isfinite(values)):
         _failed(cache, masks[row], f"its score is {values[row]}")
-    yield masks, values
 
 
 def _failed(cache: ScoreCache, mask: np.ndarray, reason: str) -> None:

@@ -185,12 +185,14 @@ Part = tuple[np.ndarray, np.ndarray]
 def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generator) -> tuple[np.ndarray, Part]:
     """Return the held-out coalitions, and what is always scored: both ends, or all of few players."""
     if n <= 20 and 1 << n <= budget:
-        every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+        # In no order, so that a function that fails without a certain player does not seem to fail always.
+        every = (rng.permutation(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
         size = every.sum(axis=1) / max(n, 1)
         strata = np.where(size < 0.45, 0, np.where(size > 0.55, 1, 2))
         out = np.zeros(len(every), dtype=bool)
         if n >= 6:
-            out[1 + rng.permutation(len(every) - 2)[: len(every) // 8]] = True
+            inner = np.flatnonzero(every.any(axis=1) & ~every.all(axis=1))
+            out[inner[: len(every) // 8]] = True
         return every[out], (every[~out], strata[~out])
     ends = np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
     count = min(_MOST_HELD_OUT, budget // 8)

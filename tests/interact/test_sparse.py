@@ -163,6 +163,20 @@ def test_failures_are_left_out_and_the_mask_is_named():
     assert set(found(r)) == set(truth) and r.provenance["failed"] > 0 and np.isfinite(r.values).all()
 
 
+@pytest.mark.parametrize(("n", "raises"), [(30, False), (30, True), (10, False), (10, True)])
+def test_a_quarter_of_the_masks_may_fail(n, raises):
+    def value(masks):
+        bad = ~masks[:, [8, 9]].any(1)
+        if raises and bad.any():
+            raise OverflowError("too much")
+        return np.where(bad, np.nan, 2.0 * masks[:, [1, 4]].all(1))
+
+    # The 2**10 coalitions in bit order would begin with 256 failures.
+    with pytest.warns(UserWarning, match="which are left out"):
+        r = sparse.explain(value, n, budget=1024, options=FAST)
+    assert found(r) == {merged("and", [1, 4]): pytest.approx(2.0)} and 100 < r.provenance["failed"] < 400
+
+
 def test_a_function_that_always_fails_is_said_with_its_reason():
     def broken(masks):
         raise KeyError("no such tensor")
