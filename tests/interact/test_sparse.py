@@ -75,6 +75,13 @@ def test_two_singles_are_not_an_and_and_an_or():
     assert set(found(r)) == {merged("and", [0]), merged("and", [1]), merged("and", [2, 3])}
 
 
+@pytest.mark.parametrize(("n", "noise"), [(8, 0.0), (8, 0.05), (40, 0.0), (40, 0.05)])
+def test_equal_weights_are_singles_and_not_pairs(n, noise):
+    rng = np.random.default_rng(0)
+    r = sparse.explain(lambda m: m.sum(1) + noise * rng.normal(size=len(m)), n, options=FAST)
+    assert found(r) == {merged("and", [i]): pytest.approx(1.0, abs=1e-6 + noise) for i in range(n)}
+
+
 @settings(deadline=None, max_examples=15)
 @given(n=st.integers(0, 7), seed=st.integers(0, 99))
 def test_few_players_are_scored_in_full_and_nothing_is_asked_twice(n, seed):
