@@ -3,7 +3,9 @@
 1. Hold out coalitions of density 1/2 and of all densities; they are scored first and never fitted.
 2. In rounds, score a part of the budget, fit (`interact.sparse.recovery`), and stop when the held-out scores are
    explained. Each round begins with the terms of the one before.
-3. Bootstrap the terms; return them in the sparse form of `Interactions`.
+3. Where all coalitions of few players were scored and the terms do not rebuild them, take the certified split of all
+   scores instead (`interact.sparse.complete`); nothing is held out of it and nothing is left to chance.
+4. Bootstrap the terms; return them in the sparse form of `Interactions`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import numpy as np
 from interact.interactions import Interactions
 from interact.players import Player
 from interact.sampled import Sampled
+from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.recovery import Recovered, Sample, predictive
 from interact.sparse.scores import ScoreCache, Value, score
@@ -95,7 +98,8 @@ def explain(
         value: What to explain: bool [m, n] (which players are present) -> float [m].
         n: Number of players.
         budget: Most coalitions to score, held-out ones included; None for 8 n log2(n).
-        max_order: Most players of a term.
+        max_order: Most players of a term. When all coalitions of up to 10 players were scored and no such terms explain
+            99.9 % of their variance, terms of all orders that rebuild every score are returned.
         seed: Seed of all draws; the same seed asks for the same coalitions.
         options: Design, proxy, stopping, error bars; see `SparseOptions`.
         cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from.
@@ -144,13 +148,17 @@ def explain(
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
         start = [] if found is None or found.alpha else found.terms
         found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
-        reached.append({"coalitions": len(sample) + len(tested), "r2": _r2(found, tested if len(tested) else sample)})
+        reached.append({"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)})
         # A lasso's many weak terms may yet turn into few with more scores.
         if reached[-1]["r2"] >= options.stop and not found.alpha:
             break
     assert found is not None
-    rng = np.random.default_rng((seed, 1))
-    errors, stability = bootstrap(sample, found, max_order=max_order, times=options.bootstraps, rng=rng)
+    rng, times = np.random.default_rng((seed, 1)), options.bootstraps
+    every = _joined(sample, tested)
+    if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
+        found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
+        reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
+    errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
     record = {
         "method": "sparse",
         "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
@@ -226,13 +234,6 @@ def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCac
 def _joined(first: Sample, second: Sample) -> Sample:
     pairs = [(getattr(first, name), getattr(second, name)) for name in ("masks", "values", "strata")]
     return Sample(*(np.concatenate(pair) for pair in pairs))
-
-
-def _r2(found: Recovered, sample: Sample) -> float:
-    spread = float(((sample.values - sample.values.mean()) ** 2).sum())
-    left = float(((sample.values - found.predict(sample.masks)) ** 2).sum())
-    # A constant explained to rounding is explained.
-    return 1 - left / spread if spread > 1e-18 * (1 + float((sample.values**2).sum())) else 1.0
 
 
 def _result(

@@ -100,6 +100,24 @@ def test_few_players_are_scored_in_full_and_nothing_is_asked_twice(n, seed):
     np.testing.assert_allclose(r.predict(everything), r.values + r.noise, atol=1e-9)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 7])
+def test_all_coalitions_of_few_players_are_rebuilt(n):
+    r = sparse.explain(lambda m: m.sum(1) * 1.0, n, budget=600)
+    assert found(r) == {merged("and", [i]): pytest.approx(1.0) for i in range(n)}
+    table = np.random.default_rng(n).normal(size=1 << n)
+    # Such scores have no interactions of low order alone.
+    rough = sparse.explain(lambda m: table[m @ (1 << np.arange(n))], n, budget=600, max_order=2, options=FAST)
+    every = np.arange(1 << n)
+    np.testing.assert_allclose(rough.predict(every), table, atol=1e-4)
+    assert rough.fidelity(0.0).r2 > 0.999 and not rough.sampled.held_out.any()
+
+
+def test_all_coalitions_need_no_order_above_the_one_that_suffices():
+    _, value = planted(9, 12, seed=4)
+    r = sparse.explain(value, 9, budget=512, options=FAST)
+    assert r.fidelity(0.0).r2 > 0.999 and max(len(s) for s in [*r.and_terms, *r.or_terms]) <= 4
+
+
 def test_one_player_and_constants():
     one = sparse.explain(lambda m: 3.0 * m[:, 0] + 1.0, 1)
     assert one.and_terms == {frozenset({0}): pytest.approx(2.0 + 1.0)} and one.bias == pytest.approx(1.0)
