@@ -161,7 +161,7 @@ def _sampled(
     checked_budget(inputs.n, sampling["budget"], sampling["max_order"])
     cache = ScoreCache(sampling["cache"], identity)
     cache.open(inputs.n)
-    ends = np.unique(np.array([[False] * inputs.n, [True] * inputs.n]), axis=0)
+    ends = np.array([[False] * inputs.n, [True] * inputs.n], dtype=bool)[: 2 if inputs.n else 1]
     if np.isnan(cache.get(ends)).any():
         # What is wrong with all coalitions is said here in its own words, before any are sampled.
         cache.put(ends, value(ends))

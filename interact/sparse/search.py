@@ -148,7 +148,9 @@ def explain(
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
         start = [] if found is None or found.alpha else found.terms
         found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
-        reached.append({"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)})
+        reached.append(
+            {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
+        )
         # A lasso's many weak terms may yet turn into few with more scores.
         if reached[-1]["r2"] >= options.stop and not found.alpha:
             break

@@ -314,6 +314,26 @@ def test_a_prompt_of_many_words(byte_level, tmp_path):
     assert back.and_terms == r.and_terms and str(back) == str(r)
 
 
+def test_no_players_are_a_result_without_interactions(byte_level):
+    for options in (FAST, SparseOptions(), SparseOptions(design="balanced", paired=True, shared=4)):
+        r = sparse.explain(lambda m: np.full(len(m), 2.5), 0, budget=600, options=options)
+        assert r.bias == 2.5 and r.and_terms == {} == r.or_terms and "no interactions" in str(r)
+    text = interact.extract(causal(), byte_level, TEXT, players=[], method="sparse", target=5)
+    assert text.n == 0 and text.and_terms == {} and len(text.values) == 1 and text.bias == text.values[0]
+
+
+def test_rebuilding_takes_booleans_of_numpy_and_torch_and_no_zeros_and_ones():
+    import torch
+
+    r = sparse.explain(lambda m: 2.0 * m[:, 0], 8, budget=100, options=FAST)
+    masks = np.eye(8, dtype=bool)
+    np.testing.assert_array_equal(r.predict(torch.from_numpy(masks)), r.predict(masks))
+    assert r.predict(torch.from_numpy(masks[0])) == r.predict(masks[0]) == r.predict(1)
+    for bad in (masks.astype(int), masks.astype(np.uint8), torch.from_numpy(masks).int(), masks.astype(int).tolist()):
+        with pytest.raises(ValueError, match=r"must be booleans of shape \[m, 8\], but are int|are uint8"):
+            r.predict(bad)
+
+
 def test_methods_that_do_not_fit_are_sentences(byte_level):
     with pytest.raises(ValueError, match="method='x' is not known"):
         interact.extract(causal(), byte_level, TEXT, method="x")
