@@ -19,6 +19,8 @@ Value = Callable[[np.ndarray], np.ndarray]
 
 _FORMAT = "interact.scores"
 _MOST_FAILURES = 64
+# The squares of larger scores overflow.
+_LARGEST = 1e100
 
 
 class Interrupted(KeyboardInterrupt):
@@ -114,7 +116,7 @@ def score(
     """Score coalitions, asking only for those that the cache does not know.
 
     A batch for which the value function raises is halved until the coalitions at fault are alone; they and those whose
-    score is not finite get NaN, and a warning names the first.
+    score is not finite, or beyond 1e100, get NaN, and a warning names the first.
 
     Args:
         value: The value function.
@@ -127,7 +129,7 @@ def score(
         float64, shape [m].
 
     Raises:
-        ValueError: The value function returns another shape, or fails for more coalitions than it scores.
+        ValueError: The value function returns another shape or complex numbers, or fails for more coalitions than it scores.
         Interrupted: Ctrl-C; the scores so far are in it, and in the cache.
     """
     todo = np.flatnonzero(np.isnan(cache.get(masks)))
@@ -157,7 +159,8 @@ def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[n
     """Yield coalitions and scores, halving where the value function raises."""
     try:
         # A copy, because the function may write into what it is given.
-        values = np.asarray(value(masks.copy()), dtype=np.float64)
+        given = np.asarray(value(masks.copy()))
+        values = given if given.dtype.kind == "c" else given.astype(np.float64)
     except (MemoryError, RecursionError):
         raise
     except Exception as error:
@@ -173,10 +176,16 @@ def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[n
         raise ValueError(
             f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
         )
+    if values.dtype.kind == "c":
+        raise ValueError(
+            f"The value function must return real scores, but returned {values.dtype}; return their real part or "
+            "absolute value."
+        )
+    good = np.abs(values) <= _LARGEST
     # The good ones are kept before the bad ones are counted: failures are held against scores.
-    yield masks, values
-    for row in np.flatnonzero(~np.isfinite(values)):
-        _failed(cache, masks[row], f"its score is {values[row]}")
+    yield masks, np.where(good, values, np.nan)
+    for row in np.flatnonzero(~good):
+        _failed(cache, masks[row], f"its score is {values[row]}, not a number up to {_LARGEST:g}")
 
 
 def _failed(cache: ScoreCache, mask: np.ndarray, reason: str) -> None:

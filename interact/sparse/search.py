@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def explain(
         an error and a stability of each term.
 
     Raises:
-        ValueError: A budget below the least, an impossible n, order or option, or a value function that fails for most
+        ValueError: A budget below the least, an impossible n, order, seed or option, or a value function that fails for most
             coalitions. For some, they are left out with a warning that names the first.
         Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
 
@@ -124,7 +125,8 @@ def explain(
     ([1, 4], [0, 2, 5])
     """
     options = options or SparseOptions()
-    budget = checked_budget(n, budget, max_order, players)
+    budget = checked_budget(n, budget, max_order, seed, players)
+    n, max_order, seed = int(n), int(max_order), int(seed)
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
@@ -171,12 +173,17 @@ def explain(
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
 
 
-def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence[Player] | None = None) -> int:
+def checked_budget(
+    n: int, budget: int | None, max_order: int, seed: int, players: Sequence[Player] | None = None
+) -> int:
     """Return the budget, or say what is wrong with the arguments."""
-    if isinstance(n, bool) or int(n) != n or n < 0:
-        raise ValueError(f"n must be a number of players, but is {n!r}.")
-    if max_order < 1:
-        raise ValueError(f"max_order must be at least 1, but is {max_order}.")
+    if not _whole(n) or n < 0:
+        raise ValueError(f"n must be a number of players, 0 or more, but is {n!r}.")
+    if not _whole(max_order) or max_order < 1:
+        raise ValueError(f"max_order must be a whole number and at least 1, but is {max_order!r}.")
+    check_seed(seed)
+    if budget is not None and not _whole(budget):
+        raise ValueError(f"budget must be a whole number of coalitions, or None, but is {budget!r}.")
     if players is not None and len(players) != n:
         raise ValueError(f"{len(players)} players are named, but n is {n}.")
     budget = usual_budget(n) if budget is None else int(budget)
@@ -186,6 +193,20 @@ def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence
             f"{least_budget(n)} (8 n log2 n = {usual_budget(n)} is usual)."
         )
     return budget
+
+
+def check_seed(seed: int) -> None:
+    """Say what is wrong with a seed.
+
+    Raises:
+        ValueError: It is not a whole number, or negative.
+    """
+    if not _whole(seed) or seed < 0:
+        raise ValueError(f"seed must be a whole number, 0 or more, but is {seed!r}.")
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 Part = tuple[np.ndarray, np.ndarray]

@@ -219,13 +219,30 @@ def test_a_function_that_always_fails_is_said_with_its_reason():
         ({"n": 3, "budget": 7}, "give at least 8"),
         ({"n": -1}, "n must be a number of players"),
         ({"n": 2.5}, "n must be a number of players"),
-        ({"n": 5, "max_order": 0}, "max_order must be at least 1"),
+        *(({"n": n}, "n must be a number of players") for n in (None, "x", float("nan"), True)),
+        *(
+            ({"n": 5, "budget": budget}, "budget must be a whole number of coalitions")
+            for budget in ("x", float("nan"), float("inf"), 600.7)
+        ),
+        *(({"n": 5, "max_order": o}, "max_order must be a whole number and at least 1") for o in (0, "2", 1.5, None)),
+        *(({"n": 5, "seed": seed}, "seed must be a whole number, 0 or more") for seed in (-1, 1.5, "2", None)),
         ({"n": 5, "players": []}, "0 players are named, but n is 5"),
     ],
 )
 def test_bad_arguments_are_sentences(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
         sparse.explain(lambda m: m.sum(1), **arguments)
+
+
+def test_complex_and_boundless_scores_are_sentences():
+    with pytest.raises(ValueError, match="must return real scores, but returned complex128"):
+        sparse.explain(lambda m: m.sum(1) * 1j, 30, budget=200)
+    for boundless in (np.inf, -1e101):
+        with pytest.raises(ValueError, match=r"scored 0; .* its score is (inf|-1e\+101), not a number up to 1e\+100"):
+            sparse.explain(lambda m, score=boundless: np.full(len(m), score), 30, budget=800)
+    with pytest.warns(UserWarning, match=r"left out; .* its score is 1e\+300"):
+        r = sparse.explain(lambda m: np.where(m[:, :5].all(1), 1e300, 2.0 * m[:, 7]), 30, budget=300, options=FAST)
+    assert found(r) == {merged("and", [7]): pytest.approx(2.0)}
 
 
 def test_bad_options_are_sentences():
