@@ -28,7 +28,7 @@ from interact.sampled import Sampled
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.recovery import Recovered, Sample, predictive
-from interact.sparse.scores import ScoreCache, Value, score
+from interact.sparse.scores import ScoreCache, Value, check_same, score
 from interact.sparse.stability import bootstrap
 
 _ROUNDS = (0.5, 0.75, 1.0)
@@ -103,7 +103,8 @@ def explain(
             99.9 % of their variance, terms of all orders that rebuild every score are returned.
         seed: Seed of all draws; the same seed asks for the same coalitions.
         options: Design, proxy, stopping, error bars; see `SparseOptions`.
-        cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from.
+        cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from. Four of the scores
+            in it are asked again and compared, so that those of another function are refused.
         players: Names of the players; numbers by default.
         text: The text the players are in.
         progress: Show a progress bar; None shows it on a terminal.
@@ -113,8 +114,8 @@ def explain(
         an error and a stability of each term.
 
     Raises:
-        ValueError: A budget below the least, an impossible n, order, seed or option, or a value function that fails for most
-            coalitions. For some, they are left out with a warning that names the first.
+        ValueError: A budget below the least, an impossible n, order, seed or option, a cache of another function, or a
+            function that fails for most coalitions. For some, they are left out with a warning that names the first.
         Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
 
     Source: the design and the recovery are ours; see `interact.sparse.recovery` for what they build on.
@@ -130,6 +131,7 @@ def explain(
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
+    check_same(value, kept, batch=options.batch)
     shown = sys.stderr.isatty() if progress is None else progress
     rng = np.random.default_rng(seed)
     held, first = _planned(n, budget, options, rng)
