@@ -179,7 +179,7 @@ def check_same(value: Value, cache: ScoreCache, *, batch: int = 512) -> None:
     masks, known = cache.listed()
     if cache.identity or not len(known):
         return
-    rows = np.unique([known.argmin(), known.argmax(), 0, len(known) - 1])
+    rows = np.unique([int(known.argmin()), int(known.argmax()), 0, len(known) - 1])
     fresh = ScoreCache()
     fresh.open(masks.shape[1])
     try:
