@@ -203,7 +203,9 @@ def _extract(command: Extract) -> None:
     from interact.interaction_file import check_writable
     from interact.interactions import load
     from interact.models.load import load_model
+    from interact.sparse.search import check_seed
 
+    check_seed(command.seed)
     texts = _texts(command)
     template = Template(command.template, command.system, command.answer_prefix, command.chat)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())

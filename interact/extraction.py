@@ -158,10 +158,10 @@ def _sampled(
     belongs = json.dumps([told, inputs.spans], sort_keys=True, default=str)
     # Scores of another model, text or masking must not be gone on with.
     identity = hashlib.sha256(belongs.encode()).hexdigest()[:16]
-    checked_budget(inputs.n, sampling["budget"], sampling["max_order"])
+    checked_budget(inputs.n, sampling["budget"], sampling["max_order"], sampling["seed"])
     cache = ScoreCache(sampling["cache"], identity)
     cache.open(inputs.n)
-    ends = np.unique(np.array([[False] * inputs.n, [True] * inputs.n]), axis=0)
+    ends = np.array([[False] * inputs.n, [True] * inputs.n], dtype=bool)[: 2 if inputs.n else 1]
     if np.isnan(cache.get(ends)).any():
         # What is wrong with all coalitions is said here in its own words, before any are sampled.
         cache.put(ends, value(ends))

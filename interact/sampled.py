@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 
 ARRAYS = (
     *("values", "i_and", "i_or", "noise", "coalitions", "held_out"),
@@ -125,7 +126,7 @@ def as_presence(coalitions: object, n: int) -> tuple[np.ndarray, tuple[int, ...]
 
     Args:
         coalitions: One bit mask (bit i = player i) or an array or iterable of them, as Python or NumPy integers; or
-            booleans of shape [n] or [m, n].
+            booleans (NumPy or torch) of shape [n] or [m, n]. An integer array of two axes is never bit masks.
         n: Number of players.
 
     Returns:
@@ -134,7 +135,7 @@ def as_presence(coalitions: object, n: int) -> tuple[np.ndarray, tuple[int, ...]
     Raises:
         ValueError: They are neither, or a mask is outside [0, 2**n).
     """
-    given = coalitions
+    given = coalitions.detach().cpu().numpy() if isinstance(coalitions, torch.Tensor) else coalitions
     if not isinstance(given, np.ndarray):
         if isinstance(given, Iterable):
             given = list(given)
@@ -143,6 +144,11 @@ def as_presence(coalitions: object, n: int) -> tuple[np.ndarray, tuple[int, ...]
     if isinstance(given, np.ndarray) and given.dtype == bool and given.ndim in (1, 2) and given.shape[-1] == n:
         return np.atleast_2d(given), given.shape[:-1]
     masks = given if isinstance(given, np.ndarray) else np.array(given, dtype=object)
+    if masks.ndim > 1 and masks.dtype.kind in "iu":
+        raise ValueError(
+            f"Coalitions of two axes must be booleans of shape [m, {n}], but are {masks.dtype} of shape {masks.shape}; "
+            "turn zeros and ones into booleans (masks.astype(bool)), and give bit masks as a list."
+        )
     if (
         n < 63
         and np.issubdtype(masks.dtype, np.signedinteger)

@@ -51,7 +51,7 @@ def draw(
     if paired:
         masks = np.stack([masks, ~masks], axis=1)
         chances = np.stack([chances, 1 - chances], axis=1)
-    masks = masks.reshape(-1, n)[:count]
+    masks = masks.reshape(masks.size // n if n else chances.size * shared, n)[:count]
     chances = np.repeat(chances.reshape(-1), shared)[:count]
     return masks, np.where(chances < 0.45, 0, np.where(chances > 0.55, 1, 2))
 

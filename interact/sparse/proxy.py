@@ -81,7 +81,7 @@ def boost(masks: np.ndarray, values: np.ndarray, *, seed: int, trees: int = 300)
             "The boosted-tree proxy needs LightGBM; install it (pip install 'interact-llm[sparse]') or leave it out."
         ) from error
     data = lightgbm.Dataset(masks.astype(np.float32), label=values, params={"verbosity": -1, "max_bin": 3})
-    return Boosted(lightgbm.train({**_PARAMETERS, "seed": seed}, data, num_boost_round=trees))
+    return Boosted(lightgbm.train({**_PARAMETERS, "seed": seed % (1 << 31)}, data, num_boost_round=trees))
 
 
 def proxy_candidates(masks: np.ndarray, values: np.ndarray, *, seed: int, max_order: int, most: int) -> list[Term]:

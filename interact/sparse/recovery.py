@@ -115,7 +115,7 @@ def recover(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Se
         named = [] if turn >= 2 else named
     assert best is not None
     data, fit, listed = best
-    return _named(data, fit, listed)
+    return _named(data, exchange(data, fit, penalty, listed), listed)
 
 
 def term_cost(rows: int, n: int, max_order: int) -> float:

@@ -1,5 +1,8 @@
 """The scores asked for so far: nothing is asked twice, and nothing is lost when a run is interrupted.
 
+Only of a cache from before, whose function has no name, up to four scores are asked again, to see whether it is the
+same.
+
 A file holds one JSON line that says what it belongs to, then records of one coalition (players packed eight to a byte)
 and one float64 each, appended as they come. A record cut short by a kill is dropped and asked again.
 """
@@ -19,6 +22,8 @@ Value = Callable[[np.ndarray], np.ndarray]
 
 _FORMAT = "interact.scores"
 _MOST_FAILURES = 64
+# The squares of larger scores overflow.
+_LARGEST = 1e100
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,7 +39,8 @@ class ScoreCache:
 
     Args:
         path: Where to keep them; an existing file is gone on with. None keeps them in memory only.
-        identity: What the scores belong to (model, text, masking); scores of something else are refused.
+        identity: What the scores belong to (model, text, masking); scores of something else are refused. Without it,
+            some of the scores kept are asked again and compared (`check_same`).
 
     Raises:
         ValueError: The file is not of this format, or belongs to something else.
@@ -83,6 +89,13 @@ class ScoreCache:
         except OSError as error:
             raise RuntimeError(f"The scores cannot be kept in {self.path}: {error}. Choose another place.") from error
 
+    def listed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return all coalitions known, bool [m, n], and their scores, float64 [m]."""
+        n = self._n or 0
+        packed = np.frombuffer(b"".join(self._known), dtype=np.uint8).reshape(len(self), (n + 7) // 8)
+        masks = np.unpackbits(packed, axis=1, count=n, bitorder="little").astype(bool)
+        return masks, np.array(list(self._known.values()), dtype=np.float64)
+
     def get(self, masks: np.ndarray) -> np.ndarray:
         """Return the scores known of coalitions (bool, [m, n]), NaN where none is."""
         keys = np.packbits(masks, axis=1, bitorder="little")
@@ -114,7 +127,7 @@ def score(
     """Score coalitions, asking only for those that the cache does not know.
 
     A batch for which the value function raises is halved until the coalitions at fault are alone; they and those whose
-    score is not finite get NaN, and a warning names the first.
+    score is not finite, or beyond 1e100, get NaN, and a warning names the first.
 
     Args:
         value: The value function.
@@ -127,7 +140,8 @@ def score(
         float64, shape [m].
 
     Raises:
-        ValueError: The value function returns another shape, or fails for more coalitions than it scores.
+        ValueError: The value function returns another shape or complex numbers, or fails for more coalitions than it
+            scores.
         Interrupted: Ctrl-C; the scores so far are in it, and in the cache.
     """
     todo = np.flatnonzero(np.isnan(cache.get(masks)))
@@ -153,11 +167,45 @@ def score(
     return cache.get(masks)
 
 
+def check_same(value: Value, cache: ScoreCache, *, batch: int = 512) -> None:
+    """Score up to four known coalitions again, among them the lowest and the highest, and compare.
+
+    Scores whose cache names what they belong to (`identity`) are taken as they are, and so is an empty cache.
+
+    Raises:
+        ValueError: They differ by more than 1 % of the spread of the known scores.
+        Interrupted: Ctrl-C.
+    """
+    masks, known = cache.listed()
+    if cache.identity or not len(known):
+        return
+    rows = np.unique([int(known.argmin()), int(known.argmax()), 0, len(known) - 1])
+    fresh = ScoreCache()
+    fresh.open(masks.shape[1])
+    try:
+        again = score(value, masks[rows], fresh, batch=batch)
+    except Interrupted as interrupt:
+        raise Interrupted(cache) from interrupt
+    slack = 0.01 * np.ptp(known) + 1e-6 * np.abs(known).max()
+    # What has no score now is said when the others are asked.
+    differs = np.flatnonzero(np.abs(again - known[rows]) > slack)
+    if len(differs):
+        place = "The cache" if cache.path is None else str(cache.path)
+        row = differs[0]
+        key = np.packbits(masks[rows[row]], bitorder="little").tobytes()
+        raise ValueError(
+            f"{place} holds scores of another value function: of the mask {_named(key)} it has "
+            f"{known[rows[row]]:.9g}, but the function returns {again[row]:.9g}; name another file, or delete it. For "
+            "a function whose scores are random, pass ScoreCache(path, identity='a name for it')."
+        )
+
+
 def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield coalitions and scores, halving where the value function raises."""
     try:
         # A copy, because the function may write into what it is given.
-        values = np.asarray(value(masks.copy()), dtype=np.float64)
+        given = np.asarray(value(masks.copy()))
+        values = given if given.dtype.kind == "c" else given.astype(np.float64)
     except (MemoryError, RecursionError):
         raise
     except Exception as error:
@@ -173,9 +221,16 @@ def _ask(value: Value, masks: np.ndarray, cache: ScoreCache) -> Iterator[tuple[n
         raise ValueError(
             f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
         )
-    for row in np.flatnonzero(~np.isfinite(values)):
-        _failed(cache, masks[row], f"its score is {values[row]}")
-    yield masks, values
+    if values.dtype.kind == "c":
+        raise ValueError(
+            f"The value function must return real scores, but returned {values.dtype}; return their real part or "
+            "absolute value."
+        )
+    good = np.abs(values) <= _LARGEST
+    # The good ones are kept before the bad ones are counted: failures are held against scores.
+    yield masks, np.where(good, values, np.nan)
+    for row in np.flatnonzero(~good):
+        _failed(cache, masks[row], f"its score is {values[row]}, not a number up to {_LARGEST:g}")
 
 
 def _failed(cache: ScoreCache, mask: np.ndarray, reason: str) -> None:

@@ -3,7 +3,9 @@
 1. Hold out coalitions of density 1/2 and of all densities; they are scored first and never fitted.
 2. In rounds, score a part of the budget, fit (`interact.sparse.recovery`), and stop when the held-out scores are
    explained. Each round begins with the terms of the one before.
-3. Bootstrap the terms; return them in the sparse form of `Interactions`.
+3. Where all coalitions of few players were scored and the terms do not rebuild them, take the certified split of all
+   scores instead (`interact.sparse.complete`); nothing is held out of it and nothing is left to chance.
+4. Bootstrap the terms; return them in the sparse form of `Interactions`.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +25,10 @@ import numpy as np
 from interact.interactions import Interactions
 from interact.players import Player
 from interact.sampled import Sampled
+from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.recovery import Recovered, Sample, predictive
-from interact.sparse.scores import ScoreCache, Value, score
+from interact.sparse.scores import ScoreCache, Value, check_same, score
 from interact.sparse.stability import bootstrap
 
 _ROUNDS = (0.5, 0.75, 1.0)
@@ -95,10 +99,12 @@ def explain(
         value: What to explain: bool [m, n] (which players are present) -> float [m].
         n: Number of players.
         budget: Most coalitions to score, held-out ones included; None for 8 n log2(n).
-        max_order: Most players of a term.
+        max_order: Most players of a term. When all coalitions of up to 10 players were scored and no such terms explain
+            99.9 % of their variance, terms of all orders that rebuild every score are returned.
         seed: Seed of all draws; the same seed asks for the same coalitions.
         options: Design, proxy, stopping, error bars; see `SparseOptions`.
-        cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from.
+        cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from. Four of the scores
+            in it are asked again and compared, so that those of another function are refused.
         players: Names of the players; numbers by default.
         text: The text the players are in.
         progress: Show a progress bar; None shows it on a terminal.
@@ -108,8 +114,8 @@ def explain(
         an error and a stability of each term.
 
     Raises:
-        ValueError: A budget below the least, an impossible n, order or option, or a value function that fails for most
-            coalitions. For some, they are left out with a warning that names the first.
+        ValueError: A budget below the least, an impossible n, order, seed or option, a cache of another function, or a
+            function that fails for most coalitions. For some, they are left out with a warning that names the first.
         Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
 
     Source: the design and the recovery are ours; see `interact.sparse.recovery` for what they build on.
@@ -120,10 +126,12 @@ def explain(
     ([1, 4], [0, 2, 5])
     """
     options = options or SparseOptions()
-    budget = checked_budget(n, budget, max_order, players)
+    budget = checked_budget(n, budget, max_order, seed, players)
+    n, max_order, seed = int(n), int(max_order), int(seed)
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
+    check_same(value, kept, batch=options.batch)
     shown = sys.stderr.isatty() if progress is None else progress
     rng = np.random.default_rng(seed)
     held, first = _planned(n, budget, options, rng)
@@ -144,13 +152,19 @@ def explain(
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
         start = [] if found is None or found.alpha else found.terms
         found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
-        reached.append({"coalitions": len(sample) + len(tested), "r2": _r2(found, tested if len(tested) else sample)})
+        reached.append(
+            {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
+        )
         # A lasso's many weak terms may yet turn into few with more scores.
         if reached[-1]["r2"] >= options.stop and not found.alpha:
             break
     assert found is not None
-    rng = np.random.default_rng((seed, 1))
-    errors, stability = bootstrap(sample, found, max_order=max_order, times=options.bootstraps, rng=rng)
+    rng, times = np.random.default_rng((seed, 1)), options.bootstraps
+    every = _joined(sample, tested)
+    if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
+        found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
+        reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
+    errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
     record = {
         "method": "sparse",
         "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
@@ -161,12 +175,17 @@ def explain(
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
 
 
-def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence[Player] | None = None) -> int:
+def checked_budget(
+    n: int, budget: int | None, max_order: int, seed: int, players: Sequence[Player] | None = None
+) -> int:
     """Return the budget, or say what is wrong with the arguments."""
-    if isinstance(n, bool) or int(n) != n or n < 0:
-        raise ValueError(f"n must be a number of players, but is {n!r}.")
-    if max_order < 1:
-        raise ValueError(f"max_order must be at least 1, but is {max_order}.")
+    if not _whole(n) or n < 0:
+        raise ValueError(f"n must be a number of players, 0 or more, but is {n!r}.")
+    if not _whole(max_order) or max_order < 1:
+        raise ValueError(f"max_order must be a whole number and at least 1, but is {max_order!r}.")
+    check_seed(seed)
+    if budget is not None and not _whole(budget):
+        raise ValueError(f"budget must be a whole number of coalitions, or None, but is {budget!r}.")
     if players is not None and len(players) != n:
         raise ValueError(f"{len(players)} players are named, but n is {n}.")
     budget = usual_budget(n) if budget is None else int(budget)
@@ -178,6 +197,20 @@ def checked_budget(n: int, budget: int | None, max_order: int, players: Sequence
     return budget
 
 
+def check_seed(seed: int) -> None:
+    """Say what is wrong with a seed.
+
+    Raises:
+        ValueError: It is not a whole number, or negative.
+    """
+    if not _whole(seed) or seed < 0:
+        raise ValueError(f"seed must be a whole number, 0 or more, but is {seed!r}.")
+
+
+def _whole(number: object) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
 Part = tuple[np.ndarray, np.ndarray]
 """Coalitions, bool [m, n], and the stratum of each, int64 [m]."""
 
@@ -185,12 +218,14 @@ Part = tuple[np.ndarray, np.ndarray]
 def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generator) -> tuple[np.ndarray, Part]:
     """Return the held-out coalitions, and what is always scored: both ends, or all of few players."""
     if n <= 20 and 1 << n <= budget:
-        every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+        # In no order, so that a function that fails without a certain player does not seem to fail always.
+        every = (rng.permutation(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
         size = every.sum(axis=1) / max(n, 1)
         strata = np.where(size < 0.45, 0, np.where(size > 0.55, 1, 2))
         out = np.zeros(len(every), dtype=bool)
         if n >= 6:
-            out[1 + rng.permutation(len(every) - 2)[: len(every) // 8]] = True
+            inner = np.flatnonzero(every.any(axis=1) & ~every.all(axis=1))
+            out[inner[: len(every) // 8]] = True
         return every[out], (every[~out], strata[~out])
     ends = np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
     count = min(_MOST_HELD_OUT, budget // 8)
@@ -224,13 +259,6 @@ def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCac
 def _joined(first: Sample, second: Sample) -> Sample:
     pairs = [(getattr(first, name), getattr(second, name)) for name in ("masks", "values", "strata")]
     return Sample(*(np.concatenate(pair) for pair in pairs))
-
-
-def _r2(found: Recovered, sample: Sample) -> float:
-    spread = float(((sample.values - sample.values.mean()) ** 2).sum())
-    left = float(((sample.values - found.predict(sample.masks)) ** 2).sum())
-    # A constant explained to rounding is explained.
-    return 1 - left / spread if spread > 1e-18 * (1 + float((sample.values**2).sum())) else 1.0
 
 
 def _result(

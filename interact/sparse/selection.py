@@ -153,13 +153,17 @@ def select(data: Products, penalty: float, most: int, start: np.ndarray) -> Fit:
 
 
 def exchange(data: Products, fit: Fit, penalty: float, pool: Sequence[Term]) -> Fit:
-    """Rewrite pairs while the criterion falls: AND{i,j} + OR{i,j} = x_i + x_j, which no single step can undo."""
+    """Rewrite pairs where the criterion falls: AND{i,j} + OR{i,j} = x_i + x_j, which no single step can undo.
+
+    Single players are preferred to both kinds of a pair: they are taken too where the criterion rises by less than one
+    term costs, for with equal weights both readings say the same.
+    """
     place = {term: index for index, term in enumerate(pool)}
     score = ebic(data, fit, penalty)
     improved = True
     while improved:
         improved = False
-        for members in {pool[i][1] for i in fit.chosen if len(pool[i][1]) == 2}:
+        for members in sorted({pool[i][1] for i in fit.chosen if len(pool[i][1]) == 2}, key=sorted):
             kinds = [place[t] for t in (("and", members), ("or", members)) if t in place]
             alone = [place[t] for t in (("and", frozenset((i,))) for i in members) if t in place]
             kept = np.setdiff1d(fit.chosen, kinds)
@@ -167,9 +171,16 @@ def exchange(data: Products, fit: Fit, penalty: float, pool: Sequence[Term]) -> 
                 chosen = np.union1d(kept, np.array([*alone, *back], dtype=np.int64))
                 other = backward(data, least_squares(data, chosen), penalty)
                 after = ebic(data, other, penalty)
-                if after < score - 1e-6:
-                    fit, score, improved = other, after, True
+                both = len(kinds) == 2 and np.isin(kinds, fit.chosen).all()
+                plainer = both and len(other.chosen) <= len(fit.chosen) and _order(other, pool) < _order(fit, pool)
+                if after < score - 1e-6 or (plainer and after < score + penalty):
+                    fit, score, improved = other, min(score, after), True
                     break
             if improved:
                 break
     return fit
+
+
+def _order(fit: Fit, pool: Sequence[Term]) -> int:
+    """Return how many players the terms of a fit name."""
+    return sum(len(pool[i][1]) for i in fit.chosen)

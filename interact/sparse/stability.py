@@ -34,8 +34,10 @@ def bootstrap(
     count = len(found.terms)
     if times < 2 or not count or len(sample) < 2 * count + 8:
         return np.full(count, np.nan), np.full(count, np.nan)
-    # With hundreds of terms a new choice costs too much; then a term need only survive among those reported.
-    rivals = [t for t in kin(found.terms) if t not in set(found.terms)][:_MOST_RIVALS] if count <= _CHOICE else []
+    # With hundreds of terms a new choice costs too much; then, and in a lasso, a term need only survive among those
+    # reported.
+    free = count <= _CHOICE and not found.alpha
+    rivals = [t for t in kin(found.terms) if t not in set(found.terms)][:_MOST_RIVALS] if free else []
     x = columns(sample.masks, [*found.terms, *rivals])
     penalty = term_cost(len(sample), sample.masks.shape[1], max_order)
     own = np.arange(count)

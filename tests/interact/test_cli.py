@@ -99,6 +99,7 @@ def test_listed_phrases_are_players(capsys, folder):
         (["--text", "film", "--device", "abacus"], 2, "device='abacus' is not known"),
         (["--text", "film", "--players", "5:9"], 2, "lies outside the text"),
         (["--text"], 2, "No text was given"),
+        (["--text", "film", "--seed", "-1"], 2, "seed must be a whole number, 0 or more, but is -1"),
         (["--text", "film", "--text-file", "/nonexistent"], 1, "could not be read or written"),
         (["--text", "film", "--out", "/proc/x/y"], 1, "could not be written to /proc/x/y"),
         (["--text", "film", "--template", "no place"], 2, "exactly once"),
