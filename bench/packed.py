@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from bench.registry import Case, Check, Entry, Timed
 from interact import CoalitionInputs
+from interact.coalitions import all_coalitions
 from interact.models.flat import flat_values
 from interact.models.packed import Packing, packed_values
 
@@ -38,7 +39,7 @@ def prompt(length: int, n: int) -> CoalitionInputs:
 
 def case(model: Any, inputs: CoalitionInputs, threads: int) -> Case:
     """Build one row."""
-    coalitions = (torch.arange(1 << inputs.n)[:, None] >> torch.arange(inputs.n) & 1).bool()
+    coalitions = all_coalitions(inputs.n)
     # A step that shares no factor with the powers of two meets each player in half of the coalitions.
     some = coalitions[torch.arange(_SHARE) * (len(coalitions) // _SHARE + 1) % len(coalitions)]
 
@@ -72,7 +73,7 @@ def cases(quick: bool) -> Iterator[Case]:
 def gate(quick: bool) -> Iterator[Check]:
     """Yield the largest difference of log-odds between packed and flat."""
     model, inputs = minilm(), prompt(40, 5)
-    coalitions = (torch.arange(32)[:, None] >> torch.arange(5) & 1).bool()
+    coalitions = all_coalitions(5)
     with torch.no_grad():
         flat = flat_values(model, inputs, coalitions, **_OPTIONS)
         packed = packed_values(model, inputs, coalitions, **_OPTIONS)

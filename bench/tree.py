@@ -15,6 +15,7 @@ from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
 import interact
 from bench.registry import Case, Check, Entry, Timed
 from interact import CoalitionInputs, embedded
+from interact.coalitions import all_coalitions
 from interact.masking import Baseline, resolve_baseline
 from interact.models.family import inspect_model
 from interact.models.flat import flat_values
@@ -52,11 +53,6 @@ def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
     ids = torch.randint(10, 30000, (length,), generator=torch.Generator().manual_seed(0)).tolist()
     ends = np.linspace(4, length - tail, n + 1).astype(int)[1:].tolist()
     return CoalitionInputs(ids, [(end - 1, end) for end in ends], [77], special_ids={"unk": 0})
-
-
-def lattice(n: int) -> torch.Tensor:
-    """Return all coalitions: bool, shape [2^n, n]."""
-    return (torch.arange(1 << n)[:, None] >> torch.arange(n) & 1).bool()
 
 
 @torch.no_grad()
@@ -102,7 +98,7 @@ def matrix_products(model: Any, inputs: CoalitionInputs, coalitions: torch.Tenso
 
 def case(name: str, model: Any, inputs: CoalitionInputs, masking: str, threads: int) -> Case:
     """Build one row."""
-    coalitions = lattice(inputs.n)
+    coalitions = all_coalitions(inputs.n)
     baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
     some = coalitions[:: max(1, len(coalitions) // _SHARE)]
     options: dict[str, Any] = {"masking": masking, "baseline": baseline}
@@ -205,12 +201,12 @@ def gate(quick: bool) -> Iterator[Check]:
         baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
         options: dict[str, Any] = {"masking": masking, "baseline": baseline}
         with torch.no_grad():
-            flat = flat_values(model, inputs, lattice(5), **options)
-            tree = tree_values(model, inputs, lattice(5), **options)
+            flat = flat_values(model, inputs, all_coalitions(5), **options)
+            tree = tree_values(model, inputs, all_coalitions(5), **options)
         yield Check(f"tree against flat, {masking}", float((tree - flat).abs().max()), 1e-4)
         if baseline is not None:
             with torch.no_grad():
-                prefix = prefix_values(model, inputs, lattice(5), baseline)
+                prefix = prefix_values(model, inputs, all_coalitions(5), baseline)
             yield Check("flat + prefix cache against flat", float((prefix - flat).abs().max()), 1e-4)
 
 

@@ -11,32 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Give a place to write to, and put it at `path` when all went well.
-
-    Raises:
-        RuntimeError: The file cannot be written (no folder, no right, no space); nothing is left behind.
-    """
-    partial: Path | None = None
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place to write to, and put it at `path` when all went well; else nothing is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(descriptor)
+    partial = Path(name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
-        partial = Path(name)
         yield partial
         partial.chmod(0o644)
         partial.replace(path)
-    except OSError as error:
-        raise RuntimeError(
-            f"{path} could not be written: {error.strerror or error}. What was finished is kept; make room or choose "
-            "another folder, and run the same line again."
-        ) from error
     finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole(path: Path, what: str = "A file") -> Iterator[Path]:
+    """Do as `replacing`, and say in a sentence what could not be written.
+
+    Raises:
+        RuntimeError: It cannot be written (no folder, no right, no space).
+    """
+    try:
+        with replacing(path) as place:
+            yield place
+    except (OSError, SafetensorError) as error:
+        raise RuntimeError(
+            f"{what} could not be written to {path}: {error}. Choose another place, or make room and try again; what "
+            "was finished before is kept."
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from interact import sampled
+from interact.files import whole
 
 FORMAT = "interact.interactions"
 VERSION = 1
@@ -28,20 +28,8 @@ def write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
         RuntimeError: The file cannot be written (no folder, no right, no space).
     """
     meta = {"format": FORMAT, "version": str(VERSION), "interact": json.dumps(header, ensure_ascii=False)}
-    partial: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(descriptor)
-        partial = Path(name)
-        save_file(arrays, partial, metadata=meta)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise RuntimeError(f"The result could not be written to {path}: {error}. Choose another place.") from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
+    with whole(path, "The result") as place:
+        save_file(arrays, place, metadata=meta)
     return path
 
 

@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +20,7 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
+from interact.models.attention_function import attending_by
 from interact.models.family import Family, device_of, inspect_model, length_dependent_positions, unwrapped
 from interact.models.flat import present_tokens
 from interact.models.memory import free_memory, out_of_memory
@@ -128,7 +127,10 @@ def packed_values(
     tokens = min(run_size(model, family, memory_budget), most_tokens)
     first_tokens = tokens
     done = 0
-    with _installed(model), tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar:
+    with (
+        attending_by(model, _NAME),
+        tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar,
+    ):
         while done < len(distinct):
             rest = Packing(inputs, distinct[done:]) if done else packing
             try:
@@ -225,15 +227,3 @@ def _attend(
 
 
 AttentionInterface.register(_NAME, _attend)
-
-
-@contextmanager
-def _installed(model: Any) -> Iterator[None]:
-    """Let a model attend through `_attend` for a while."""
-    plain = unwrapped(model)
-    before = plain.config._attn_implementation
-    try:
-        plain.set_attn_implementation(_NAME)
-        yield
-    finally:
-        plain.set_attn_implementation(before)

@@ -10,8 +10,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -22,7 +20,8 @@ from transformers import AttentionInterface
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.family import Family, device_of, inspect_model, length_dependent_positions, unwrapped
+from interact.models.attention_function import attending_by
+from interact.models.family import Family, device_of, inspect_model, length_dependent_positions
 from interact.models.final_rows import FinalRows, final_rows_only
 from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Costs, Run
@@ -94,7 +93,7 @@ def tree_values(
     tokens = min(tokens, most_tokens)
     first_tokens = tokens
     bar = tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False)
-    with bar, _installed(model), final_rows_only(model, final_rows) as final:
+    with bar, attending_by(model, _NAME), final_rows_only(model, final_rows) as final:
         while len(left):
             done = np.zeros(len(left), dtype=bool)
             attention = _Attention(final)
@@ -214,15 +213,3 @@ def _attend(
 
 
 AttentionInterface.register(_NAME, _attend)
-
-
-@contextmanager
-def _installed(model: Any) -> Iterator[None]:
-    """Let a model attend through `_attend` for a while."""
-    plain = unwrapped(model)
-    before = plain.config._attn_implementation
-    try:
-        plain.set_attn_implementation(_NAME)
-        yield
-    finally:
-        plain.set_attn_implementation(before)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from interact.files import whole
 from interact.interactions import Interactions
 from interact.report.figures import write_figures
 from interact.report.measures import Measures
@@ -63,14 +62,7 @@ def write_results(results: Sequence[Interactions], path: Path | str) -> Path:
 
 def _write_page(path: Path, content: str) -> Path:
     """Write a page at once or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, "The page") as place:
         # JSON may hold half of a surrogate pair, which no file can.
-        partial.write_text(content, encoding="utf-8", errors="replace")
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise RuntimeError(f"The page could not be written to {path}: {error}. Choose another place.") from error
+        place.write_text(content, encoding="utf-8", errors="replace")
     return path

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from interact.files import replacing
+
 
 class LossLog:
     """A file of lines ``{"step", "name", "value", "seconds"}``.
@@ -29,9 +31,8 @@ class LossLog:
         """Drop lines after step `last`, which the run is going to write again, and a line that a kill cut short."""
         kept = [line for line in read_losses(self._path) if line["step"] <= last]
         self._start -= max((line["seconds"] for line in kept), default=0.0)
-        partial = self._path.with_name(f".{self._path.name}")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-        partial.replace(self._path)
+        with replacing(self._path) as place:
+            place.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
 
 
 def read_losses(path: str | Path) -> list[dict[str, Any]]:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from interact.files import replacing
+
 
 class RunFolder:
     """The folder of one training.
@@ -89,6 +91,5 @@ class RunFolder:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content, indent=1), "utf-8")
-    partial.replace(path)
+    with replacing(path) as place:
+        place.write_text(json.dumps(content, indent=1), "utf-8")

@@ -117,11 +117,11 @@ def test_the_base_model_and_the_random_state_are_given_back(byte_level, tmp_path
 
 def test_all_weights_of_a_classifier_are_trained(wordpiece, tmp_path):
     model = small_classifier()
-    options = TrainingOptions(method="full", learning_rate=1e-2, batch_size=4)
-    found = train(model, wordpiece, examples(12), examples(3, 50), tmp_path, steps=[4], options=options)
+    options = TrainingOptions(method="full", learning_rate=3e-3, batch_size=4)
+    found = train(model, wordpiece, examples(12), examples(12), tmp_path, steps=[12], options=options)
     assert not same(*found) and (found[1] / "tokenizer.json").is_file()
     held = [v for _, name, v in curve(tmp_path / "losses.jsonl") if name == "heldout_loss"]
-    assert held[1] < held[0]
+    assert held[1] < 0.8 * held[0]
     with pytest.raises(ValueError, match="names 0 labels of this classifier"):
         train(model, wordpiece, [Example("1", "witty", "great")], [], tmp_path / "x", steps=[1])
 
