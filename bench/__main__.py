@@ -71,7 +71,8 @@ def _write_results(entry: registry.Entry, rows: list[run.Row], line: str, option
     chosen = (" --quick" if options.quick else "") + (f' --only "{options.only}"' if options.only else "")
     command = f"`python -m bench {entry.name}{chosen} --results`"
     body = f"{command} on {line}.\n\n{table.markdown(rows, entry.unit)}"
-    path.write_text(table.replace_section(text, entry.name, body))
+    section = entry.name + (f", only “{options.only}”" if options.only else "")
+    path.write_text(table.replace_section(text, section, body))
 
 
 if __name__ == "__main__":

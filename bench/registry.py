@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 import bench
 
-FRAMEWORK = {"__main__", "registry", "run", "verify", "table", "sparse_quality"}
+FRAMEWORK = {"__main__", "registry", "run", "verify", "table", "sparse_quality", "stock"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class Case:
         at_most: Longest acceptable time in seconds by contender ("ours" or a baseline).
         threads: What torch.set_num_threads gets for this case.
         device: "cpu", or "cuda" to wait for the device round each sample.
-        slow: One call takes seconds: fewer repeats.
+        slow: One call takes seconds: three rounds.
+        rounds: How often each is called when a call takes minutes; then without warm-up.
+        most_bytes: Largest acceptable growth of the process's resident memory in one call of ours.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Case:
     threads: int = 1
     device: str = "cpu"
     slow: bool = False
+    rounds: int | None = None
+    most_bytes: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@
    all alike.
 3. Reported: the median time of one operation, the spread (interquartile range / median) and the ratio to ours
    (median over rounds of baseline / ours in the same round).
+
+Where a call takes minutes there is no warm-up, and the table says how many rounds there were.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import re
@@ -16,7 +19,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -39,15 +42,19 @@ class Row:
     at_least: float | None = None
     at_most: float | None = None
     missing: str | None = None
+    rounds: int | None = None
+    bytes: int | None = None
+    most_bytes: float | None = None
 
 
 def measure(entry: str, case: Case, quick: bool) -> list[Row]:
     """Measure every contender of `case`; the first row is ours."""
     contenders = {"ours": case.ours} | {k: v for k, v in case.baselines.items() if isinstance(v, Timed)}
     sample_s, rounds = (0.002, 5) if quick else (0.01, 15)
-    rounds = 3 if case.slow else rounds
+    rounds = case.rounds or (3 if case.slow else rounds)
     with _threads(case.threads):
-        calls = {name: _calibrate(timed, case, sample_s) for name, timed in contenders.items()}
+        grown = _growth(case.ours) if case.most_bytes is not None else None
+        calls = {name: 1 if case.rounds else _calibrate(timed, case, sample_s) for name, timed in contenders.items()}
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
         for _ in range(rounds):
@@ -61,11 +68,12 @@ def measure(entry: str, case: Case, quick: bool) -> list[Row]:
             rows.append(Row(entry, case.name, case.threads, name, missing=given))
             continue
         times = samples[name]
-        low, _, high = quantiles(times, n=4)
+        low, _, high = quantiles(times, n=4) if rounds > 1 else (0.0, 0.0, 0.0)
         ratio = median(t / o for t, o in zip(times, samples["ours"], strict=True))
         spread = (high - low) / median(times)
         limits = case.at_least.get(name), case.at_most.get(name)
-        rows.append(Row(entry, case.name, case.threads, name, median(times), spread, ratio, *limits))
+        rows.append(Row(entry, case.name, case.threads, name, median(times), spread, ratio, *limits, rounds=rounds))
+    rows[0] = replace(rows[0], bytes=grown, most_bytes=case.most_bytes)
     return rows
 
 
@@ -115,6 +123,23 @@ def _calibrate(timed: Timed, case: Case, sample_s: float) -> int:
     while (elapsed := _sample(timed, calls, case) * timed.work * calls) < sample_s / 4:
         calls *= 4
     return max(1, round(sample_s / (elapsed / calls)))
+
+
+def _growth(timed: Timed) -> int | None:
+    """Return by how many bytes the process's resident memory grows at most in one call, where Linux can tell."""
+    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+    try:
+        gc.collect()
+        reset.write_text("5")
+    except OSError:
+        return None
+
+    def kilobytes(name: str) -> int:
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
+
+    before = kilobytes("VmRSS")
+    timed.run()
+    return (kilobytes("VmHWM") - before) * 1024
 
 
 @contextmanager

@@ -23,7 +23,9 @@ def markdown(rows: Sequence[Row], unit: str) -> str:
             f"{r.name}: {r.missing}" if r.missing else f"{r.name} {_time(r, unit)} ({r.ratio:.3g}x)" for r in others
         ]
         wanted = [verdict for r in (ours, *others) for verdict in _verdicts(r, unit)]
-        mine = f"{_time(ours, unit)} ({100 * (ours.spread or 0):.0f} %)"
+        mine = f"{_time(ours, unit)} ({_certainty(ours)})"
+        if ours.bytes is not None:
+            mine += f", {ours.bytes / 1e9:.2f} GB"
         lines.append(f"| {case} | {threads} | {mine} | {', '.join(cells)} | {'; '.join(wanted)} |")
     return "\n".join(lines)
 
@@ -53,6 +55,12 @@ def replace_section(text: str, name: str, body: str) -> str:
     return f"{text.rstrip()}\n\n{section}"
 
 
+def _certainty(row: Row) -> str:
+    if row.rounds is not None and row.rounds < 3:
+        return "one call" if row.rounds == 1 else f"{100 * (row.spread or 0):.0f} %, {row.rounds} calls"
+    return f"{100 * (row.spread or 0):.0f} %"
+
+
 def _time(row: Row, unit: str) -> str:
     return f"{(row.seconds or 0.0) * SCALES[unit]:.3g}"
 
@@ -65,4 +73,7 @@ def _verdicts(row: Row, unit: str) -> list[str]:
     if row.seconds is not None and row.at_most is not None:
         met = "met" if row.seconds <= row.at_most else "NOT met"
         verdicts.append(f"{row.name} at most {row.at_most * SCALES[unit]:.3g} {unit}: {met}")
+    if row.bytes is not None and row.most_bytes is not None:
+        met = "met" if row.bytes <= row.most_bytes else "NOT met"
+        verdicts.append(f"{row.name} at most {row.most_bytes / 1e9:.3g} GB: {met}")
     return verdicts

@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache, Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 import interact
 from bench.registry import Case, Check, Entry, Timed
+from bench.stock import Stock
 from interact import CoalitionInputs, embedded
 from interact.coalitions import all_coalitions
-from interact.masking import Baseline, resolve_baseline
+from interact.masking import resolve_baseline
 from interact.models.family import inspect_model
 from interact.models.flat import flat_values
 from interact.models.load import load_model
 from interact.models.tree import plan, run_size, tree_values
-from interact.score import log_odds
 from interact.sft.data import REVIEW
 
-_SHARE = 64
-"""Coalitions that a flat contender scores, of all 2^n."""
+_SHARES = {64: 64, 256: 32, 1024: 16}
+"""Coalitions that a flat contender scores, of all 2^n, by tokens of the prompt."""
+_PARTS = {64: 1, 256: 4, 1024: 4}
+"""Of so many runs of the tree the matrix products of one are timed, by tokens of the prompt."""
+_BUDGET = 2e9
+"""Bytes that the tree may take beside the model."""
 _TEXT = "a gorgeous, witty and seductive movie with clever jokes, warm music, brave actors and light"
 """Ten content words; 63 tokens with SmolLM2's chat template and the question about reviews, a tail of 9."""
 
@@ -56,34 +60,18 @@ def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
 
 
 @torch.no_grad()
-def prefix_values(model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, baseline: Baseline) -> torch.Tensor:
-    """Score coalitions flat, the tokens before the first player computed once (baseline masking, stock cache)."""
-    first = inputs.spans[0][0]
-    ids = torch.tensor(inputs.input_ids)
-    embedded_ids = model.get_input_embeddings()(ids)
-    before = DynamicCache()
-    model(inputs_embeds=embedded_ids[None, :first], past_key_values=before, use_cache=True, logits_to_keep=1)
-    values = []
-    for rows in coalitions.split(64):
-        present = torch.ones(len(rows), len(ids), dtype=torch.bool)
-        for player, (low, high) in enumerate(inputs.spans):
-            present[:, low:high] = rows[:, player, None]
-        masked = torch.where(present[..., None], embedded_ids, baseline.vector)[:, first:]
-        cache = DynamicCache()
-        for index, layer in enumerate(before.layers):
-            kept: Any = layer
-            cache.update(*(x.expand(len(rows), -1, -1, -1) for x in (kept.keys, kept.values)), index)
-        out = model(inputs_embeds=masked, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        values.append(log_odds(out.logits[:, -1], torch.tensor(inputs.target_ids).expand(len(rows))))
-    return torch.cat(values)
+def matrix_products(
+    model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, masking: str, part: int = 1
+) -> Timed:
+    """Return only the linear layers of the tree's tokens, run by run; of every `part`-th run.
 
-
-@torch.no_grad()
-def matrix_products(model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, masking: str) -> Timed:
-    """Return only the linear layers of the tree's tokens, run by run: what a perfect engine still computes."""
+    All layers for all tokens and the head for the leaves: the tree itself skips most of the last layer.
+    """
     family = inspect_model(model)
     tree = plan(inputs, coalitions.numpy(), masking)
     runs = [(len(r.position) - r.kept, len(r.leaves)) for r in tree.runs(*run_size(model, family, inputs, None))]
+    total = sum(tokens for tokens, _ in runs)
+    runs = runs[part // 2 :: part]
     body = [m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in name]
 
     def run() -> None:
@@ -93,49 +81,49 @@ def matrix_products(model: Any, inputs: CoalitionInputs, coalitions: torch.Tenso
                     layer(torch.ones(tokens, layer.in_features))
                 model.lm_head(torch.ones(leaves, model.lm_head.in_features))
 
-    return Timed(run)
+    return Timed(run, work=sum(tokens for tokens, _ in runs) / total)
 
 
-def case(name: str, model: Any, inputs: CoalitionInputs, masking: str, threads: int) -> Case:
-    """Build one row."""
-    coalitions = all_coalitions(inputs.n)
+def case(name: str, model: Any, inputs: CoalitionInputs, masking: str, threads: int, **options: Any) -> Case:
+    """Build one row; `options` go to `Case`."""
+    coalitions, length = all_coalitions(inputs.n), len(inputs.input_ids)
     baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
-    some = coalitions[:: max(1, len(coalitions) // _SHARE)]
-    options: dict[str, Any] = {"masking": masking, "baseline": baseline}
+    near = min(_SHARES, key=lambda size: abs(size - length))
+    some = coalitions[:: max(1, len(coalitions) // _SHARES[near])]
+    stock = Stock(model, inputs, baseline)
 
-    def silent(values: Any, rows: torch.Tensor) -> Timed:
+    def timed(values: Any, share: float = 1) -> Timed:
         def run() -> None:
             with torch.no_grad():
-                values(rows)
+                values()
 
-        return Timed(run, work=len(rows) / len(coalitions))
+        return Timed(run, work=share)
 
+    how: dict[str, Any] = {"masking": masking, "baseline": baseline}
+    settings: dict[str, Any] = {"slow": True} | options
     tree = plan(inputs, coalitions.numpy(), masking)
     ratio = tree.flat_tokens / tree.tokens
-    baselines: dict[str, Timed | str] = {
-        "flat batch": silent(lambda rows: flat_values(model, inputs, rows, **options), some),
-        "its matrix products": matrix_products(model, inputs, coalitions, masking),
-    }
-    if baseline is not None:
-        baselines["flat + prefix cache"] = silent(lambda rows: prefix_values(model, inputs, rows, baseline), some)
-    else:
-        baselines["flat + prefix cache"] = "the stock cache cannot hide tokens"
-    wanted = 1.0 if len(inputs.input_ids) >= 256 else 0.9
+    wanted = 1.0 if length >= 256 else 0.9
     return Case(
-        f"{name}, {len(inputs.input_ids)} tokens, n={inputs.n}, {masking}, {ratio:.1f}x fewer tokens",
-        ours=silent(lambda rows: tree_values(model, inputs, rows, **options), coalitions),
-        baselines=baselines,
-        at_least={"flat batch": wanted * ratio, "its matrix products": 1 / 1.2},
+        f"{name}, {length} tokens, n={inputs.n}, {masking}, {ratio:.1f}x fewer tokens",
+        ours=timed(lambda: tree_values(model, inputs, coalitions, memory_budget=int(_BUDGET), **how)),
+        baselines={
+            "flat batch": timed(lambda: flat_values(model, inputs, some, **how), len(some) / len(coalitions)),
+            "flat + prefix cache": timed(lambda: stock.flat(some), len(some) / len(coalitions)),
+            "prefix tree of stock caches": timed(stock.tree) if inputs.n <= 12 else "over an hour",
+            "its matrix products": matrix_products(model, inputs, coalitions, masking, _PARTS[near]),
+        },
+        at_least={"flat batch": wanted * ratio, "prefix tree of stock caches": 1, "its matrix products": 1 / 1.2},
         threads=threads,
-        slow=True,
+        **settings,
     )
 
 
 def listed(model: Any) -> Case:
-    """Build the row of sampled coalitions of 64 players that cover a text of 1,024 tokens; more would share more."""
+    """Build the row of 2,000 sampled coalitions of 64 players that cover a text of 1,024 tokens."""
     ids = torch.randint(10, 30000, (1024 + 8,), generator=torch.Generator().manual_seed(0)).tolist()
     inputs = CoalitionInputs(ids, [(16 * i, 16 * i + 16) for i in range(64)], [77])
-    rows = torch.rand(200, 64, generator=torch.Generator().manual_seed(0)) < 0.5
+    rows = torch.rand(2000, 64, generator=torch.Generator().manual_seed(0)) < 0.5
     options: dict[str, Any] = {"masking": "attention", "baseline": None}
     saved = plan(inputs, rows.numpy(), "attention")
 
@@ -147,13 +135,13 @@ def listed(model: Any) -> Case:
         return Timed(run, work=len(some) / len(rows))
 
     return Case(
-        f"Qwen2 8x512, 200 sampled coalitions of n=64 over 1,032 tokens, attention, "
+        f"Qwen2 8x512, 2,000 sampled coalitions of n=64 over 1,032 tokens, attention, "
         f"{saved.flat_tokens / saved.tokens:.2f}x fewer tokens",
         ours=values(tree_values, rows),
         baselines={"flat batch": values(flat_values, rows[:16])},
         at_least={"flat batch": 1.8},
         threads=2,
-        slow=True,
+        rounds=1,
     )
 
 
@@ -182,7 +170,10 @@ def cases(quick: bool) -> Iterator[Case]:
     for length in (64, 256, 1024):
         for tail in (1, 8, 32):
             for masking in ("baseline", "attention"):
-                yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1)
+                long = {"rounds": 2} if length == 1024 else {}
+                yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1, **long)
+    for length, n in ((256, 12), (64, 16)):
+        yield case("Qwen2 8x512, tail 8", model, prompt(length, n, 8), "baseline", 2, rounds=1, most_bytes=_BUDGET)
     yield listed(model)
     real = smollm2()
     if not isinstance(real, str):
@@ -204,10 +195,9 @@ def gate(quick: bool) -> Iterator[Check]:
             flat = flat_values(model, inputs, all_coalitions(5), **options)
             tree = tree_values(model, inputs, all_coalitions(5), **options)
         yield Check(f"tree against flat, {masking}", float((tree - flat).abs().max()), 1e-4)
-        if baseline is not None:
-            with torch.no_grad():
-                prefix = prefix_values(model, inputs, all_coalitions(5), baseline)
-            yield Check("flat + prefix cache against flat", float((prefix - flat).abs().max()), 1e-4)
+        stock = Stock(model, inputs, baseline)
+        for name, values in (("flat + prefix cache", stock.flat(all_coalitions(5))), ("stock caches", stock.tree())):
+            yield Check(f"{name} against flat, {masking}", float((values - flat).abs().max()), 1e-4)
 
 
 ENTRY = Entry("tree", unit="s", cases=cases, gate=gate)

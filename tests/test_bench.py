@@ -1,6 +1,7 @@
 """The bench: figures only behind a green gate, verdicts that say what was missed, a comparison."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from bench import __main__ as command
 from bench import registry
 from bench.registry import Case, Check, Entry, Timed
+from bench.run import measure
+from bench.table import markdown
 
 
 def entry(error: float) -> Entry:
@@ -44,6 +47,22 @@ def test_a_green_gate_gives_ratios_verdicts_and_a_comparison(run, tmp_path):
 def test_a_red_gate_gives_no_figures(run, error):
     status, output = run(error)
     assert status == 1 and "no figures: the correctness gate is red" in output and "| sleep" not in output
+
+
+def test_a_long_case_is_called_as_often_as_said_and_its_memory_is_weighed():
+    called = []
+
+    def ours():
+        called.append(bytearray(200_000_000))
+        called[-1] = None
+
+    case = Case("one", Timed(ours), {"same": Timed(lambda: None)}, rounds=1, most_bytes=1e8)
+    rows = measure("made", case, quick=True)
+    line = markdown(rows, "s")
+    assert len(called) == 2 and rows[1].rounds == 1
+    if sys.platform == "linux":
+        assert 1.9e8 < rows[0].bytes < 4e8
+        assert "one call" in line and "ours at most 0.1 GB: NOT met" in line
 
 
 def test_an_unknown_name_is_a_sentence():
