@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import re
@@ -50,7 +51,17 @@ COLUMNS = (
 
 _SIZES: dict[str, Any] = {
     **dict.fromkeys(
-        ("hidden_size", "n_embd", "d_model", "word_embed_proj_dim", "embedding_size", "dim", "emb_dim"), 32
+        (
+            "hidden_size",
+            "n_embd",
+            "d_model",
+            "word_embed_proj_dim",
+            "embedding_size",
+            "dim",
+            "emb_dim",
+            "hidden_size_global",
+        ),
+        32,
     ),
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers"), 2),
     **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"), 4),
@@ -160,7 +171,9 @@ def examine(family: str) -> dict[str, str]:
     try:
         model = model_of(family)
         with torch.no_grad():
-            model(input_ids=torch.tensor([INPUTS.input_ids]))
+            # Some families fail at making a cache.
+            cache = {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
+            model(input_ids=torch.tensor([INPUTS.input_ids]), **cache)
     except Exception as error:
         return {"class": f"no tiny model ({brief(error)})"}
     found = {"class": type(model).__name__}

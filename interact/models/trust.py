@@ -47,8 +47,10 @@ def quiet(model: Any) -> Iterator[None]:
 
 def plain_logits(model: Any, family: Family, ids: list[int], last: int) -> torch.Tensor:
     """Return unmasked logits in float32: of the last positions, shape [last, vocabulary], or of the labels, [1, C]."""
-    keep = {"logits_to_keep": last} if "logits_to_keep" in family.takes else {}
-    logits = model(input_ids=torch.tensor([ids], device=device_of(model)), return_dict=True, **keep).logits[0].float()
+    # No cache: some models (BLT) fail at making one.
+    options: dict[str, Any] = {"logits_to_keep": last, "use_cache": False, "return_dict": True}
+    options = {name: value for name, value in options.items() if name == "return_dict" or name in family.takes}
+    logits = model(input_ids=torch.tensor([ids], device=device_of(model)), **options).logits[0].float()
     return logits[-last:] if logits.dim() == 2 else logits[None]
 
 

@@ -11,6 +11,7 @@ from interact.masking import resolve_baseline
 from interact.models import flat
 from interact.score import log_odds
 from tests.interact.conftest import causal, classifier
+from tests.interact.families import model_of
 
 INPUTS = CoalitionInputs(
     input_ids=[5, 17, 33, 90, 14, 61, 200, 7, 9, 11, 250, 31],
@@ -303,3 +304,12 @@ def test_cuda_gives_the_scores_of_the_cpu(masking, dtype):
     slack = 1e-3 if dtype == torch.float32 else 0.3
     values = coalition_values(causal().to("cuda", dtype), INPUTS, masking=masking)
     torch.testing.assert_close(values, coalition_values(causal(), INPUTS, masking=masking), rtol=slack, atol=slack)
+
+
+def test_a_model_that_can_neither_cache_nor_take_embeddings_is_told_what_it_can():
+    # BLT groups bytes by their ids, and its configuration cannot make a cache.
+    model = model_of("blt")
+    inputs = CoalitionInputs([5, 17, 33, 90], [(1, 2)], [77], special_ids={"unk": 3}, placeholder_ids=(9,))
+    with pytest.raises(ValueError, match="not with its embeddings passed in .* use masking='text'"):
+        coalition_values(model, inputs)
+    assert coalition_values(model, inputs, masking="text").isfinite().all()
