@@ -5,6 +5,7 @@
     python -m bench.sparse_quality planted              # terms with the right sign, false terms, R^2, seconds
     python -m bench.sparse_quality real --inputs 20     # held-out R^2 on IMDB reviews with SmolLM2; resumable
     python -m bench.sparse_quality sharing              # calls a second with shared beginnings, and what they cost
+    python -m bench.sparse_quality long                 # reviews of 1,000 tokens and more: sentences, then words
 
 Every method gets the same model, masking and number of calls (ours pays for its own held-out coalitions from them) and
 is judged on the same coalitions, which none of them saw: half of density 1/2, half of all densities.
@@ -17,7 +18,8 @@ import json
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ import torch
 from sklearn.linear_model import Ridge, RidgeCV
 
 from bench.sparse import planted, recovered
-from interact import embedded, prepare, sparse
+from interact import embedded, extract, prepare, sparse
 from interact.coalitions import score_coalitions
 from interact.inputs import CoalitionInputs
 from interact.models.load import load_model
@@ -35,6 +37,7 @@ from interact.sparse.design import draw
 from interact.sparse.scores import ScoreCache, score
 
 Predictor = Callable[[np.ndarray], np.ndarray]
+METHODS = ("ours", "ours, two-sided", "ProxySPEX", "LIME", "pairwise")
 
 
 def r2(truth: np.ndarray, rebuilt: np.ndarray) -> float:
@@ -89,11 +92,15 @@ def pairwise(masks: np.ndarray, values: np.ndarray) -> Predictor:
     return lambda m: np.asarray(fit.predict(wide(m)))
 
 
-def compared(value: sparse.Value, n: int, budget: int, held: np.ndarray) -> Iterator[dict[str, Any]]:
-    """Yield one row a method: R^2 on both halves of the held-out coalitions, and seconds of process time."""
+def compared(
+    value: sparse.Value, n: int, budget: int, held: np.ndarray, names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield one row a method: R^2 on both halves of the held-out coalitions, and seconds of process time.
+
+    LIME and pairwise fit the same uniform coalitions; the seconds are those of the fit where `value` remembers scores.
+    """
     truth, half = value(held), len(held) // 2
     uniform = draw(n, budget, kind="uniform", paired=False, shared=1, rng=np.random.default_rng(1))[0]
-    value(uniform)
     methods: dict[str, Callable[[], Predictor]] = {
         "ours": lambda: sparse.explain(value, n, budget=budget).predict,
         "ours, two-sided": lambda: (
@@ -103,7 +110,7 @@ def compared(value: sparse.Value, n: int, budget: int, held: np.ndarray) -> Iter
         "LIME": lambda: lime(uniform, value(uniform)),
         "pairwise": lambda: pairwise(uniform, value(uniform)),
     }
-    for name, fit in methods.items():
+    for name, fit in ((name, methods[name]) for name in names):
         start = time.process_time()
         rebuilt = fit()(held)
         seconds = time.process_time() - start
@@ -143,14 +150,15 @@ def reviews(tokenizer: Any, inputs: int, sizes: tuple[int, int]) -> Iterator[tup
             yield place, prompt
 
 
-def run_real(folder: Path, inputs: int, factor: float, sizes: tuple[int, int], judged: int) -> None:
+def run_real(given: argparse.Namespace) -> None:
     """Print and keep a row an input and method; scores and rows that are there are not computed again."""
+    folder, factor, sizes = given.folder / given.dtype, given.factor, (given.least, given.most)
     folder.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")))
-    for place, prompt in reviews(tokenizer, inputs, sizes):
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    for place, prompt in reviews(tokenizer, given.inputs, sizes):
         n, done = prompt.n, folder / f"{place}-{factor:g}.json"
         if not done.exists():
-            cache = ScoreCache(folder / f"{place}.scores", f"smollm2 attention {place}")
+            cache = ScoreCache(folder / f"{place}.scores", f"smollm2 {given.dtype} attention {place}")
             cache.open(n)
 
             def ask(masks: np.ndarray, prompt: CoalitionInputs = prompt) -> np.ndarray:
@@ -162,12 +170,38 @@ def run_real(folder: Path, inputs: int, factor: float, sizes: tuple[int, int], j
             def value(masks: np.ndarray, cache: ScoreCache = cache, ask: sparse.Value = ask) -> np.ndarray:
                 return score(ask, masks, cache, batch=128)
 
-            rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, judged)))
+            rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), given.methods))
             done.write_text(json.dumps([{"place": place, "n": n, **row} for row in rows]))
         for row in json.loads(done.read_text()):
             print(
                 f"review {place} n={n} {row['method']:<16} R^2 uniform {row['uniform']:.3f}, mixed {row['mixed']:.3f}, "
                 f"{row['seconds']:.1f} CPU s",
+                flush=True,
+            )
+
+
+def run_long(given: argparse.Namespace) -> None:
+    """Print how well, how fast and in what memory long reviews are explained: sentences, then the strongest's words."""
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for place, review in enumerate(embedded.reviews("imdb")):
+        tokens = len(tokenizer(review.text)["input_ids"])
+        if given.inputs == 0 or not 1000 <= tokens <= 4000:
+            continue
+        given.inputs -= 1
+        asked: dict[str, Any] = {"target": "positive" if review.label else "negative", "template": REVIEW}
+        asked |= {"method": "sparse", "masking": "attention", "progress": False}
+        again = partial(extract, model, tokenizer, review.text, **asked)
+        start = time.process_time()
+        coarse = again(players="sentences", budget=given.budget)
+        middle = time.process_time()
+        fine = sparse.refine(coarse, again, budget=given.budget, keep=2)
+        seconds = middle - start, time.process_time() - middle
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+        for name, found, cost in (("sentences", coarse, seconds[0]), ("opened", fine, seconds[1])):
+            print(
+                f"review {place}, {tokens} tokens, {name}: n={found.n}, {len(found.and_terms) + len(found.or_terms)} "
+                f"terms, held-out R^2 {found.fidelity(0.0).r2:.3f}, {cost:.0f} CPU s, {peak:.2f} GiB above the model",
                 flush=True,
             )
 
@@ -200,23 +234,27 @@ def run_sharing(calls: int, sizes: tuple[int, int]) -> None:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("part", choices=("planted", "real", "sharing"))
+    parser.add_argument("part", choices=("planted", "real", "sharing", "long"))
     parser.add_argument("--inputs", type=int, default=20)
     parser.add_argument("--factor", type=float, default=4.0, help="budget / (n log2 n)")
+    parser.add_argument("--budget", type=int, default=300, help="coalitions of a long review, for each step")
     parser.add_argument("--least", type=int, default=32, help="fewest players of a review")
     parser.add_argument("--most", type=int, default=128, help="most players of a review")
     parser.add_argument("--judges", type=int, default=400, help="held-out coalitions")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="who competes on real reviews")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the real model")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/sparse"), help="where real scores and rows are kept")
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    sizes = (given.least, given.most)
     if given.part == "planted":
         run_planted(given.seeds, given.quick)
     elif given.part == "real":
-        run_real(given.folder, given.inputs, given.factor, sizes, given.judges)
+        run_real(given)
+    elif given.part == "long":
+        run_long(given)
     else:
-        run_sharing(32, sizes)
+        run_sharing(32, (given.least, given.most))
 
 
 if __name__ == "__main__":

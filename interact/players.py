@@ -183,7 +183,8 @@ def _chosen(text: str, choice: PlayerChoice, most: int) -> tuple[str, list[Span]
     if choice.unit not in patterns:
         raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(patterns)} or list phrases.")
     if choice.limit is not None and not 0 < choice.limit <= most:
-        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}.")
+        way = ", or sample coalitions of more players with method='sparse'" if most <= LIMIT else ""
+        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}{way}.")
     if choice.unit == "marked":
         text, spans = _unmarked(text)
     else:

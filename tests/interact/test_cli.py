@@ -43,6 +43,21 @@ def test_extract_prints_saves_and_shows_again(capsys, folder, tmp_path):
     assert len(answer["top"]) == 2 and answer["players"] == ["gorgeous", "witty", "movie"]
 
 
+def test_more_players_than_can_be_scored_in_full_are_sampled(capsys, folder, tmp_path):
+    text, file = " ".join(f"word{i}" for i in range(24)), tmp_path / "x.interactions"
+    asked = ("extract", "--model", folder, "--text", text, "--target", "7", "--target-tokens", 1, "--limit", 24)
+    code, out, err = call(capsys, *asked, "--out", file)
+    assert code == 2 and "method='sparse'" in err and not out
+    asked = (*asked, "--method", "sparse", "--masking", "attention", "--out", file)
+    code, _, err = call(capsys, *asked, "--budget", 20)
+    assert code == 2 and "budget" in err and not list(tmp_path.iterdir())
+    code, out, _ = call(capsys, *asked, "--budget", 130, "--json")
+    answer = json.loads(out)
+    assert code == 0 and len(answer["players"]) == 24 and [p.name for p in tmp_path.iterdir()] == [file.name]
+    code, out, _ = call(capsys, "show", file)
+    assert code == 0 and "word0 word1" in out and "error" in out
+
+
 def test_several_texts_go_to_a_folder_and_are_not_computed_twice(capsys, folder, tmp_path):
     arguments = ("extract", "--model", folder, "--text", TEXT, "not boring", "--json", "--out", tmp_path)
     code, first, _ = call(capsys, *arguments)
