@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from interact.inputs import CoalitionInputs
@@ -110,8 +111,10 @@ def score_coalitions(
     """Score coalitions and say how; arguments and errors as `coalition_values`."""
     check_masking(masking)
     check_engine(engine)
-    if memory_budget is not None and memory_budget < 1:
-        raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget}.")
+    if not isinstance(inputs, CoalitionInputs):
+        raise ValueError(f"inputs must come from interact.prepare or CoalitionInputs, but are {inputs!r:.80}.")
+    if memory_budget is not None and (not isinstance(memory_budget, (int, np.integer)) or memory_budget < 1):
+        raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget!r}.")
     family = inspect_model(model)
     masks = _presence(inputs, coalitions)
     with quiet(model):
@@ -190,7 +193,12 @@ def _presence(inputs: CoalitionInputs, coalitions: torch.Tensor | None) -> torch
                 "give fewer, or a list of coalitions."
             )
         return all_coalitions(inputs.n)
-    masks = torch.as_tensor(coalitions).cpu()
+    try:
+        masks = torch.as_tensor(coalitions).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"coalitions must be a tensor, an array or a list of numbers, but are {coalitions!r:.80}."
+        ) from error
     if masks.dtype == torch.bool and masks.dim() == 2 and masks.shape[1] == inputs.n:
         return masks
     if masks.dim() != 1 or masks.dtype.is_floating_point or masks.dtype == torch.bool or inputs.n > 62:

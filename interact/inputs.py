@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Any
 
 from jinja2 import TemplateError
@@ -67,10 +68,16 @@ class CoalitionInputs:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "input_ids", tuple(int(i) for i in self.input_ids))
-        object.__setattr__(self, "spans", tuple((int(a), int(b)) for a, b in self.spans))
+        object.__setattr__(self, "input_ids", _whole_numbers("input_ids", self.input_ids))
+        try:
+            spans = tuple((index(low), index(high)) for low, high in self.spans)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"spans must be (start, end) pairs of whole numbers, but are {self.spans!r:.80}."
+            ) from error
+        object.__setattr__(self, "spans", spans)
         if self.target_ids is not None:
-            object.__setattr__(self, "target_ids", tuple(int(i) for i in self.target_ids))
+            object.__setattr__(self, "target_ids", _whole_numbers("target_ids", self.target_ids))
             if not self.target_ids:
                 raise ValueError("target_ids is empty; give at least one token id, or None for the prediction.")
         if not self.input_ids:
@@ -88,6 +95,14 @@ class CoalitionInputs:
     def n(self) -> int:
         """Number of players."""
         return len(self.spans)
+
+
+def _whole_numbers(name: str, given: Any) -> tuple[int, ...]:
+    """Return token ids as integers, whatever holds them."""
+    try:
+        return tuple(index(one) for one in given)
+    except TypeError as error:
+        raise ValueError(f"{name} must be a flat list of whole numbers, but is {given!r:.80}.") from error
 
 
 def prepare(

@@ -236,6 +236,8 @@ def test_opt_counts_positions_by_hand_too():
         ({}, {"coalitions": torch.tensor([0.5])}, "integer bit masks"),
         ({"input_ids": range(64), "spans": [(i, i + 1) for i in range(21)]}, {}, "at most 20 players"),
         ({}, {"memory_budget": 0}, "memory_budget must be a positive"),
+        ({}, {"memory_budget": "2 GB"}, "but is '2 GB'"),
+        ({}, {"coalitions": "all"}, "coalitions must be a tensor, an array or a list of numbers, but are 'all'"),
         ({"target_ids": [9999]}, {}, "outside the model's 420 outputs"),
         ({"input_ids": [1] * 300, "spans": [(0, 1)]}, {}, "context holds 256"),
         ({"spans": [(10, 12)]}, {"masking": "attention"}, "an absent token cannot answer"),

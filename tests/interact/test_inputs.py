@@ -97,6 +97,11 @@ def test_a_slow_tokenizer_is_refused():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("a text", [(0, 1)]), "input_ids must be a flat list of whole numbers, but is 'a text'"),
+        (([[1, 2]], [(0, 1)]), "flat list of whole numbers"),
+        (([1.5, 2], [(0, 1)]), "flat list of whole numbers"),
+        (([1, 2], [0, 1]), r"\(start, end\) pairs of whole numbers, but are \[0, 1\]"),
+        (([1, 2], [(0, 1)], 7), "target_ids must be a flat list of whole numbers, but is 7"),
         (([], []), "input_ids is empty"),
         (([1, 2], [(1, 3)]), "lies outside"),
         (([1, 2], [(0, 2), (1, 2)]), "overlaps"),
