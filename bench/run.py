@@ -17,7 +17,7 @@ import platform
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,13 +53,17 @@ def measure(entry: str, case: Case, quick: bool) -> list[Row]:
     sample_s, rounds = (0.002, 5) if quick else (0.01, 15)
     rounds = case.rounds or (3 if case.slow else rounds)
     with _threads(case.threads):
-        grown = _growth(case.ours) if case.most_bytes is not None else None
         calls = {name: 1 if case.rounds else _calibrate(timed, case, sample_s) for name, timed in contenders.items()}
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
+        growth = _watch_growth() if case.most_bytes is not None else None
+        grown = None
         for _ in range(rounds):
             for name in order:
                 samples[name].append(_sample(contenders[name], calls[name], case))
+                if grown is None and growth is not None:
+                    # Ours comes first in the first round.
+                    grown = growth()
             order = order[1:] + order[:1]
     rows = []
     for name in ["ours", *case.baselines]:
@@ -125,8 +129,8 @@ def _calibrate(timed: Timed, case: Case, sample_s: float) -> int:
     return max(1, round(sample_s / (elapsed / calls)))
 
 
-def _growth(timed: Timed) -> int | None:
-    """Return by how many bytes the process's resident memory grows at most in one call, where Linux can tell."""
+def _watch_growth() -> Callable[[], int] | None:
+    """Return what says by how many bytes the process's resident memory grew at most since now; None off Linux."""
     status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     try:
         gc.collect()
@@ -138,8 +142,7 @@ def _growth(timed: Timed) -> int | None:
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
 
     before = kilobytes("VmRSS")
-    timed.run()
-    return (kilobytes("VmHWM") - before) * 1024
+    return lambda: (kilobytes("VmHWM") - before) * 1024
 
 
 @contextmanager

@@ -312,6 +312,6 @@ def test_a_model_that_can_neither_cache_nor_take_embeddings_is_told_what_it_can(
     # BLT groups bytes by their ids, and its configuration cannot make a cache.
     model = model_of("blt")
     inputs = CoalitionInputs([5, 17, 33, 90], [(1, 2)], [77], special_ids={"unk": 3}, placeholder_ids=(9,))
-    with pytest.raises(ValueError, match="not with its embeddings passed in .* use masking='text'"):
+    with pytest.raises(ValueError, match=r"not with its embeddings passed in .* use masking='text'"):
         coalition_values(model, inputs)
     assert coalition_values(model, inputs, masking="text").isfinite().all()
