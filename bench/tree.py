@@ -15,7 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 import interact
 from bench.registry import Case, Check, Entry, Timed
 from bench.stock import Stock
-from interact import CoalitionInputs, embedded
+from interact import CoalitionInputs, coalition_values, embedded
 from interact.coalitions import all_coalitions
 from interact.masking import resolve_baseline
 from interact.models.family import inspect_model
@@ -147,6 +147,22 @@ def listed(model: Any) -> Case:
     )
 
 
+def chosen(name: str, model: Any, inputs: CoalitionInputs) -> Case:
+    """Build the row of `engine="auto"` against each engine it chooses from."""
+
+    def values(engine: str) -> Timed:
+        return Timed(lambda: coalition_values(model, inputs, engine=engine, progress=False))
+
+    others = ("flat", "tree", "reorder")
+    return Case(
+        f"auto, Qwen2 8x512, {name}, {len(inputs.input_ids)} tokens, n={inputs.n}, baseline",
+        ours=values("auto"),
+        baselines={engine: values(engine) for engine in others},
+        at_least=dict.fromkeys(others, 0.95),
+        slow=True,
+    )
+
+
 def whole_extraction(dtype: str, most_seconds: float) -> Case:
     """Build the row of `interact.extract` with SmolLM2, end to end."""
     model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype)
@@ -178,6 +194,10 @@ def cases(quick: bool) -> Iterator[Case]:
     for length, n in ((256, 12), (64, 16)):
         options: dict[str, Any] = {"rounds": 1, "most_bytes": _BUDGET, "stock_tree": False}
         yield case("Qwen2 8x512, tail 8", model, prompt(length, n, 8), "baseline", 2, **options)
+    ids = prompt(128, 6, 8).input_ids
+    early = CoalitionInputs(ids, [(i, i + 1) for i in range(6)], [77], special_ids={"unk": 0})
+    yield chosen("players at the start", model, early)
+    yield chosen("players all over", model, prompt(128, 6, 8))
     yield listed(model)
     real = smollm2()
     if not isinstance(real, str):
