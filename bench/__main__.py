@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="entries to run (default: all)")
     parser.add_argument("--quick", action="store_true", help="small inputs, few repeats")
     parser.add_argument("--only", metavar="TEXT", default="", help="only cases whose name holds this text")
+    parser.add_argument("--cpu-time", action="store_true", help="processor seconds, of all threads, not the wall's")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every row with the machine line")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="print changes against an older --json")
     parser.add_argument("--results", action="store_true", help="rewrite the sections of bench/RESULTS.md")
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     older = _read(options.compare) if options.compare else []
     line = run.machine()
+    clock = time.process_time if options.cpu_time else time.perf_counter
     print(line, flush=True)
     red = False
     rows: list[run.Row] = []
@@ -48,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             if options.only not in case.name:
                 continue
             print(f"  measuring {case.name}, {case.threads} thread(s)", file=sys.stderr, flush=True)
-            mine += run.measure(entry.name, case, options.quick)
+            mine += run.measure(entry.name, case, options.quick, clock)
             del case
         rows += mine
         print(table.markdown(mine, entry.unit))
@@ -68,9 +71,11 @@ def _read(path: Path) -> list[run.Row]:
 def _write_results(entry: registry.Entry, rows: list[run.Row], line: str, options: argparse.Namespace) -> None:
     path = Path(__file__).with_name("RESULTS.md")
     text = path.read_text() if path.exists() else RESULTS_HEAD
-    chosen = (" --quick" if options.quick else "") + (f' --only "{options.only}"' if options.only else "")
+    chosen = (" --quick" if options.quick else "") + (" --cpu-time" if options.cpu_time else "")
+    chosen += f' --only "{options.only}"' if options.only else ""
     command = f"`python -m bench {entry.name}{chosen} --results`"
-    body = f"{command} on {line}.\n\n{table.markdown(rows, entry.unit)}"
+    note = " Times are processor seconds of all threads." if options.cpu_time else ""
+    body = f"{command} on {line}.{note}\n\n{table.markdown(rows, entry.unit)}"
     section = entry.name + (f", only “{options.only}”" if options.only else "")
     path.write_text(table.replace_section(text, section, body))
 

@@ -6,7 +6,9 @@
 3. Reported: the median time of one operation, the spread (interquartile range / median) and the ratio to ours
    (median over rounds of baseline / ours in the same round).
 
-Where a call takes minutes there is no warm-up, and the table says how many rounds there were.
+Where a call takes minutes there is no warm-up, and the table says how many rounds there were. On a machine that takes
+its cores away for a while, time on the wall says little about work: `time.process_time` as the clock counts what was
+computed, on all threads together.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from statistics import median, quantiles
 import torch
 
 from bench.registry import Case, Timed
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,22 @@ class Row:
     most_bytes: float | None = None
 
 
-def measure(entry: str, case: Case, quick: bool) -> list[Row]:
+def measure(entry: str, case: Case, quick: bool, clock: Clock = time.perf_counter) -> list[Row]:
     """Measure every contender of `case`; the first row is ours."""
     contenders = {"ours": case.ours} | {k: v for k, v in case.baselines.items() if isinstance(v, Timed)}
     sample_s, rounds = (0.002, 5) if quick else (0.01, 15)
     rounds = case.rounds or (3 if case.slow else rounds)
     with _threads(case.threads):
-        calls = {name: 1 if case.rounds else _calibrate(timed, case, sample_s) for name, timed in contenders.items()}
+        calls = {
+            name: 1 if case.rounds else _calibrate(timed, case, sample_s, clock) for name, timed in contenders.items()
+        }
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
         growth = _watch_growth() if case.most_bytes is not None else None
         grown = None
         for _ in range(rounds):
             for name in order:
-                samples[name].append(_sample(contenders[name], calls[name], case))
+                samples[name].append(_sample(contenders[name], calls[name], case, clock))
                 if grown is None and growth is not None:
                     # Ours comes first in the first round.
                     grown = growth()
@@ -107,24 +113,24 @@ def commit() -> str:
         return "unknown"
 
 
-def _sample(timed: Timed, calls: int, case: Case) -> float:
+def _sample(timed: Timed, calls: int, case: Case, clock: Clock) -> float:
     if case.device == "cuda":
         torch.cuda.synchronize()
     run = timed.run
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         run()
     if case.device == "cuda":
         torch.cuda.synchronize()
-    return (time.perf_counter() - start) / (calls * timed.work)
+    return (clock() - start) / (calls * timed.work)
 
 
-def _calibrate(timed: Timed, case: Case, sample_s: float) -> int:
-    first = _sample(timed, 1, case) * timed.work
+def _calibrate(timed: Timed, case: Case, sample_s: float, clock: Clock) -> int:
+    first = _sample(timed, 1, case, clock) * timed.work
     if first > 10 * sample_s:
         return 1
     calls = 1
-    while (elapsed := _sample(timed, calls, case) * timed.work * calls) < sample_s / 4:
+    while (elapsed := _sample(timed, calls, case, clock) * timed.work * calls) < sample_s / 4:
         calls *= 4
     return max(1, round(sample_s / (elapsed / calls)))
 

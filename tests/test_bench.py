@@ -65,6 +65,14 @@ def test_a_long_case_is_called_as_often_as_said_and_its_memory_is_weighed():
         assert "one call" in line and "ours at most 0.1 GB: NOT met" in line
 
 
+def test_processor_time_counts_work_and_not_waiting(run):
+    _, output = run(0.5, "--cpu-time", "--only", "sleep")
+    # Both contenders sleep: on the wall one takes four times as long, the processor does nothing for either.
+    assert "ours at most 0.001 ms: NOT met" in output
+    milliseconds = float(output.split("| sleep | 1 | ")[1].split()[0])
+    assert milliseconds < 0.4
+
+
 def test_an_unknown_name_is_a_sentence():
     with pytest.raises(ValueError, match=r"No benchmark is called nothing; there are: .*lattice"):
         registry.entries(("nothing",))
