@@ -83,5 +83,5 @@ def test_a_block_that_is_wrong_fails(block, message, known, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     page = tmp_path / "wrong.md"
     page.write_text(block + "\n")
-    with pytest.raises(Exception, match=message):  # noqa: B017
+    with pytest.raises(Exception, match=message):
         run_page(page, known)
