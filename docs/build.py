@@ -34,6 +34,7 @@ MODULES = (
     *("interact", "interact.evolution", "interact.report", "interact.sparse"),
     *("interact.sft", "interact.study", "interact_kernels"),
 )
+"""The parts of the reference in the order of the navigation; each has the modules inside it on its own page."""
 _PAGE = jinja2.Template(
     """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -52,7 +53,10 @@ td, th { padding: 3px 10px; border-bottom: 1px solid #ddd; text-align: left; ver
 {%- for address, words in navigation %}
 <a href="{{ up }}{{ address }}"{% if address == here %} aria-current="page"{% endif %}>{{ words | e }}</a>
 {%- endfor %}
-<a href="{{ up }}api/index.html">Reference</a></nav><main>{{ content }}</main></body></html>
+<a href="{{ up }}api/index.html"><b>Reference</b></a>
+{%- for module in modules %}
+<a href="{{ up }}api/{{ module | replace('.', '/') }}.html">{{ module }}</a>
+{%- endfor %}</nav><main>{{ content }}</main></body></html>
 """
 )
 
@@ -65,7 +69,7 @@ def write_pages(out: Path) -> None:
     for address, path in sources.items():
         place = out / address
         place.parent.mkdir(parents=True, exist_ok=True)
-        words = {"navigation": navigation, "here": address, "title": html.escape(_title(path))}
+        words = {"navigation": navigation, "modules": MODULES, "here": address, "title": html.escape(_title(path))}
         words |= {"up": "../" * address.count("/"), "content": _content(path)}
         # markdown2 and nbconvert name highlighted code differently.
         words["style"] = HtmlFormatter().get_style_defs([".codehilite", ".highlight"])
@@ -83,7 +87,9 @@ def write_reference(out: Path) -> None:
         setattr(interact, name, getattr(interact, name))
     pdoc.render.configure(docformat="google", footer_text="interact")
     pdoc.render.env.filters["to_markdown"] = _to_markdown
-    pdoc.pdoc(*MODULES, output_directory=out / "api")
+    # What a package names as public is found by pdoc already.
+    further = [name for name in MODULES if name.removeprefix("interact.") not in interact.__all__]
+    pdoc.pdoc(*further, output_directory=out / "api")
 
 
 def _title(path: Path) -> str:
