@@ -1,4 +1,4 @@
-"""The notebooks: what is committed was executed from top to bottom, is small, and runs again to the same kinds of output."""
+"""The notebooks: what is committed was executed in order, is small, and runs again to the same kinds of output."""
 
 import re
 from pathlib import Path
