@@ -47,7 +47,7 @@ main { flex: 1 1 30em; min-width: 0; max-width: 56em; padding: 1em 2.5em 4em }
 pre { overflow-x: auto; padding: .8em; background: #f6f6f4; border-radius: 4px } pre, code { font-size: 13px }
 img { max-width: 100% } table { border-collapse: collapse; display: block; overflow-x: auto }
 td, th { padding: 3px 10px; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
-.jp-InputPrompt, .jp-OutputPrompt, .anchor-link { display: none }
+.prompt, .anchor-link { display: none }
 {{ style }}
 </style></head><body><nav>
 {%- for address, words in navigation %}
