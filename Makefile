@@ -21,7 +21,7 @@ demo: .venv
 	$(BIN)/interact demo --out runs/demo
 
 test: .venv
-	$(BIN)/interact fetch smollm2
+	$(BIN)/interact fetch smollm2 reviews
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv

@@ -1,4 +1,4 @@
-"""How one result looks: a table in the terminal, HTML in a notebook, a matplotlib figure."""
+"""How one result looks: a table in the terminal, HTML in a notebook, a matplotlib figure; and tables in a notebook."""
 
 from __future__ import annotations
 
@@ -114,6 +114,19 @@ def as_html(result: Result, k: int = 10) -> str:
         f'{_STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
         f"<table>{rows}</table><p><small>{html.escape(_fidelity(result))}</small></p></div>"
     )
+
+
+def table_html(caption: str, table: pd.DataFrame, *, index: bool = False) -> str:
+    """Write a table as an HTML fragment under its caption; every text is escaped, NaN stays empty.
+
+    Args:
+        caption: What it shows, in one line.
+        table: The table, of any columns.
+        index: Whether to show its index.
+    """
+    options = {"escape": True, "na_rep": "", "border": 0, "justify": "left", "float_format": "{:.3f}".format}
+    body = table.to_html(index=index, **options) if len(table) else ""
+    return f'{_STYLE}<div class="interact"><p>{html.escape(caption)}</p>{body}</div>'
 
 
 def figure(text: str, found: Sequence[Term], orders: pd.DataFrame) -> Any:

@@ -10,6 +10,7 @@ from interact.evolution.functional import functional_labels, name_interactions
 from interact.evolution.grid import drop_incomplete
 from interact.evolution.metrics import backbone_cross_entropy, generalisability, measure, non_cancellation
 from interact.evolution.noise import NoiseOptions, expected_spindle, matched_sigma, noise_null, noise_tables
+from interact.evolution.overview import overview
 from interact.evolution.stages import Estimate, Stages, detect_stages, overfitting
 from interact.evolution.sums import fixed_reference
 from interact.evolution.tables import TABLES, check, empty
@@ -40,6 +41,7 @@ __all__ = [
     "noise_tables",
     "non_cancellation",
     "overfitting",
+    "overview",
     "permuted_gamma",
     "permuted_rho",
     "planted_share",

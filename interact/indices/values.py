@@ -10,6 +10,8 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
+from interact.display import table_html
+
 _LARGEST_ARRAY = 1 << 26
 
 
@@ -101,13 +103,19 @@ class IndexValues:
         return pd.DataFrame(rows, columns=pd.Index(["players", "order", "words", "effect"]))
 
     def __str__(self) -> str:
-        count = sum(int(np.count_nonzero(effects)) for effects in self.effects[1:])
-        head = f"{self.index} of {self.n} players up to order {self.order}: {count} values, v(empty) = {self.bias:.4g}"
         top = self.to_frame().head(10)
-        return head + "".join(
+        return self._summary() + "".join(
             f"\n{effect:+10.4f}  {words or players}"
             for players, words, effect in zip(top["players"], top["words"], top["effect"], strict=True)
         )
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        top = self.to_frame().head(10)
+        return table_html(self._summary(), top.drop(columns="players" if self.players else "words"))
+
+    def _summary(self) -> str:
+        count = sum(int(np.count_nonzero(effects)) for effects in self.effects[1:])
+        return f"{self.index} of {self.n} players up to order {self.order}: {count} values, v(empty) = {self.bias:.4g}"

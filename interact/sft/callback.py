@@ -20,7 +20,8 @@ from transformers import TrainerCallback
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import CallbackHandler
 
-from interact.evolution import classify, empty, fixed_reference, mark_salient, measure
+from interact.display import table_html
+from interact.evolution import classify, empty, fixed_reference, mark_salient, measure, overview
 from interact.interaction_file import check_writable
 from interact.interactions import Interactions
 from interact.players import Players
@@ -144,6 +145,14 @@ class InteractionCallback(TrainerCallback):
         """Follow the model at a chosen step."""
         if state.is_world_process_zero and state.global_step in self.planned:
             self._follow(args, state, control, **given)
+
+    def __repr__(self) -> str:
+        followed = f"followed at the steps {', '.join(map(str, self.steps))}" if self.steps else "not followed yet"
+        return f"InteractionCallback: {len(self.samples)} samples, {followed}"
+
+    def _repr_html_(self) -> str:
+        found = self._measured(0) if 0 in self._rows else empty("metrics")
+        return table_html(repr(self), overview(found), index=True)
 
     def _reset(self) -> None:
         self._rows: dict[int, pd.DataFrame] = {}

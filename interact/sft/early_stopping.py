@@ -1,4 +1,4 @@
-"""Stopping a training when its interactions say that it overfits (docs/math.md, Stages)."""
+"""Stopping a training when its interactions say that it overfits (docs/evolution.md)."""
 
 from __future__ import annotations
 

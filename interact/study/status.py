@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from interact.display import table_html
 from interact.interactions import load as load_result
 from interact.study import samples
 from interact.study.store import Store
@@ -41,15 +44,25 @@ class Status:
         return asdict(self)
 
     def __str__(self) -> str:
-        done, total = sum(r.done for r in self.runs), sum(r.total for r in self.runs)
-        lines = [f"{done} of {total} cells are done."]
-        if self.seconds_per_cell is not None:
-            left = (total - done) * self.seconds_per_cell / 60
-            lines[0] += f" A cell takes {self.seconds_per_cell:.1f} s; about {left:.0f} minutes are left, and training."
+        lines = [self._summary()]
         width = max(len(r.run) for r in self.runs)
         for r in self.runs:
             lines.append(f"{r.run:<{width}}  {'trained' if r.trained else 'not trained':<11}  {r.done}/{r.total}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [(r.run, "trained" if r.trained else "not trained", f"{r.done} of {r.total}") for r in self.runs]
+        return table_html(self._summary(), pd.DataFrame(rows, columns=pd.Index(["run", "training", "cells done"])))
+
+    def _summary(self) -> str:
+        done, total = sum(r.done for r in self.runs), sum(r.total for r in self.runs)
+        if self.seconds_per_cell is None:
+            return f"{done} of {total} cells are done."
+        left = (total - done) * self.seconds_per_cell / 60
+        return (
+            f"{done} of {total} cells are done. A cell takes {self.seconds_per_cell:.1f} s; about {left:.0f} minutes "
+            "are left, and training."
+        )
 
 
 def status(folder: Path) -> Status:

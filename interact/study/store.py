@@ -13,8 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
+from interact.display import table_html
+from interact.evolution import empty, overview
 from interact.files import read_json, write_json
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 
@@ -92,6 +95,18 @@ class Store:
     def losses(self, name: str) -> Path:
         """Return the file of a training's losses."""
         return self.folder / "training" / f"{name}.jsonl"
+
+    def __repr__(self) -> str:
+        config, done = self.config, sum(1 for _ in (self.folder / "cells").glob("*.interactions"))
+        return (
+            f"Study in {self.folder}: {', '.join(config.models)} on {', '.join(config.data)}, steps "
+            f"{', '.join(map(str, config.followed))}; {done} cells are done"
+        )
+
+    def _repr_html_(self) -> str:
+        path = self.table("metrics")
+        found = pd.read_parquet(path) if path.is_file() else empty("metrics")
+        return table_html(repr(self), overview(found, last=True), index=True)
 
     @contextmanager
     def claimed(self, what: str, *, wait: bool = False) -> Iterator[bool]:

@@ -5,7 +5,6 @@ import importlib
 import json
 import sys
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -232,12 +231,6 @@ def test_json_holds_the_result_and_hostile_text():
 )
 def test_examples_in_the_code_are_true(name):
     failed, tried = doctest.testmod(importlib.import_module(name))
-    assert tried and not failed
-
-
-def test_examples_in_the_page_are_true():
-    page = Path(__file__).parents[2] / "docs" / "indices.md"
-    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert tried and not failed
 
 

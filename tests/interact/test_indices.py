@@ -1,6 +1,6 @@
 """The classical indices: against shapiq, against each other, their identities, hostile input."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import comb
 
@@ -302,3 +302,12 @@ def test_orders_and_contexts_out_of_range_are_sentences():
         indices.multi_order([0.0, 1.0], m=0)
     with pytest.raises(ValueError, match="up to 22 out of 22 players are too many to list"):
         indices.moebius(np.zeros(1 << 22))
+
+
+def test_a_notebook_shows_the_strongest_values_and_escapes_the_words():
+    words = ("<script>alert(1)</script>", "good", "a & b")
+    shown = replace(indices.sii(np.arange(8.0) ** 2, order=2), players=words)._repr_html_()
+    assert "SII of 3 players" in shown and "&lt;script&gt;" in shown and "a &amp; b" in shown
+    assert "<script" not in shown and "28.000" in shown
+    unnamed = indices.sii(np.arange(8.0) ** 2, order=1)._repr_html_()
+    assert "(2,)" in unnamed and "14.000" in unnamed

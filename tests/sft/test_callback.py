@@ -118,6 +118,15 @@ def test_steps_are_scored_with_the_weights_of_their_moment(followed, byte_level)
     assert row.loc[(3, SAMPLES[0].id), "total"] != pytest.approx(before.values[-1], abs=1e-3)
 
 
+def test_a_notebook_shows_what_was_followed(followed):
+    _, callback, _, _ = followed
+    shown = callback._repr_html_()
+    assert "3 samples, followed at the steps 0, 1, 3" in shown and "gamma" in shown
+    found = callback.metrics.set_index(["step", "class", "name"])["value"]
+    assert f"{found.loc[(3, 'preserved', 'strength')]:.3f}" in shown
+    assert "not followed yet" in interact.InteractionCallback(["<i>a film</i>"])._repr_html_()
+
+
 def test_metrics_reach_tensorboard(followed):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -325,3 +325,15 @@ def test_two_holders_of_one_lock(config, tmp_path):
         assert mine and not stack.enter_context(Store.open(tmp_path / "store").claimed("cell-x"))
     with store.claimed("cell-x") as mine:
         assert mine
+
+
+def test_a_notebook_shows_the_study_and_its_progress(finished, config, tmp_path):
+    shown = Store.open(finished)._repr_html_()
+    assert "steps 0, 1, 4" in shown and "18 cells are done" in shown
+    metrics = pd.read_parquet(finished / "metrics.parquet")
+    row = metrics[(metrics["step"] == 4) & (metrics["class"] == "emerged") & (metrics["name"] == "strength")]
+    assert len(row) == 2 and all(f"{value:.3f}" in shown for value in row["value"])
+    assert "18 of 18 cells are done" in status(finished)._repr_html_()
+    begun = Store.open(tmp_path / "<b>new</b>", config)
+    assert "0 cells are done" in begun._repr_html_() and "<b>new" not in begun._repr_html_()
+    assert "0 of 0 cells are done" in status(begun.folder)._repr_html_() and "&lt;b&gt;" in begun._repr_html_()
