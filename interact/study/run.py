@@ -7,36 +7,53 @@ and cells that nobody else holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from interact.sft.following import load_cell
+from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.progress import Progress
 from interact.study.samples import Material, load, save
-from interact.study.schedule import Here, Queue, drive
+from interact.study.schedule import Here, Queue, Team, drive
 from interact.study.store import Store
 from interact.study.trainings import is_trained, prepare
 from interact.study.work import Cell, Prepared, cells, runs
 from interact.study.worker import Data, Worker
 
 
-def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] = print) -> Store:
+def run_study(
+    folder: Path,
+    config: StudyConfig,
+    *,
+    say: Callable[[str], None] = print,
+    cluster: str | None = None,
+    workers: int | None = None,
+) -> Store:
     """Run a study to its end, or go on with it.
 
     Args:
         folder: Its store.
         config: What to train, follow and compare.
         say: Where to print progress.
+        cluster: Do the work on Ray (docs/cluster.md): ``"local"`` for processes on this machine, ``"ray://HOST:PORT"``,
+            or ``"auto"`` for the cluster that this machine has joined. None for this process alone.
+        workers: Processes on the cluster; None for one a device.
 
     Returns:
         The store, its tables written.
 
     Raises:
         ValueError: The configuration, the data, a checkpoint or the store is wrong; the sentence says which.
-        RuntimeError: The machine lacks something, or some cells failed (the others are kept, and the tables made).
+        RuntimeError: The machine lacks something, the cluster cannot be reached, or some cells failed (the others are
+            kept, and the tables made).
     """
+    if cluster is not None:
+        check_address(cluster)
+    elif workers is not None:
+        raise ValueError(f"workers is {workers}, but there is no cluster; give one too (local for this machine).")
     store = Store.open(folder, config)
     data = Data(store)
     work = list(cells(config, prepared_study(store, data.all)))
@@ -46,13 +63,17 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
     if left:
         trainings = dict.fromkeys(replace(c.run, baseline=config.baselines[0]) for c in left)
         queue = Queue(left, [run for run in trainings if not is_trained(store, run)])
-        with Progress(work, left, say) as progress:
-            failed = drive(queue, Here(Worker(store, data)), progress)
+        with _team(store, data, cluster, workers) as team, Progress(work, left, say) as progress:
+            failed = drive(queue, team, progress)
     say(summary(conclude(store, say=say)))
     if failed:
         first, reason = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} cells could not be followed; the first, {first}: {reason}")
     return store
+
+
+def _team(store: Store, data: Data, cluster: str | None, workers: int | None) -> AbstractContextManager[Team]:
+    return nullcontext(Here(Worker(store, data))) if cluster is None else Cluster(store, cluster, workers)
 
 
 def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Prepared:
