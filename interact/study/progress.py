@@ -79,7 +79,7 @@ class Progress:
 
     def _so_far(self) -> str:
         rate, left = self._rate(), self._total - self._followed
-        return f"{rate:.3g} cells/s, {left / rate:.0f} s left, {self._spent:.0f} worker-seconds spent"
+        return f"{rate:.3g} cells/s, {left / rate:.0f} s left for cells, {self._spent:.0f} worker-seconds spent"
 
     def _rate(self) -> float:
         return self._followed / max(1e-9, time.monotonic() - (self._start or self._seen))

@@ -20,30 +20,9 @@ from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.status import status
 from interact.study.store import Store
-from tests.study.conftest import make_config
+from tests.study.conftest import assert_same, make_config, tables
 
-TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
 KEYS = ["run", "step", "sample"]
-
-
-@pytest.fixture(scope="module")
-def finished(place, config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished") / "store"
-    run_study(folder, config, say=lambda _: None)
-    return folder
-
-
-def tables(folder):
-    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    # Time and the clock are the only things that two runs of one study may differ in.
-    found["cells"] = found["cells"].drop(columns="seconds")
-    return found
-
-
-def assert_same(one, other):
-    first, second = tables(one), tables(other)
-    for name in TABLES:
-        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True)
 
 
 def start(folder, config, tmp_path):
