@@ -36,7 +36,7 @@ _REACH = 10.0
 _START = 600.0
 """Seconds for the first worker to start: a shared file system may take minutes to read torch on many machines."""
 _STARTS = 3
-"""How often a worker may die as it starts."""
+"""How often a worker, or Ray on this machine, may fail to start."""
 _ADDRESS = re.compile(r"local|auto|ray://(?P<host>\[[^]]+\]|[^:/]+):(?P<port>\d{1,5})")
 
 
@@ -197,29 +197,45 @@ class Cluster:
                 return
 
     def _connect(self) -> None:
-        ray = self._ray
-        if ray.is_initialized():
+        if self._ray.is_initialized():
             # A notebook's own connection; it is left as it is.
             return
-        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-        if self._address == "local":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            cpus = len(os.sched_getaffinity(0))
-            # Only jobs and answers travel, so the store of objects may be small.
-            options |= {"include_dashboard": False, "object_store_memory": 100 << 20}
-            options["num_cpus"] = max(self._workers or cpus, 1 if self._device == "cpu" else cpus)
+        match = _ADDRESS.fullmatch(self._address)
         try:
-            match = _ADDRESS.fullmatch(self._address)
             if match is not None and match["host"]:
                 # Ray itself would try for a minute.
                 socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=_REACH).close()
-            ray.init(self._address, **options)
-        except (OSError, RuntimeError, ValueError, OverflowError) as error:
+            self._init()
+        except Exception as error:  # Ray raises no narrower class when its processes do not start.
+            hint = (
+                "Ray's processes did not start on this machine; free some of its memory and processors, and try again."
+                if self._address == "local"
+                else "Start one (`ray start --head --ray-client-server-port 10001`) and check host and port, or take "
+                "--cluster local."
+            )
             raise RuntimeError(
-                f"No Ray cluster can be reached at {self._address!r} ({_first_line(error)}). Start one (`ray start "
-                "--head --ray-client-server-port 10001`) and check host and port, or take --cluster local."
+                f"No Ray cluster can be reached at {self._address!r} ({_first_line(error)}). {hint}"
             ) from error
         self._mine = True
+
+    def _init(self) -> None:
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        if self._address != "local":
+            self._ray.init(self._address, **options)
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        cpus = len(os.sched_getaffinity(0))
+        options["num_cpus"] = max(self._workers or cpus, 1 if self._device == "cpu" else cpus)
+        # Only jobs and answers travel, so the store of objects may be small.
+        options |= {"include_dashboard": False, "object_store_memory": 100 << 20}
+        for left in reversed(range(_STARTS)):
+            try:
+                self._ray.init("local", **options)
+                return
+            except Exception:  # As above: a stalled machine may take longer than the seconds that Ray waits.
+                self._ray.shutdown()
+                if not left:
+                    raise
 
     def _count(self) -> int:
         kind = "CPU" if self._device == "cpu" else "GPU"
