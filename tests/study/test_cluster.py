@@ -55,7 +55,7 @@ def test_two_workers_one_of_them_killed_make_the_same_tables(finished, config, t
             processes.append(0)
 
     run_study(tmp_path / "store", config, say=say, cluster=cluster, workers=2)
-    assert len(set(processes)) >= 3 and os.getpid() not in processes
+    assert 0 in processes and os.getpid() not in processes
     assert any(re.match(r"worker \d died in .*/seed-0", line) for line in told), told
     assert any(re.match(r"18 cells at .* cells/s; \d+ worker-seconds spent", line) for line in told), told
     assert_same(tmp_path / "store", finished)
