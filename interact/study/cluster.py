@@ -197,21 +197,22 @@ class Cluster:
                 return
 
     def _connect(self) -> None:
-        if self._ray.is_initialized():
-            # A notebook's own connection; it is left as it is.
-            return
         match = _ADDRESS.fullmatch(self._address)
+        remote = match is not None and match["host"] is not None
         try:
-            if match is not None and match["host"]:
+            if match is not None and remote:
                 # Ray itself would try for a minute.
                 socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout=_REACH).close()
+            if self._ray.is_initialized() and not remote:
+                # A notebook's own connection; it is left as it is.
+                return
             self._init()
         except Exception as error:  # Ray raises no narrower class when its processes do not start.
             hint = (
                 "Ray's processes did not start on this machine; free some of its memory and processors, and try again."
                 if self._address == "local"
-                else "Start one (`ray start --head --ray-client-server-port 10001`) and check host and port, or take "
-                "--cluster local."
+                else "Start one (`ray start --head --ray-client-server-port 10001`) and check host and port; set "
+                "RAY_AUTH_MODE=token if it asks for a token; or take --cluster local."
             )
             raise RuntimeError(
                 f"No Ray cluster can be reached at {self._address!r} ({_first_line(error)}). {hint}"
