@@ -340,4 +340,7 @@ def _version() -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    # A heading says nothing without what it announces.
+    return (f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") else lines[0])[:300]
