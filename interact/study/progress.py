@@ -66,15 +66,18 @@ class Progress:
         self._seen = now
         self._bar.set_postfix_str(f"{self._spent:.0f} worker-s", refresh=False)
 
-    def done(self, cell: Cell) -> None:
+    def done(self, cell: Cell, *, failed: bool = False) -> None:
         """Count a cell, followed or given up, for every run that shares it."""
         cells = self._shared[cell.key]
-        self._followed += len(cells)
+        if failed:
+            self._total -= len(cells)
+        else:
+            self._followed += len(cells)
         self._bar.update(len(cells))
         for one in cells:
             step = (one.run.name, one.step)
             self._steps[step] -= 1
-            if not self._steps[step] and self._bar.disable:
+            if not self._steps[step] and self._bar.disable and self._followed:
                 self._say(f"{step[0]}: step {step[1]} followed ({self._so_far()})")
 
     def _so_far(self) -> str:

@@ -221,7 +221,7 @@ def _settle(report: Report, queue: Queue, failed: dict[str, str], deaths: Counte
         if isinstance(job, Run):
             raise RuntimeError(f"{name[0].upper()}{name[1:]} could not be finished: {reason}")
         failed[name] = reason
-        progress.done(job)
+        progress.done(job, failed=True)
         return
     progress.worked(answer.seconds)
     if answer.state == "held":
@@ -231,7 +231,7 @@ def _settle(report: Report, queue: Queue, failed: dict[str, str], deaths: Counte
     else:
         if answer.state == "failed":
             failed[name] = answer.reason
-        progress.done(job)
+        progress.done(job, failed=answer.state == "failed")
 
 
 def _place(cell: Cell) -> _Place:

@@ -126,7 +126,8 @@ def test_a_job_whose_worker_died_is_done_by_another():
 
 def test_a_cell_that_kills_its_workers_is_named_and_the_rest_is_done():
     team = Team(2, lambda worker, job, log: None if job == WORK[5] else "done")
-    failed, _ = driven(team)
+    failed, told = driven(team)
+    assert told[-1].startswith("23 cells at")
     assert len(followed(team)) == len(WORK) - 1
     assert sum(job == WORK[5] for _, job, _ in team.log) == ATTEMPTS
     [(name, reason)] = failed.items()
