@@ -21,6 +21,10 @@ class StudyRun:
     """Folder that holds everything the study finds."""
     config: Path | None = None
     """A configuration file; options given beside it win."""
+    cluster: str | None = None
+    """Work on Ray: local (processes on this machine), ray://HOST:PORT, or auto (the cluster that it has joined)."""
+    workers: int | None = None
+    """Processes on the cluster; without it, one for each GPU, or each processor."""
     study: StudyConfig = field(default_factory=StudyConfig)
 
 
@@ -81,7 +85,7 @@ def run(command: Study) -> None:
     if isinstance(action, StudyRun):
         from interact.study.run import run_study
 
-        run_study(action.store, action.study, say=_say)
+        run_study(action.store, action.study, say=_say, cluster=action.cluster, workers=action.workers)
     elif isinstance(action, StudyStatus):
         from interact.study.status import status
 

@@ -19,7 +19,7 @@ _EXTRAS = {
     "sparse": ("lightgbm", "sklearn"),
     "shapley": ("shapiq",),
     "shap": ("shap",),
-    "cluster": ("ray",),
+    "cluster": ("ray", "grpc"),
 }
 
 

@@ -6,82 +6,74 @@ and cells that nobody else holds.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-from transformers import AutoTokenizer
-
-from interact.models.load import model_folder
-from interact.sft.data import Example
-from interact.sft.following import FollowOptions, follow_sample, load_cell
+from interact.sft.following import load_cell
+from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
-from interact.study.samples import Material, load, materials, save
+from interact.study.progress import Progress
+from interact.study.samples import Material, load, save
+from interact.study.schedule import Here, Queue, Team, drive
 from interact.study.store import Store
-from interact.study.trainings import Loaded, prepare, train_run
+from interact.study.trainings import is_trained, prepare
 from interact.study.work import Cell, Prepared, cells, runs
-
-_PATIENCE = 0.5
-"""Seconds between looks at cells that another process holds."""
+from interact.study.worker import Data, Worker
 
 
-def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] = print) -> Store:
+def run_study(
+    folder: Path,
+    config: StudyConfig,
+    *,
+    say: Callable[[str], None] = print,
+    cluster: str | None = None,
+    workers: int | None = None,
+) -> Store:
     """Run a study to its end, or go on with it.
 
     Args:
         folder: Its store.
         config: What to train, follow and compare.
         say: Where to print progress.
+        cluster: Do the work on Ray (docs/cluster.md): ``"local"`` for processes on this machine, ``"ray://HOST:PORT"``,
+            or ``"auto"`` for the cluster that this machine has joined. None for this process alone.
+        workers: Processes on the cluster; None for one a device.
 
     Returns:
         The store, its tables written.
 
     Raises:
         ValueError: The configuration, the data, a checkpoint or the store is wrong; the sentence says which.
-        RuntimeError: The machine lacks something, or some cells failed (the others are kept, and the tables made).
+        RuntimeError: The machine lacks something, the cluster cannot be reached, or some cells failed (the others are
+            kept, and the tables made).
     """
+    if cluster is not None:
+        check_address(cluster)
+    elif workers is not None:
+        raise ValueError(f"workers is {workers}, but there is no cluster; give one too (local for this machine).")
     store = Store.open(folder, config)
-    data = _Data(config)
-    prepared = prepared_study(store, data.all)
-
-    def material(name: str) -> Material:
-        if prepare(config, runs(config), data.all()) != prepared:
-            raise ValueError(
-                f"The data sets of the study in {folder} are not what they were when it began; give them back, or "
-                "begin another study in another folder."
-            )
-        return data.all()[name]
-
-    work = list(cells(config, prepared))
-    for path in {store.cell(c.key) for c in work if store.cell(c.key).is_file()}:
-        if load_cell(path) is None:
-            say(f"{path} is damaged, so it is computed again.")
-            path.unlink()
-    loaded, failed = Loaded(store), {}
-    trainings = list(dict.fromkeys(replace(run, baseline=config.baselines[0]) for run in runs(config)))
-    for wait in (False, True):
-        postponed = []
-        for run in trainings:
-            part = sorted((c for c in work if c.run.training == run.training), key=lambda c: c.step)
-            if all(store.cell(c.key).is_file() for c in part):
-                continue
-            with store.claimed(f"training-{run.training}", wait=wait) as mine:
-                if mine:
-                    say(f"{run.training}: training")
-                    train_run(store, run, material)
-            if mine:
-                failed |= follow(store, loaded, part, say)
-            else:
-                postponed.append(run)
-        trainings = postponed
+    data = Data(store)
+    work = list(cells(config, prepared_study(store, data.all)))
+    _drop_damaged(store, work, say)
+    left = [c for c in work if not store.cell(c.key).is_file()]
+    failed: dict[str, str] = {}
+    if left:
+        trainings = dict.fromkeys(replace(c.run, baseline=config.baselines[0]) for c in left)
+        queue = Queue(left, [run for run in trainings if not is_trained(store, run)])
+        with _team(store, data, cluster, workers) as team, Progress(work, left, say) as progress:
+            failed = drive(queue, team, progress)
     say(summary(conclude(store, say=say)))
     if failed:
         first, reason = next(iter(failed.items()))
         raise RuntimeError(f"{len(failed)} cells could not be followed; the first, {first}: {reason}")
     return store
+
+
+def _team(store: Store, data: Data, cluster: str | None, workers: int | None) -> AbstractContextManager[Team]:
+    return nullcontext(Here(Worker(store, data))) if cluster is None else Cluster(store, cluster, workers)
 
 
 def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Prepared:
@@ -93,73 +85,8 @@ def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Pre
     return load(path)
 
 
-def follow(store: Store, loaded: Loaded, work: Sequence[Cell], say: Callable[[str], None]) -> dict[str, str]:
-    """Compute the cells that are missing.
-
-    Args:
-        store: Where they go.
-        loaded: The model in work.
-        work: The cells, those of one checkpoint next to each other.
-        say: Where to print progress.
-
-    Returns:
-        What could not be followed, with the reason.
-    """
-    failed: dict[str, str] = {}
-    left = [c for c in work if not store.cell(c.key).is_file()]
-    with tqdm(total=len(work), initial=len(work) - len(left), unit="cell", disable=None) as bar:
-        while left:
-            held = []
-            for cell in left:
-                with store.claimed(f"cell-{cell.key}") as mine:
-                    if mine and not store.cell(cell.key).is_file():
-                        try:
-                            compute(store, loaded, cell)
-                        except ValueError as error:
-                            failed[f"{cell.run.name}, step {cell.step}, sample {cell.sample.id}"] = str(error)
-                if not mine:
-                    held.append(cell)
-                    continue
-                bar.update()
-                if bar.disable and cell.sample.id == left[-1].sample.id:
-                    say(f"{cell.run.name}: step {cell.step} followed")
-            if held == left:
-                time.sleep(_PATIENCE)
-            left = held
-    return failed
-
-
-def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
-    """Compute one cell and keep it.
-
-    Raises:
-        ValueError: It cannot be computed, for instance because the model's scores are NaN.
-        RuntimeError: It cannot be written, or memory ran out.
-    """
-    config, sample = store.config, cell.sample
-    options = FollowOptions(
-        run=cell.run.name,
-        masking=config.masking,
-        baseline=None if cell.run.baseline == "auto" else cell.run.baseline,
-        kappa=config.kappa,
-        engine=config.engine,
-        memory_budget=None if config.memory_budget is None else config.memory_budget << 20,
-    )
-    example = Example(sample.id, sample.text, sample.response, sample.template)
-    model = loaded.at(cell.run, cell.step)
-    result = follow_sample(*model, example, cell.step, options=options, players=list(sample.spans))
-    result.save(store.cell(cell.key))
-
-
-class _Data:
-    """The data sets of a study, read when they are first needed."""
-
-    def __init__(self, config: StudyConfig) -> None:
-        self._config = config
-        self._found: dict[str, Material] | None = None
-
-    def all(self) -> dict[str, Material]:
-        if self._found is None:
-            tokenizers = {m: AutoTokenizer.from_pretrained(model_folder(m)) for m in self._config.models}
-            self._found = materials(self._config, tokenizers)
-        return self._found
+def _drop_damaged(store: Store, work: Sequence[Cell], say: Callable[[str], None]) -> None:
+    for path in {store.cell(c.key) for c in work if store.cell(c.key).is_file()}:
+        if load_cell(path) is None:
+            say(f"{path} is damaged, so it is computed again.")
+            path.unlink()

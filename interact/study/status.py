@@ -12,6 +12,7 @@ from interact.display import table_html
 from interact.interactions import load as load_result
 from interact.study import samples
 from interact.study.store import Store
+from interact.study.trainings import is_trained
 from interact.study.work import cells, runs
 
 _LOOKED_AT = 20
@@ -80,9 +81,7 @@ def status(folder: Path) -> Status:
     progress = []
     for run in runs(config):
         keys = [c.key for c in work if c.run == run]
-        given = run.model in (config.checkpoints or {})
-        trained = given or (store.training(run.training) / "finished.json").is_file()
-        progress.append(Progress(run.name, trained, sum(k in there for k in keys), len(keys)))
+        progress.append(Progress(run.name, is_trained(store, run), sum(k in there for k in keys), len(keys)))
     newest = sorted(there.values(), key=lambda p: p.stat().st_mtime)[-_LOOKED_AT:]
     seconds = [float(load_result(p).provenance.get("seconds", 0)) for p in newest]
     return Status(tuple(progress), sum(seconds) / len(seconds) if seconds else None)

@@ -42,10 +42,16 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
     return Prepared(samples, trained_on, steps)
 
 
+def is_trained(store: Store, run: Run) -> bool:
+    """Say whether the checkpoints of a run are there: its training is finished, or they existed already."""
+    given = run.model in (store.config.checkpoints or {})
+    return given or (store.training(run.training) / "finished.json").is_file()
+
+
 def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> None:
     """Train what a run needs, or go on where it stopped; nothing to do for checkpoints that exist already."""
     config = store.config
-    if run.model in (config.checkpoints or {}) or (store.training(run.training) / "finished.json").is_file():
+    if is_trained(store, run):
         return
     data = material(run.data)
     model, tokenizer = base(config, run, data, dtype="float32")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from interact.study.config import StudyConfig
+from interact.study.run import run_study
 from tests.interact.conftest import byte_level, causal
 from tests.sft.conftest import THIRD_PARTY, examples, one_thread
 
 __all__ = ["byte_level", "one_thread"]
+
+TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
 
 
 def pytest_collection_modifyitems(items):
@@ -59,3 +63,23 @@ def make_config(place, **changes) -> StudyConfig:
             **changes,
         }
     )
+
+
+@pytest.fixture(scope="session")
+def finished(place, config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "store"
+    run_study(folder, config, say=lambda _: None)
+    return folder
+
+
+def tables(folder):
+    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
+    # Time and the clock are the only things that two runs of one study may differ in.
+    found["cells"] = found["cells"].drop(columns="seconds")
+    return found
+
+
+def assert_same(one, other):
+    first, second = tables(one), tables(other)
+    for name in TABLES:
+        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True)

@@ -20,30 +20,9 @@ from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.status import status
 from interact.study.store import Store
-from tests.study.conftest import make_config
+from tests.study.conftest import assert_same, make_config, tables
 
-TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
 KEYS = ["run", "step", "sample"]
-
-
-@pytest.fixture(scope="module")
-def finished(place, config, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished") / "store"
-    run_study(folder, config, say=lambda _: None)
-    return folder
-
-
-def tables(folder):
-    found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
-    # Time and the clock are the only things that two runs of one study may differ in.
-    found["cells"] = found["cells"].drop(columns="seconds")
-    return found
-
-
-def assert_same(one, other):
-    first, second = tables(one), tables(other)
-    for name in TABLES:
-        pd.testing.assert_frame_equal(first[name], second[name], check_exact=True)
 
 
 def start(folder, config, tmp_path):
@@ -95,8 +74,8 @@ def test_training_moves_the_cells_and_step_0_is_the_base_model(finished, config)
 
 
 def test_a_finished_study_computes_nothing_again(finished, config, monkeypatch):
-    monkeypatch.setattr("interact.study.run.compute", None)
-    monkeypatch.setattr("interact.study.run.train_run", None)
+    monkeypatch.setattr("interact.study.worker.compute", None)
+    monkeypatch.setattr("interact.study.worker.train_run", None)
     before = tables(finished)
     run_study(finished, config, say=lambda _: None)
     for name, table in tables(finished).items():
@@ -221,9 +200,9 @@ def test_a_truncated_adapter_is_a_sentence(finished, config, place, tmp_path):
 
 def test_scores_that_are_nan_cost_their_cell_only(place, tmp_path, monkeypatch):
     config = make_config(place, models=(str(place / "one"),), steps=(0, 4))
-    from interact.study import run
+    from interact.study import worker
 
-    honest, seen = run.follow_sample, []
+    honest, seen = worker.follow_sample, []
 
     def sometimes(*arguments, **options):
         seen.append(arguments[2].id)
@@ -231,11 +210,11 @@ def test_scores_that_are_nan_cost_their_cell_only(place, tmp_path, monkeypatch):
             raise ValueError("The model gave NaN or infinite scores for 8 of 8 coalitions.")
         return honest(*arguments, **options)
 
-    monkeypatch.setattr(run, "follow_sample", sometimes)
+    monkeypatch.setattr(worker, "follow_sample", sometimes)
     with pytest.raises(RuntimeError, match=r"2 cells could not be followed; the first, .* step 0, .*NaN"):
         run_study(tmp_path / "store", config, say=lambda _: None)
     assert len(tables(tmp_path / "store")["cells"]) == 4
-    monkeypatch.setattr(run, "follow_sample", honest)
+    monkeypatch.setattr(worker, "follow_sample", honest)
     run_study(tmp_path / "store", config, say=lambda _: None)
     assert len(tables(tmp_path / "store")["cells"]) == 6
 
@@ -310,7 +289,7 @@ def test_data_that_changed_is_refused(place, tmp_path, monkeypatch):
     lines = (place / "reviews.jsonl").read_text().splitlines()
     data.write_text("\n".join(lines))
     config = make_config(place, models=(str(place / "one"),), data=(str(data),), steps=(0, 1), max_steps=1)
-    monkeypatch.setattr("interact.study.run.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("interact.study.worker.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run_study(tmp_path / "store", config, say=lambda _: None)
     monkeypatch.undo()
