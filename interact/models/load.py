@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from interact import embedded
@@ -46,7 +45,10 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         loader: Any = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
         model, found = loader.from_pretrained(folder, dtype=DTYPES[dtype], output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Damaged files raise whatever the code that meets them raises; tokenizers raises plain `Exception`.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuntimeError(
             f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
