@@ -14,6 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
+from interact.files import forget_partial
 from interact.models.load import model_folder
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, follow_sample, load_cell
@@ -58,8 +59,11 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
     work = list(cells(config, prepared))
     for path in {store.cell(c.key) for c in work if store.cell(c.key).is_file()}:
         if load_cell(path) is None:
-            say(f"{path} is damaged, so it is computed again.")
-            path.unlink()
+            with store.claimed(f"cell-{path.stem}") as mine:
+                # Looked at again: another process may have computed it anew by now.
+                if mine and path.is_file() and load_cell(path) is None:
+                    say(f"{path} is damaged, so it is computed again.")
+                    path.unlink(missing_ok=True)
     loaded, failed = Loaded(store), {}
     trainings = list(dict.fromkeys(replace(run, baseline=config.baselines[0]) for run in runs(config)))
     for wait in (False, True):
@@ -89,6 +93,7 @@ def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Pre
     path = store.folder / "samples.json"
     with store.claimed("samples", wait=True):
         if not path.is_file():
+            forget_partial(path)
             save(path, prepare(store.config, runs(store.config), data()))
     return load(path)
 
@@ -113,6 +118,7 @@ def follow(store: Store, loaded: Loaded, work: Sequence[Cell], say: Callable[[st
             for cell in left:
                 with store.claimed(f"cell-{cell.key}") as mine:
                     if mine and not store.cell(cell.key).is_file():
+                        forget_partial(store.cell(cell.key))
                         try:
                             compute(store, loaded, cell)
                         except ValueError as error:

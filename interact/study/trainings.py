@@ -11,6 +11,7 @@ from typing import Any
 
 from interact.models.load import load_model
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
+from interact.sft.run_folder import is_finished
 from interact.sft.training import TrainingOptions, train
 from interact.study.config import StudyConfig, fingerprint
 from interact.study.samples import Material, drawn
@@ -45,7 +46,7 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
 def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> None:
     """Train what a run needs, or go on where it stopped; nothing to do for checkpoints that exist already."""
     config = store.config
-    if run.model in (config.checkpoints or {}) or (store.training(run.training) / "finished.json").is_file():
+    if run.model in (config.checkpoints or {}) or is_finished(store.training(run.training)):
         return
     data = material(run.data)
     model, tokenizer = base(config, run, data, dtype="float32")
