@@ -11,10 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors import SafetensorError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
 """Name of a file that is being written, or that a killed process was writing."""
