@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +41,36 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
     folder = model_folder(name)
     transformers.utils.logging.disable_progress_bar()
-    try:
+    with _damage_explained(name):
         config = AutoConfig.from_pretrained(folder)
         classifier = any(a.endswith("ForSequenceClassification") for a in config.architectures or ())
         loader: Any = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
         model, found = loader.from_pretrained(folder, dtype=DTYPES[dtype], output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"The model {name!r} has no weights for {missing[0]} ({len(missing)} missing), so its scores would be "
+            "random; pass a causal language model or a classifier with its head."
+        )
+    return model.to(device).eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer alone.
+
+    Raises:
+        ValueError: A folder that is not a model folder.
+        RuntimeError: The hub cannot be reached, or the files are damaged.
+    """
+    folder = model_folder(name)
+    with _damage_explained(name):
+        return AutoTokenizer.from_pretrained(folder)
+
+
+@contextmanager
+def _damage_explained(name: str) -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     except Exception as error:
@@ -53,12 +79,6 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         raise RuntimeError(
             f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
         ) from error
-    if missing := sorted(found["missing_keys"]):
-        raise ValueError(
-            f"The model {name!r} has no weights for {missing[0]} ({len(missing)} missing), so its scores would be "
-            "random; pass a causal language model or a classifier with its head."
-        )
-    return model.to(device).eval(), tokenizer
 
 
 def model_folder(name: str) -> str:

@@ -12,16 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
-from transformers import AutoTokenizer
 
 from interact.files import forget_partial
-from interact.models.load import model_folder
+from interact.models.load import load_tokenizer
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, follow_sample, load_cell
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.samples import Material, load, materials, save
-from interact.study.store import Store
+from interact.study.store import Store, explained
 from interact.study.trainings import Loaded, prepare, train_run
 from interact.study.work import Cell, Prepared, cells, runs
 
@@ -44,6 +43,11 @@ def run_study(folder: Path, config: StudyConfig, *, say: Callable[[str], None] =
         ValueError: The configuration, the data, a checkpoint or the store is wrong; the sentence says which.
         RuntimeError: The machine lacks something, or some cells failed (the others are kept, and the tables made).
     """
+    with explained(folder):
+        return _run(folder, config, say)
+
+
+def _run(folder: Path, config: StudyConfig, say: Callable[[str], None]) -> Store:
     store = Store.open(folder, config)
     data = _Data(config)
     prepared = prepared_study(store, data.all)
@@ -166,6 +170,6 @@ class _Data:
 
     def all(self) -> dict[str, Material]:
         if self._found is None:
-            tokenizers = {m: AutoTokenizer.from_pretrained(model_folder(m)) for m in self._config.models}
+            tokenizers = {m: load_tokenizer(m) for m in self._config.models}
             self._found = materials(self._config, tokenizers)
         return self._found

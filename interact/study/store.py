@@ -130,6 +130,24 @@ class Store:
 
 
 @contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn the system's refusal of a file of a store into a sentence.
+
+    Raises:
+        RuntimeError: A file of the store cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not str(error.filename or "").startswith(str(folder)):
+            raise
+        raise RuntimeError(
+            f"{error.filename} cannot be read or written ({error.strerror}); check its rights and the room on its "
+            "disk, and run it again. What was finished before is kept."
+        ) from error
+
+
+@contextmanager
 def _claimed(folder: Path, what: str, *, wait: bool) -> Iterator[bool]:
     path = folder / "locks" / f"{what.replace('/', '--')}.lock"
     lock = FileLock(path, timeout=-1 if wait else 0)
