@@ -82,10 +82,10 @@ def _check_entry(info: Path, name: str, described: Mapping[str, Any]) -> None:
 def _raw(info: Path, name: str, described: Mapping[str, Any]) -> list[dict[str, Any]]:
     if described.get("ranking"):
         raise ValueError(f"The entry {name!r} is for preference training; supervised fine-tuning needs one response.")
-    if "hf_hub_url" in described:
+    if described.get("hf_hub_url"):
         split, subset = described.get("split") or "train", described.get("subset")
         return hub_rows(described["hf_hub_url"], split=split, subset=subset)
-    if "file_name" not in described:
+    if not described.get("file_name"):
         raise ValueError(
             f"The entry {name!r} of {info} names neither file_name nor hf_hub_url; only these can be read."
         )

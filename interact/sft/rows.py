@@ -144,4 +144,4 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     except (pa.ArrowException, UnicodeDecodeError, OverflowError, ValueError) as error:
         # Arrow's own error of memory comes of what a damaged header claims.
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a Parquet file, or it is damaged or was cut short ({told}).") from error
+        raise ValueError(f"{path} is not a Parquet file, or it was cut short or damaged ({told}).") from error

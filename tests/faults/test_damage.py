@@ -144,13 +144,18 @@ def test_damage_in_the_files_of_a_store_is_a_sentence(ground, store):
 
 
 def test_a_damaged_table_draws_nothing(store):
-    whole = (store / "metrics.parquet").read_bytes()
-    open_study(store)
-    for place in range(8, 200, 17):
-        flip(store / "metrics.parquet", place)
-        with pytest.raises(ValueError, match=r"metrics.parquet is damaged"):
-            open_study(store)
-        (store / "metrics.parquet").write_bytes(whole)
+    path = store / "metrics.parquet"
+    truth, noticed = open_study(store).metrics, 0
+    for place in range(8, 800, 17):
+        flip(path, place)
+        try:
+            # What is not covered by a sum is read by nobody.
+            assert open_study(store).metrics.equals(truth)
+        except ValueError as error:
+            assert "metrics.parquet is damaged" in str(error)
+            noticed += 1
+        flip(path, place)
+    assert noticed > 20
 
 
 def test_a_damaged_log_of_losses_is_said_and_left_out(ground, store):
