@@ -68,8 +68,7 @@ void check(const Heads& h, std::int64_t entry, std::int64_t query, std::int64_t 
       if (!sees(j)) continue;
       double dot = 0;
       for (std::int64_t c = 0; c < t.size; ++c)
-        dot += double(
-                   h.q[entry * t.q.entry_stride + query * t.q.token_stride + head * t.q.head_stride + c]) *
+        dot += double(h.q[entry * t.q.entry_stride + query * t.q.token_stride + head * t.q.head_stride + c]) *
                h.k[entry * t.k.entry_stride + (base + j) * t.k.token_stride + of * t.k.head_stride + c];
       dot *= t.scale;
       logits[j] = t.softcap > 0 ? t.softcap * std::tanh(dot / t.softcap) : dot;
@@ -81,8 +80,8 @@ void check(const Heads& h, std::int64_t entry, std::int64_t query, std::int64_t 
       const double weight = std::exp(logits[j] - largest);
       total += weight;
       for (std::int64_t c = 0; c < t.value_size; ++c)
-        sum[c] += weight *
-                  h.v[entry * t.v.entry_stride + (base + j) * t.v.token_stride + of * t.v.head_stride + c];
+        sum[c] +=
+            weight * h.v[entry * t.v.entry_stride + (base + j) * t.v.token_stride + of * t.v.head_stride + c];
     }
     for (std::int64_t c = 0; c < t.value_size; ++c)
       agree(h.out[((entry * h.queries + query) * t.q_heads + head) * t.value_size + c], sum[c] / total, 5e-3,
@@ -153,12 +152,11 @@ void tree(Bytes& in) {
   const int threads = in.in(1, 3);
   Heads h = heads(in, 1, keys, queries);
   if (h.out.empty()) return;
-  tree_attention_cpu(
-      {h.tensors,
-       {segments, start.data(), length.data(), parent.data(), position.data(), first.data()},
-       keys,
-       queries},
-      threads);
+  tree_attention_cpu({h.tensors,
+                      {segments, start.data(), length.data(), parent.data(), position.data(), first.data()},
+                      keys,
+                      queries},
+                     threads);
   if (!h.exact) return;
   for (std::int64_t query = 0; query < queries; ++query) {
     const std::int64_t i = keys - queries + query;

@@ -79,7 +79,8 @@ void pair(Bytes& in) {
   for (auto& value : x) value = in.small();
   for (auto& value : z) value = in.small();
   const Matrix2 moebius{1, 0, -1, 1}, other{0, 1, 1, -1};
-  kronecker_pair_cpu<T>(x.data(), y.data(), moebius, {}, z.data(), w.data(), other, {}, batch, n, in.in(1, 3));
+  kronecker_pair_cpu<T>(x.data(), y.data(), moebius, {}, z.data(), w.data(), other, {}, batch, n,
+                        in.in(1, 3));
   std::vector<T> alone(size);
   kronecker_cpu<T>(x.data(), alone.data(), batch, n, moebius, {}, 1);
   for (std::size_t i = 0; i < size; ++i) agree(y[i], alone[i], 1e-6, "The first of a pair");
