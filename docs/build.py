@@ -26,7 +26,7 @@ GUIDE = (
     "tutorial.md",
     *("howto/own-data.md", "howto/llama-factory.md", "howto/long-document.md", "howto/own-kernel.md"),
     *("notebooks/first-extraction.ipynb", "notebooks/following-a-fine-tuning.ipynb"),
-    *("sft.md", "study.md", "indices.md", "math.md", "evolution.md", "split.md", "formats.md"),
+    *("sft.md", "study.md", "indices.md", "math.md", "evolution.md", "split.md", "formats.md", "reliability.md"),
     *("models.md", "kernels.md", "results.md", "log.md"),
 )
 """The pages in the order of the navigation."""
