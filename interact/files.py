@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from safetensors import SafetensorError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.part")
+"""Name of a file that is being written, or that a killed process was writing."""
+
+SEAL = "interact_sums.json"
+_CHUNK = 1 << 20
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a place to write to, and put it at `path` when all went well; else nothing is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(descriptor)
     partial = Path(name)
     try:
@@ -27,6 +38,12 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def forget_partial(path: Path) -> None:
+    """Remove what a killed writer of a file left behind; whoever calls this holds the lock of the file."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        left.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,6 +63,36 @@ def whole(path: Path, what: str = "A file") -> Iterator[Path]:
         ) from error
 
 
+def digest_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def seal(folder: Path) -> None:
+    """Write the sha256 of every file of a folder into the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
+    write_json(folder / SEAL, {path.relative_to(folder).as_posix(): digest_of(path) for path in files})
+
+
+def broken_seal(folder: Path) -> str | None:
+    """Say which file of a folder is not what `seal` saw; None where all are, or where nobody sealed the folder."""
+    if not (folder / SEAL).is_file():
+        return None
+    try:
+        for name, digest in read_json(folder / SEAL, "sums").items():
+            if not (folder / name).is_file():
+                return f"{name} is missing"
+            if digest_of(folder / name) != digest:
+                return f"{name} is not what was written, its sha256 differs"
+    except (ValueError, OSError, AttributeError) as error:
+        return f"{SEAL} cannot be read ({error})"
+    return None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file, whole or not at all."""
     with whole(path) as place:
@@ -55,7 +102,7 @@ def write_json(path: Path, content: Any) -> None:
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a Parquet file, whole or not at all."""
     with whole(path) as place:
-        table.to_parquet(place, index=False)
+        table.to_parquet(place, index=False, engine="pyarrow", write_page_checksum=True)
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -64,22 +111,9 @@ def read_json(path: Path, what: str) -> Any:
     Raises:
         ValueError: It is missing or damaged.
     """
-    return _read(path, what, lambda: json.loads(path.read_text("utf-8")))
-
-
-def read_table(path: Path, what: str) -> pd.DataFrame:
-    """Read a Parquet file of the store.
-
-    Raises:
-        ValueError: It is missing or damaged.
-    """
-    return _read(path, what, lambda: pd.read_parquet(path))
-
-
-def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
     try:
-        return read()
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist, so {path.parent} holds no {what}; check the folder.") from error
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or cannot be read: {str(error).splitlines()[0]:.200}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or cannot be read ({str(error).splitlines()[0]:.200}).") from error

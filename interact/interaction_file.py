@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 import tempfile
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from interact import sampled
 from interact.files import whole
+from interact.players import LIMIT
 
 FORMAT = "interact.interactions"
 VERSION = 1
@@ -27,7 +29,8 @@ def write(path: Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     Raises:
         RuntimeError: The file cannot be written (no folder, no right, no space).
     """
-    meta = {"format": FORMAT, "version": str(VERSION), "interact": json.dumps(header, ensure_ascii=False)}
+    text = json.dumps(header, ensure_ascii=False)
+    meta = {"format": FORMAT, "version": str(VERSION), "interact": text, "sha256": _digest(text, arrays)}
     with whole(path, "The result") as place:
         save_file(arrays, place, metadata=meta)
     return path
@@ -64,23 +67,43 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         )
     try:
         header = json.loads(meta["interact"])
+        # The shapes come first: what is claimed is bounded by the file's size before it is read.
         arrays = load_file(path)
-        n = len(header["players"])
-        if "bias" in header:
-            fits = set(arrays) == set(sampled.ARRAYS)
-            fits = fits and all(arrays[a].dtype == np.float64 for a in ("values", "i_and", "i_or", "noise"))
-        else:
-            fits = set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
-            fits = fits and all(a.dtype == np.float64 for a in arrays.values())
-        fits = fits and {"text", "provenance", "split"} <= set(header)
-        fits = (
-            fits and set(header["split"]) == {"primal", "dual", "gap"} and all(len(p) == 5 for p in header["players"])
-        )
-    except (KeyError, TypeError, ValueError, SafetensorError, OSError) as error:
+        fits = _fit(header, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
     if not fits:
         raise ValueError(f"{path} is damaged (its header and its arrays do not fit); extract the interactions again.")
+    if "sha256" in meta and meta["sha256"] != _digest(meta["interact"], arrays):
+        raise ValueError(f"{path} is damaged (its content has another sha256); extract the interactions again.")
     return header, arrays
+
+
+def _fit(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bool:
+    """Tell whether header and arrays are those of one result."""
+    n = len(header["players"])
+    if "bias" in header:
+        fits = set(arrays) == set(sampled.ARRAYS) and isinstance(header["bias"], (int, float))
+        fits = fits and all(arrays[a].dtype == np.float64 for a in ("values", "i_and", "i_or", "noise"))
+    else:
+        fits = n <= LIMIT and set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
+        fits = fits and all(a.dtype == np.float64 for a in arrays.values())
+    split, players = header["split"], header["players"]
+    fits = fits and isinstance(header["text"], str) and isinstance(header["provenance"], dict)
+    fits = fits and set(split) == {"primal", "dual", "gap"}
+    fits = fits and all(v is None or isinstance(v, (int, float)) for v in split.values())
+    return fits and all(
+        len(p) == 5 and isinstance(p[0], str) and all(isinstance(edge, int) for edge in p[1:]) for p in players
+    )
+
+
+def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
+    """Return the sha256 of a result: its header's text, then name, kind, shape and bytes of each array."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        digest.update(f"\n{name} {arrays[name].dtype.str} {arrays[name].shape}\n".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def _metadata(path: Path) -> dict[str, str]:
@@ -92,10 +115,12 @@ def _metadata(path: Path) -> dict[str, str]:
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if not 0 < length <= min(size - 8, _LARGEST_HEADER):
                 raise ValueError(f"{path} is not a file of interactions, or it was cut short; extract them again.")
-            header = json.loads(file.read(length))
+            text = file.read(length)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}. Check the path.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a file of interactions, or its header is damaged.") from error
     meta = header.get("__metadata__") if isinstance(header, dict) else None
     return meta if isinstance(meta, dict) else {}

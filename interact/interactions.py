@@ -315,14 +315,13 @@ def load(path: str | Path) -> Interactions:
     players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
     bounds = {name: float("nan" if value is None else value) for name, value in header["split"].items()}
     fields: dict[str, Any] = {**bounds, **{name: a for name, a in arrays.items() if name in interaction_file.ARRAYS}}
-    if "coalitions" in arrays:
-        try:
+    try:
+        if "coalitions" in arrays:
             fields["sampled"] = Sampled.from_arrays(len(players), float(header["bias"]), arrays)
             fields["certificate"] = np.zeros(0)
-            return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
-    return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
+        return Interactions(players=players, text=header["text"], provenance=header["provenance"], **fields)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
 
 
 def _members(mask: int) -> frozenset[int]:

@@ -1,6 +1,6 @@
 """The cache folder: one folder a source, complete or absent.
 
-1. A ready folder, recognised by its manifest and the sizes it states, is returned at once and offline.
+1. A ready folder, recognised by its manifest and the sizes and sums it states, is returned at once and offline.
 2. Otherwise one process at a time, under a file lock, builds the folder in a temporary sibling.
 3. The manifest is written last, and one rename puts the folder into place.
 """
@@ -14,7 +14,8 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -22,8 +23,10 @@ from platformdirs import user_cache_path
 
 from interact.embedded import convert, wheels
 from interact.embedded.sources import Source, source_named
+from interact.files import digest_of
 
 MANIFEST = "manifest.json"
+_BUILDING = ".building"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
@@ -62,6 +65,10 @@ def find(name: str, *, cache: Path | None = None) -> Path | None:
         if manifest["sources"] != _pinned(source) or manifest["payload_sha256"] != source.payload_sha256:
             return None
         complete = all((folder / file).stat().st_size == size for file, size in manifest["files"].items())
+        # Folders from before the sums were kept have none.
+        for file, digest in manifest.get("sha256", {}).items():
+            known = (folder / file).stat()
+            complete = complete and _digest(folder / file, known.st_size, known.st_mtime_ns) == digest
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return folder if complete else None
@@ -92,6 +99,7 @@ def fetch(
     source = source_named(name)
     cache = cache or cache_folder()
     if ready := find(name, cache=cache):
+        _sweep(source, cache)
         return ready
     bars = sys.stderr.isatty() if progress is None else progress
     with _disk_errors_explained(source, cache):
@@ -100,15 +108,29 @@ def fetch(
             return find(name, cache=cache) or _build(source, cache, bars, say)
 
 
+def _stale(source: Source, cache: Path) -> list[Path]:
+    return list(cache.glob(f".{source.name}.*{_BUILDING}"))
+
+
+def _sweep(source: Source, cache: Path) -> None:
+    """Remove what a fetch left that was killed after its folder was in place."""
+    if not _stale(source, cache):
+        return
+    with suppress(OSError, Timeout), FileLock(cache / f"{source.name}.lock", timeout=0):
+        for stale in _stale(source, cache):
+            shutil.rmtree(stale, ignore_errors=True)
+
+
 def _build(source: Source, cache: Path, progress: bool, say: Callable[[str], None]) -> Path:
-    prefix, suffix = f".{source.name}.", ".building"
     # We hold the lock, so whoever made these is dead.
-    for stale in cache.glob(f"{prefix}*{suffix}"):
+    for stale in _stale(source, cache):
         shutil.rmtree(stale, ignore_errors=True)
     if source.kind == "gguf":
         convert.require_converter(source.name)
     _require_room(source, cache)
-    stage = Path(tempfile.mkdtemp(prefix=prefix, suffix=suffix, dir=cache))
+    if (cache / source.name / MANIFEST).is_file():
+        say(f"{source.name}: its folder in the cache is damaged or of another version, so it is fetched again.")
+    stage = Path(tempfile.mkdtemp(prefix=f".{source.name}.", suffix=_BUILDING, dir=cache))
     try:
         downloads, ready = stage / "wheels", stage / "ready"
         downloads.mkdir()
@@ -153,6 +175,7 @@ def _seal(source: Source, ready: Path, versions: dict[str, str]) -> None:
         "payload_sha256": source.payload_sha256,
         "versions": versions,
         "files": {path.relative_to(ready).as_posix(): path.stat().st_size for path in files},
+        "sha256": {path.relative_to(ready).as_posix(): digest_of(path) for path in files},
     }
     sealed = ready / MANIFEST
     sealed.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -161,6 +184,12 @@ def _seal(source: Source, ready: Path, versions: dict[str, str]) -> None:
     for path in files:
         if path.stat().st_mode != mode:
             path.chmod(mode)
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, size: int, changed: int) -> str:
+    """Return a file's sha256, computed once a process while its size and time of change stay."""
+    return digest_of(path)
 
 
 def _pinned(source: Source) -> dict[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from interact import embedded
@@ -40,23 +41,44 @@ def load_model(name: str, *, dtype: str = "float32", device: str = "cpu") -> tup
         raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
     folder = model_folder(name)
     transformers.utils.logging.disable_progress_bar()
-    try:
+    with _damage_explained(name):
         config = AutoConfig.from_pretrained(folder)
         classifier = any(a.endswith("ForSequenceClassification") for a in config.architectures or ())
         loader: Any = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
         model, found = loader.from_pretrained(folder, dtype=DTYPES[dtype], output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RuntimeError(
-            f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
-        ) from error
     if missing := sorted(found["missing_keys"]):
         raise ValueError(
             f"The model {name!r} has no weights for {missing[0]} ({len(missing)} missing), so its scores would be "
             "random; pass a causal language model or a classifier with its head."
         )
     return model.to(device).eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """Load a model's tokenizer alone.
+
+    Raises:
+        ValueError: A folder that is not a model folder.
+        RuntimeError: The hub cannot be reached, or the files are damaged.
+    """
+    folder = model_folder(name)
+    with _damage_explained(name):
+        return AutoTokenizer.from_pretrained(folder)
+
+
+@contextmanager
+def _damage_explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Damaged files raise whatever the code that meets them raises; tokenizers raises plain `Exception`.
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RuntimeError(
+            f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
+        ) from error
 
 
 def model_folder(name: str) -> str:

@@ -169,8 +169,9 @@ def _table(folder: Path, name: str, notes: list[str]) -> pd.DataFrame:
     try:
         # Read as an open file: a folder of that name, or a partitioned set, is not this table.
         with path.open("rb") as file:
-            found = pq.read_table(file)
-    except (OSError, pa.ArrowException) as error:
+            found = pq.read_table(file, page_checksum_verification=True)
+        found.validate(full=True)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged or unreadable ({error}). {again}") from error
     missing = [column for column in columns if column not in found.column_names and column not in _OPTIONAL]
     if missing:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from interact import embedded
+from interact.files import broken_seal
 from interact.models.family import unwrapped
 from interact.models.load import DTYPES, load_model
 from interact.sft.undisturbed import kept_random_state
@@ -90,6 +91,7 @@ def load_checkpoint(
     kind = _kind(checkpoint)
     if kind is None:
         raise ValueError(f"{checkpoint} holds neither an adapter (adapter_config.json) nor a model; check the path.")
+    _check_seal(checkpoint)
     if kind == "model":
         return load_model(str(checkpoint), dtype=dtype, device=device)
     _check_names(str(base), checkpoint)
@@ -111,6 +113,7 @@ def put_adapter(model: Any, checkpoint: str | Path) -> Any:
         ValueError: The adapter was trained on another model.
     """
     checkpoint = Path(checkpoint)
+    _check_seal(checkpoint)
     _check_base(model, checkpoint)
     return _fitting(lambda: PeftModel.from_pretrained(model, str(checkpoint)), model, checkpoint).eval()
 
@@ -135,6 +138,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
         raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
     if _kind(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
+    _check_seal(checkpoint)
     _check_base(model, checkpoint)
     old = str(model.active_adapter)
     new = "swapped" if old != "swapped" else "default"
@@ -173,7 +177,10 @@ def fresh_classifier(
                 folder, dtype=DTYPES[dtype], id2label=names, label2id={label: i for i, label in names.items()}
             )
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Damaged files raise whatever the code that meets them raises.
         raise RuntimeError(
             f"The encoder {name!r} could not be loaded: {error} Check the folder or the hub id."
         ) from error
@@ -211,6 +218,14 @@ def _last_step(folder: Path) -> int | None:
         return int(json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _check_seal(checkpoint: Path) -> None:
+    if broken := broken_seal(checkpoint):
+        raise ValueError(
+            f"The checkpoint {checkpoint} is damaged ({broken}); copy it again, or remove {checkpoint.parent} to train "
+            "anew."
+        )
 
 
 def _check_base(model: Any, checkpoint: Path) -> None:
@@ -266,8 +281,11 @@ def _fitting(load: Any, model: Any, checkpoint: Path) -> Any:
             return load()
     except SafetensorError as error:
         raise ValueError(f"The adapter {checkpoint} is damaged ({error}); copy it again, or train again.") from error
-    except (RuntimeError, ValueError, UserWarning) as error:
-        first = str(error).strip().splitlines()[0][:200]
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A configuration of any content raises any kind of error inside PEFT.
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ValueError(
             f"The adapter {checkpoint} does not fit {type(unwrapped(model)).__name__}: {first}. Pass the base model it "
             "was trained on."

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from interact import embedded
 from interact.embedded.texts import REVIEW_SOURCES
 from interact.inputs import Template
 from interact.sft.llama_factory import described_rows
-from interact.sft.rows import FORMATS, hub_rows, read_rows
+from interact.sft.rows import FORMATS, hub_rows, read_rows, read_text
 
 REVIEW = Template(user="Is this movie review positive or negative?\n\n{text}", answer_prefix="This review is")
 EMOTION = Template(user="Which emotion does this comment express?\n\n{text}", answer_prefix="This comment expresses")
@@ -188,12 +189,13 @@ def _goemotions_folder(folder: Path, part: str, template: Template) -> list[Exam
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.tsv"))
         raise ValueError(f"The GoEmotions folder {folder} has no {part}.tsv; it has {there}.")
-    labels = tuple((folder / "labels.txt").read_text("utf-8").split())
+    labels = tuple(read_text(folder / "labels.txt").split())
     rows = []
     # No quoting: the comments hold lone quotation marks.
-    for number, line in enumerate(path.read_text("utf-8").rstrip("\n").split("\n"), start=1):
+    for number, line in enumerate(read_text(path).rstrip("\n").split("\n"), start=1):
         cells = line.split("\t")
-        if len(cells) != 3 or not all(c.isdigit() and int(c) < len(labels) for c in cells[1].split(",")):
+        known = len(cells) == 3 and all(re.fullmatch(r"[0-9]{1,9}", c) for c in cells[1].split(","))
+        if not known or not all(int(c) < len(labels) for c in cells[1].split(",")):
             raise ValueError(
                 f"Line {number} of {path} must be text, label numbers, id, with tabs between: {line!r:.80}."
             )

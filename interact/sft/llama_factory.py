@@ -54,7 +54,7 @@ def described_rows(info: Path, entry: str | None) -> tuple[list[dict[str, Any]],
 def _entry(info: Path, entry: str | None) -> tuple[str, dict[str, Any]]:
     try:
         entries = json.loads(info.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{info} cannot be read as JSON ({error}); pass LLaMA-Factory's dataset_info.json.") from error
     if not isinstance(entries, dict) or not entries or not all(isinstance(e, dict) for e in entries.values()):
         raise ValueError(f"{info} must hold one JSON object with an object for each data set.")
@@ -65,16 +65,27 @@ def _entry(info: Path, entry: str | None) -> tuple[str, dict[str, Any]]:
         raise ValueError(
             f"{info} describes {sorted(entries)}, but {given}; name one (part= in Python, --part of a study)."
         )
+    _check_entry(info, entry, entries[entry])
     return entry, entries[entry]
+
+
+def _check_entry(info: Path, name: str, described: Mapping[str, Any]) -> None:
+    for key in ("columns", "tags"):
+        given = described.get(key) or {}
+        if not isinstance(given, dict) or not all(value is None or isinstance(value, str) for value in given.values()):
+            raise ValueError(f"{key} of the entry {name!r} of {info} must be an object of names, but is {given!r:.80}.")
+    for key in ("formatting", "file_name", "hf_hub_url", "split", "subset"):
+        if not isinstance(described.get(key) or "", str):
+            raise ValueError(f"{key} of the entry {name!r} of {info} must be a text, but is {described[key]!r:.80}.")
 
 
 def _raw(info: Path, name: str, described: Mapping[str, Any]) -> list[dict[str, Any]]:
     if described.get("ranking"):
         raise ValueError(f"The entry {name!r} is for preference training; supervised fine-tuning needs one response.")
-    if "hf_hub_url" in described:
+    if described.get("hf_hub_url"):
         split, subset = described.get("split") or "train", described.get("subset")
         return hub_rows(described["hf_hub_url"], split=split, subset=subset)
-    if "file_name" not in described:
+    if not described.get("file_name"):
         raise ValueError(
             f"The entry {name!r} of {info} names neither file_name nor hf_hub_url; only these can be read."
         )

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from interact.files import replacing
+from interact.files import forget_partial, replacing
 
 
 class LossLog:
@@ -19,19 +19,20 @@ class LossLog:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path, self._start = path, time.monotonic()
+        self.path, self._start = path, time.monotonic()
 
     def add(self, step: int, name: str, value: float) -> None:
         """Append a line."""
         seconds = round(time.monotonic() - self._start, 3)
-        with self._path.open("a", encoding="utf-8") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, "name": name, "value": value, "seconds": seconds}) + "\n")
 
     def cut(self, last: int) -> None:
         """Drop lines after step `last`, which the run is going to write again, and a line that a kill cut short."""
-        kept = [line for line in read_losses(self._path) if line["step"] <= last]
+        kept = [line for line in read_losses(self.path) if line["step"] <= last]
         self._start -= max((line["seconds"] for line in kept), default=0.0)
-        with replacing(self._path) as place:
+        forget_partial(self.path)
+        with replacing(self.path) as place:
             place.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
 
 
@@ -39,14 +40,20 @@ def read_losses(path: str | Path) -> list[dict[str, Any]]:
     """Read a file of losses; a missing file has none, a last line that a kill cut short is left out.
 
     Raises:
-        ValueError: Another line is damaged.
+        ValueError: The file cannot be read, or another line is damaged.
     """
     path = Path(path)
-    lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+    try:
+        lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"The losses {path} cannot be read ({error}); give the file back, or remove it.") from error
     found = []
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"Line {number} of {path} is damaged ({error.msg}); remove it.") from error
+            row = json.loads(line)
+            found.append({**row, "step": int(row["step"]), "name": str(row["name"]), "value": float(row["value"])})
+            found[-1]["seconds"] = float(row["seconds"])
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            told = error.msg if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"Line {number} of {path} is damaged ({told}); remove it.") from error
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"{path} has an unknown format ({suffix or 'no suffix'}); pass one of {list(FORMATS)}.")
-    try:
+    with _reading(path):
         if suffix == ".parquet":
             return _parquet(path)
         if suffix in (".csv", ".tsv"):
             return _separated(path, "\t" if suffix == ".tsv" else ",")
         return list(_json_lines(path)) if suffix == ".jsonl" else _json(path)
+
+
+def read_text(path: Path) -> str:
+    """Read a text file.
+
+    Raises:
+        ValueError: It cannot be read, or is not UTF-8.
+    """
+    with _reading(path):
+        return path.read_text("utf-8")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
@@ -82,21 +99,28 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"Line {number} of {path} is not JSON ({error.msg}); one object a line.") from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"Line {number} of {path} is not JSON ({_told(error)}); one object a line.") from error
             if not isinstance(row, dict):
                 raise ValueError(f"Line {number} of {path} is a JSON {type(row).__name__}, not an object.")
             yield row
 
 
 def _json(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text("utf-8")
     try:
-        rows = json.loads(path.read_text("utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not JSON (line {error.lineno}: {error.msg}); repair the file.") from error
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({_told(error)}); repair the file.") from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError(f"{path} must hold one JSON list of objects; for one object a line, name it .jsonl.")
     return rows
+
+
+def _told(error: Exception) -> str:
+    """Say what is wrong with JSON: besides bad form, lists nested without end and numbers of thousands of digits."""
+    where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
+    return where.split(";")[0]
 
 
 def _separated(path: Path, separator: str) -> list[dict[str, Any]]:
@@ -117,5 +141,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
     try:
         return pq.read_table(path).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is not a Parquet file, or it was cut short ({error}).") from error
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError, ValueError) as error:
+        # Arrow's own error of memory comes of what a damaged header claims.
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is not a Parquet file, or it was cut short or damaged ({told}).") from error

@@ -23,6 +23,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from interact.files import seal
 from interact.models.family import device_of, inspect_model
 from interact.sft.checkpoints import fingerprint, record_base
 from interact.sft.data import Example
@@ -31,6 +32,8 @@ from interact.sft.loss_log import LossLog
 from interact.sft.run_folder import RunFolder
 from interact.sft.steps import checked_steps
 from interact.sft.undisturbed import kept_random_state, undisturbed
+
+_TORCH_WRITER = ("PytorchStreamWriter", "inline_container")
 
 
 @dataclass(frozen=True)
@@ -147,15 +150,19 @@ def train(
         )
         trainer.remove_callback(PrinterCallback)
         state = run.last_state()
-        losses.cut(int(state.name.rpartition("-")[2]) if state else -1)
         try:
+            losses.cut(int(state.name.rpartition("-")[2]) if state else -1)
             trainer.train(resume_from_checkpoint=None if state is None else str(state))
-        except (OSError, SafetensorError) as error:
+            run.close(trainer.state.global_step, losses.path)
+        except (OSError, SafetensorError, RuntimeError) as error:
+            # What torch says of a file that it could not write; any other RuntimeError is of the training itself.
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _TORCH_WRITER):
+                raise
+            told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeError(
                 f"The training stopped at step {trainer.state.global_step}, because a file could not be written: "
-                f"{error}. Make room and run it again; it goes on from its last checkpoint."
+                f"{told}. Make room and run it again; it goes on from its last checkpoint."
             ) from error
-        run.close(trainer.state.global_step)
     return run.checkpoints()
 
 
@@ -186,6 +193,7 @@ class _Keeper(TrainerCallback):
         step = state.global_step
         if step not in self._run.steps:
             return
+        seal(self._run.state(step))
         self._run.keep(step, self._save)
         self._run.forget_states_before(step)
 
@@ -200,6 +208,7 @@ class _Keeper(TrainerCallback):
             record_base(self._model, partial)
         else:
             self._tokenizer.save_pretrained(partial)
+        seal(partial)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,19 @@
 Only of a cache from before, whose function has no name, up to four scores are asked again, to see whether it is the
 same.
 
-A file holds one JSON line that says what it belongs to, then records of one coalition (players packed eight to a byte)
-and one float64 each, appended as they come. A record cut short by a kill is dropped and asked again.
+A file holds one JSON line that says what it belongs to, then records of one coalition (players packed eight to a byte),
+one float64 and the CRC-32 of both each, appended as they come. A record that was cut short by a kill, or whose sum
+differs, is dropped and asked again.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +26,7 @@ Value = Callable[[np.ndarray], np.ndarray]
 """A value function: bool [m, n] (which players are present) -> float [m]."""
 
 _FORMAT = "interact.scores"
+_SCORE = struct.Struct("<dI")
 _MOST_FAILURES = 64
 # The squares of larger scores overflow.
 _LARGEST = 1e100
@@ -70,7 +76,7 @@ class ScoreCache:
         self.failed.clear()
         if self.path is None or not fresh:
             return
-        header = json.dumps({"format": _FORMAT, "version": 1, "players": n, "identity": self.identity}) + "\n"
+        header = json.dumps({"format": _FORMAT, "version": 2, "players": n, "identity": self.identity}) + "\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             if not self.path.exists() or not self.path.stat().st_size:
@@ -107,18 +113,33 @@ class ScoreCache:
         good = [(k, float(v)) for k, v in zip(keys, values, strict=True) if np.isfinite(v)]
         self._known.update(good)
         if self.path is not None and good:
-            with self.path.open("ab") as file:
-                file.write(b"".join(key + np.float64(v).tobytes() for key, v in good))
+            try:
+                with self.path.open("ab", buffering=0) as file:
+                    records = b"".join(_record(key, v) for key, v in good)
+                    if file.write(records) < len(records):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                raise RuntimeError(
+                    f"The scores could not be kept in {self.path}: {error}. Make room and run it again; it goes on "
+                    "from the scores that are there."
+                ) from error
 
     def _read(self, data: bytes, n: int) -> int:
         """Take whole records; return how many bytes they are."""
-        size = (n + 7) // 8 + 8
+        width = (n + 7) // 8
+        size = width + _SCORE.size
         whole = len(data) // size * size
         for at in range(0, whole, size):
-            score = float(np.frombuffer(data, np.float64, 1, at + size - 8)[0])
-            if np.isfinite(score):
-                self._known[data[at : at + size - 8]] = score
+            key = data[at : at + width]
+            score, _ = _SCORE.unpack_from(data, at + width)
+            if data[at : at + size] == _record(key, score) and np.isfinite(score):
+                self._known[key] = score
         return whole
+
+
+def _record(key: bytes, score: float) -> bytes:
+    start = key + struct.pack("<d", score)
+    return start + struct.pack("<I", zlib.crc32(start))
 
 
 def score(

@@ -15,7 +15,7 @@ from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
 from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
 from interact.evolution.tables import CLASSES, empty
-from interact.files import write_table
+from interact.files import forget_partial, write_table
 from interact.interactions import load as load_result
 from interact.study import samples, tables
 from interact.study.config import StudyConfig
@@ -46,7 +46,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
     found: Frames = {
         **dict(zip(("interactions", "cells"), tables.of_cells(store, work), strict=True)),
         "samples": tables.of_samples(prepared.samples),
-        "losses": tables.of_losses(store, dict.fromkeys(run.training for run in runs(config))),
+        "losses": tables.of_losses(store, dict.fromkeys(run.training for run in runs(config)), say),
     }
     steady = _steady(found, say)
     classes, metrics, labels = [empty("classes")], [empty("metrics")], []
@@ -63,6 +63,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
         found["labels"] = _joined(labels)
     with store.claimed("tables", wait=True):
         for name, table in found.items():
+            forget_partial(store.table(name))
             write_table(store.table(name), table)
     return found
 

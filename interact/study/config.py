@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -198,7 +199,7 @@ def load(path: Path) -> StudyConfig:
         content = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ValueError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"The configuration {path} is not JSON: {error}.") from error
     return from_json(content, where=str(path))
 
@@ -253,4 +254,6 @@ def _read(value: Any, kind: Any, where: str) -> Any:
     wanted = (int, float) if kind is float else kind
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
         raise ValueError(f"{where} must be {kind.__name__}, but is {value!r:.60}.")
+    if kind is float and isinstance(value, int) and abs(value) > sys.float_info.max:
+        raise ValueError(f"{where} must be a number that a float holds, but has {len(str(value))} digits.")
     return kind(value)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from interact.files import forget_partial
 from interact.sft.following import load_cell
 from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
@@ -18,8 +19,8 @@ from interact.study.config import StudyConfig
 from interact.study.progress import Progress
 from interact.study.samples import Material, load, save
 from interact.study.schedule import Here, Queue, Team, drive
-from interact.study.store import Store
-from interact.study.trainings import is_trained, prepare
+from interact.study.store import Store, explained
+from interact.study.trainings import is_trained, prepare, tidy
 from interact.study.work import Cell, Prepared, cells, runs
 from interact.study.worker import Data, Worker
 
@@ -54,6 +55,13 @@ def run_study(
         check_address(cluster)
     elif workers is not None:
         raise ValueError(f"workers is {workers}, but there is no cluster; give one too (local for this machine).")
+    with explained(folder):
+        return _run(folder, config, say, cluster, workers)
+
+
+def _run(
+    folder: Path, config: StudyConfig, say: Callable[[str], None], cluster: str | None, workers: int | None
+) -> Store:
     store = Store.open(folder, config)
     data = Data(store)
     work = list(cells(config, prepared_study(store, data.all)))
@@ -62,6 +70,8 @@ def run_study(
     failed: dict[str, str] = {}
     if left:
         trainings = dict.fromkeys(replace(c.run, baseline=config.baselines[0]) for c in left)
+        for run in trainings:
+            tidy(store, run)
         queue = Queue(left, [run for run in trainings if not is_trained(store, run)])
         with _team(store, data, cluster, workers) as team, Progress(work, left, say) as progress:
             failed = drive(queue, team, progress)
@@ -81,12 +91,17 @@ def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Pre
     path = store.folder / "samples.json"
     with store.claimed("samples", wait=True):
         if not path.is_file():
+            forget_partial(path)
             save(path, prepare(store.config, runs(store.config), data()))
     return load(path)
 
 
 def _drop_damaged(store: Store, work: Sequence[Cell], say: Callable[[str], None]) -> None:
     for path in {store.cell(c.key) for c in work if store.cell(c.key).is_file()}:
-        if load_cell(path) is None:
-            say(f"{path} is damaged, so it is computed again.")
-            path.unlink()
+        if load_cell(path) is not None:
+            continue
+        with store.claimed(f"cell-{path.stem}") as mine:
+            # Looked at again: another process may have computed it anew by now.
+            if mine and path.is_file() and load_cell(path) is None:
+                say(f"{path} is damaged, so it is computed again.")
+                path.unlink(missing_ok=True)

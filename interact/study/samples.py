@@ -91,7 +91,8 @@ def plant(example: Example) -> Example:
 
 def save(path: Path, prepared: Prepared) -> None:
     """Keep what is fixed before the first cell."""
-    write_json(path, asdict(prepared))
+    content = asdict(prepared)
+    write_json(path, {**content, "fingerprint": fingerprint(content)})
 
 
 def load(path: Path) -> Prepared:
@@ -102,6 +103,9 @@ def load(path: Path) -> Prepared:
     """
     content = read_json(path, "prepared study")
     try:
+        known = content.pop("fingerprint", None)
+        if known is not None and known != fingerprint(content):
+            raise ValueError("its content is not what its fingerprint says")
         samples = [
             Sample(**{**s, "spans": tuple(map(tuple, s["spans"])), "template": Template(**s["template"])})
             for s in content["samples"]

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from interact.display import table_html
-from interact.interactions import load as load_result
+from interact.sft.following import load_cell
 from interact.study import samples
-from interact.study.store import Store
+from interact.study.store import Store, explained
 from interact.study.trainings import is_trained
 from interact.study.work import cells, runs
 
@@ -71,8 +71,13 @@ def status(folder: Path) -> Status:
 
     Raises:
         ValueError: It holds no study.
+        RuntimeError: It cannot be read.
     """
-    store = Store.open(folder)
+    with explained(folder):
+        return _status(Store.open(folder))
+
+
+def _status(store: Store) -> Status:
     config = store.config
     if not (store.folder / "samples.json").is_file():
         return Status(tuple(Progress(run.name, False, 0, 0) for run in runs(config)), None)
@@ -83,5 +88,7 @@ def status(folder: Path) -> Status:
         keys = [c.key for c in work if c.run == run]
         progress.append(Progress(run.name, is_trained(store, run), sum(k in there for k in keys), len(keys)))
     newest = sorted(there.values(), key=lambda p: p.stat().st_mtime)[-_LOOKED_AT:]
-    seconds = [float(load_result(p).provenance.get("seconds", 0)) for p in newest]
+    # A damaged cell is computed again by the next run, and tells nothing here.
+    results = [result for result in map(load_cell, newest) if result is not None]
+    seconds = [float(result.provenance.get("seconds", 0)) for result in results]
     return Status(tuple(progress), sum(seconds) / len(seconds) if seconds else None)

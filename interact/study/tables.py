@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -12,6 +11,7 @@ from interact.evolution import mark_salient
 from interact.evolution.tables import empty
 from interact.interactions import load
 from interact.sft.following import cell_row, interaction_rows
+from interact.sft.run_folder import losses_of
 from interact.study.store import Store
 from interact.study.work import Cell, Sample
 
@@ -52,16 +52,15 @@ def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else empty("samples")
 
 
-def of_losses(store: Store, names: Iterable[str]) -> pd.DataFrame:
-    """Make the table `losses` from the lines that the trainings logged; a line cut short is left out."""
+def of_losses(store: Store, names: Iterable[str], say: Callable[[str], None]) -> pd.DataFrame:
+    """Make the table `losses` from what the trainings logged; a damaged log is said and left out."""
     rows = []
     for name in names:
-        path = store.losses(name)
-        for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
-            try:
-                row = json.loads(line)
-                rows.append((name, int(row["step"]), str(row["name"]), float(row["value"])))
-            except (ValueError, KeyError, TypeError):
-                continue
+        try:
+            logged = losses_of(store.training(name), store.losses(name))
+        except ValueError as error:
+            say(f"The losses of {name} are left out: {error}")
+            continue
+        rows += [(name, row["step"], row["name"], row["value"]) for row in logged]
     table = pd.DataFrame(rows, columns=pd.Index(["run", "step", "name", "value"]))
     return table.drop_duplicates(["run", "step", "name"], keep="last", ignore_index=True) if rows else empty("losses")

@@ -11,6 +11,7 @@ from typing import Any
 
 from interact.models.load import load_model
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
+from interact.sft.run_folder import is_finished
 from interact.sft.training import TrainingOptions, train
 from interact.study.config import StudyConfig, fingerprint
 from interact.study.samples import Material, drawn
@@ -48,10 +49,16 @@ def is_trained(store: Store, run: Run) -> bool:
     return given or (store.training(run.training) / "finished.json").is_file()
 
 
+def tidy(store: Store, run: Run) -> None:
+    """Remove what a kill may have left of a finished training: the state from which it would have gone on."""
+    if run.model not in (store.config.checkpoints or {}):
+        is_finished(store.training(run.training))
+
+
 def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> None:
     """Train what a run needs, or go on where it stopped; nothing to do for checkpoints that exist already."""
     config = store.config
-    if is_trained(store, run):
+    if run.model in (config.checkpoints or {}) or is_finished(store.training(run.training)):
         return
     data = material(run.data)
     model, tokenizer = base(config, run, data, dtype="float32")

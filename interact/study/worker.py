@@ -9,9 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from transformers import AutoTokenizer
-
-from interact.models.load import model_folder
+from interact.files import forget_partial
+from interact.models.load import load_tokenizer
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, follow_sample
 from interact.study import samples
@@ -62,6 +61,7 @@ class Worker:
                 self._loaded = Loaded(self._store)
                 train_run(self._store, job, self._data.checked)
             elif mine and isinstance(job, Cell) and not self._store.cell(job.key).is_file():
+                forget_partial(self._store.cell(job.key))
                 try:
                     compute(self._store, self._loaded, job)
                 except ValueError as error:
@@ -103,7 +103,7 @@ class Data:
         """Return the data sets by name."""
         if self._found is None:
             config = self._store.config
-            tokenizers = {m: AutoTokenizer.from_pretrained(model_folder(m)) for m in config.models}
+            tokenizers = {m: load_tokenizer(m) for m in config.models}
             self._found = materials(config, tokenizers)
         return self._found
 

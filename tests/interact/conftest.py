@@ -31,8 +31,8 @@ CHAT = (
 )
 
 
-@pytest.fixture(scope="session")
-def byte_level() -> PreTrainedTokenizerFast:
+def byte_level_tokenizer() -> PreTrainedTokenizerFast:
+    """Train a tiny byte-level tokenizer with a chat template."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -42,6 +42,11 @@ def byte_level() -> PreTrainedTokenizerFast:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", unk_token="<|unk|>")
     fast.chat_template = CHAT
     return fast
+
+
+@pytest.fixture(scope="session")
+def byte_level() -> PreTrainedTokenizerFast:
+    return byte_level_tokenizer()
 
 
 @pytest.fixture(scope="session")

@@ -435,6 +435,24 @@ def test_killed_fetch_leaves_nothing_and_the_next_one_succeeds(
     assert find("reviews", cache=cache) == ready and not leftovers(cache)
 
 
+def test_what_a_fetch_left_that_was_killed_at_its_very_end_is_removed(index: Index, cache: Path, offer: Offer) -> None:
+    offer(file_source(index))
+    ready = fetch("reviews", cache=cache, say=lambda line: None)
+    (cache / ".reviews.abc.building" / "wheels").mkdir(parents=True)
+    assert fetch("reviews", cache=cache) == ready and not leftovers(cache)
+
+
+def test_a_flipped_bit_in_the_cache_is_fetched_again(index: Index, cache: Path, offer: Offer) -> None:
+    offer(file_source(index))
+    ready = fetch("reviews", cache=cache, say=lambda line: None)
+    whole = (ready / "all.csv").read_bytes()
+    (ready / "all.csv").write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    assert find("reviews", cache=cache) is None
+    told: list[str] = []
+    fetch("reviews", cache=cache, say=told.append)
+    assert "is damaged or of another version" in told[0] and (ready / "all.csv").read_bytes() == whole
+
+
 @forks
 def test_two_at_once_download_once(index: Index, cache: Path, offer: Offer) -> None:
     offer(file_source(index))

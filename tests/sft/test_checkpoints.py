@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import interact
+from interact.files import SEAL
 from interact.models.load import load_model
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
 from interact.sft.steps import log_spaced_steps
@@ -61,7 +62,8 @@ def test_an_adapter_from_elsewhere_is_known_by_its_name_and_shapes(trained, tmp_
     folder, checkpoints = trained
     foreign = tmp_path / "checkpoint-7"
     shutil.copytree(checkpoints[1], foreign)
-    (foreign / "interact_base.json").unlink()
+    for ours in ("interact_base.json", SEAL):
+        (foreign / ours).unlink()
     load_checkpoint(str(folder / "base"), foreign)
     config = json.loads((foreign / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "Qwen/Qwen2.5-3B-Instruct"
@@ -86,7 +88,8 @@ def test_the_base_that_the_hub_cached_is_known_by_its_name(trained, tmp_path):
     shutil.copytree(folder / "base", cached)
     foreign = tmp_path / "checkpoint-1"
     shutil.copytree(checkpoints[1], foreign)
-    (foreign / "interact_base.json").unlink()
+    for ours in ("interact_base.json", SEAL):
+        (foreign / ours).unlink()
     config = json.loads((foreign / "adapter_config.json").read_text())
     (foreign / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "owner/tiny-base"}))
     model, _ = load_checkpoint(str(cached), foreign)

@@ -26,13 +26,16 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory, byte_level):
-    """A folder with two model folders and a data file."""
-    folder = tmp_path_factory.mktemp("study")
+    return lay_out(tmp_path_factory.mktemp("study"), byte_level)
+
+
+def lay_out(folder, tokenizer):
+    """Fill a folder with two model folders and a data file."""
     for number, name in enumerate(("one", "two")):
         # Of other sizes, so that they differ.
         model = causal(hidden_size=32 + 16 * number)
         model.save_pretrained(folder / name)
-        byte_level.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
     lines = [json.dumps({"text": e.text, "response": e.response}) for e in examples(60)]
     (folder / "reviews.jsonl").write_text("\n".join(lines))
     return folder

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import interact
+from interact.files import SEAL
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
@@ -179,7 +180,8 @@ def test_adapters_of_another_base_are_refused_without_our_record(finished, confi
     for step in (1, 4):
         folder = tmp_path / "run" / f"checkpoint-{step}"
         shutil.copytree(finished / "checkpoints" / "one" / "reviews.jsonl" / "seed-0" / f"step-{step}", folder)
-        (folder / "interact_base.json").unlink()
+        for ours in ("interact_base.json", SEAL):
+            (folder / ours).unlink()
     wrong = make_config(
         place, models=(config.models[1],), checkpoints={config.models[1]: str(tmp_path / "run")}, steps=(0, 1)
     )

@@ -1,0 +1,1 @@
+"""Faults: kills, damaged files, full disks, lost rights. `python -m tests.faults` repeats docs/reliability.md."""
