@@ -160,7 +160,7 @@ def test_a_family_is_exact_or_falls_back_and_never_wrong(family, masking):
         torch.testing.assert_close(values, flat, rtol=1e-3, atol=1e-3)
         words = explain_engine(model, INPUTS, masking=masking)
         assert "auto takes tree: 16 coalitions: " in words and "tokens instead of 224" in words
-        assert "in 1 run of at most 4096 tokens, under 1 MB of memory." in words
+        assert "in 1 run of at most 2048 tokens, under 1 MB of memory." in words
     else:
         with pytest.raises(RuntimeError, match="engine='tree' cannot score this"):
             coalition_values(model, INPUTS, masking=masking, engine="tree")
