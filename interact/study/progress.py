@@ -28,9 +28,9 @@ class Progress:
             self._shared.setdefault(cell.key, []).append(cell)
         self._steps = Counter((c.run.name, c.step) for c in left)
         self._total, self._followed = len(left), 0
-        self._start: float | None = None
         self._seen = time.monotonic()
-        self._spent = self._busy = 0.0
+        self._workers = 1
+        self._spent = self._busy = self._following = 0.0
         self._bar = tqdm(total=len(work), initial=len(work) - len(left), unit="cell", disable=None)
 
     def __enter__(self) -> Progress:
@@ -53,17 +53,17 @@ class Progress:
         self._say(line)
         self._bar.refresh()
 
-    def worked(self, seconds: float) -> None:
-        """Count the seconds of a job."""
+    def worked(self, seconds: float, *, following: bool) -> None:
+        """Count the seconds of a job: following cells, or a training, which says nothing about how long cells take."""
         self._busy += seconds
-        if self._start is None:
-            self._start = time.monotonic() - seconds
+        if following:
+            self._following += seconds
 
     def spend(self, workers: int) -> None:
         """Count the seconds since the last call for so many workers, whether they worked or waited."""
         now = time.monotonic()
         self._spent += workers * (now - self._seen)
-        self._seen = now
+        self._seen, self._workers = now, workers
         self._bar.set_postfix_str(f"{self._spent:.0f} worker-s", refresh=False)
 
     def done(self, cell: Cell, *, failed: bool = False) -> None:
@@ -85,4 +85,4 @@ class Progress:
         return f"{rate:.3g} cells/s, {left / rate:.0f} s left for cells, {self._spent:.0f} worker-seconds spent"
 
     def _rate(self) -> float:
-        return self._followed / max(1e-9, time.monotonic() - (self._start or self._seen))
+        return self._followed * max(1, self._workers) / max(1e-9, self._following)

@@ -223,7 +223,7 @@ def _settle(report: Report, queue: Queue, failed: dict[str, str], deaths: Counte
         failed[name] = reason
         progress.done(job, failed=True)
         return
-    progress.worked(answer.seconds)
+    progress.worked(answer.seconds, following=not isinstance(job, Run))
     if answer.state == "held":
         queue.put(job, after=_PATIENCE)
     elif isinstance(job, Run):

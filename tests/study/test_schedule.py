@@ -80,6 +80,13 @@ def test_every_job_is_done_once_and_no_cell_before_its_training(size):
     assert "24 cells at" in told[-1] and "worker-seconds spent" in told[-1]
 
 
+def test_the_rate_counts_the_seconds_of_cells_and_not_of_trainings():
+    told = driven(Team(2))[1]
+    # Each cell and each training says it took a second.
+    assert told[-1].startswith("24 cells at 2 cells/s")
+    assert any(line.startswith("a/d/seed-0: step 0 followed (2 cells/s, ") for line in told)
+
+
 def test_one_worker_follows_a_run_before_it_trains_the_next():
     team = Team(1)
     driven(team)
