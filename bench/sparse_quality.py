@@ -2,13 +2,14 @@
 
 ::
 
-    python -m bench.sparse_quality planted              # terms with the right sign, false terms, R^2, seconds
+    python -m bench.sparse_quality planted              # terms with the right sign, false terms, R^2, seconds, memory
     python -m bench.sparse_quality real --inputs 20     # held-out R^2 on IMDB reviews with SmolLM2; resumable
     python -m bench.sparse_quality sharing              # calls a second with shared beginnings, and what they cost
     python -m bench.sparse_quality long                 # reviews of 1,000 tokens and more: sentences, then words
 
 Every method gets the same model, masking and number of calls (ours pays for its own held-out coalitions from them) and
-is judged on the same coalitions, which none of them saw: half of density 1/2, half of all densities.
+is judged on the same coalitions, which none of them saw: half of density 1/2, half of all densities. `--methods` names
+who competes (`bench.sparse_peers`).
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ import json
 import math
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import Ridge, RidgeCV
 
 from bench.sparse import planted, recovered
+from bench.sparse_peers import METHODS, compared, judges
 from interact import embedded, extract, prepare, sparse
 from interact.coalitions import score_coalitions
 from interact.inputs import CoalitionInputs
@@ -36,104 +37,23 @@ from interact.sft.data import REVIEW
 from interact.sparse.design import draw
 from interact.sparse.scores import ScoreCache, score
 
-Predictor = Callable[[np.ndarray], np.ndarray]
-METHODS = ("ours", "ours, two-sided", "ProxySPEX", "LIME", "pairwise")
 
-
-def r2(truth: np.ndarray, rebuilt: np.ndarray) -> float:
-    """Return the share of variance explained."""
-    return float(1 - ((truth - rebuilt) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
-
-
-def judges(n: int, count: int) -> np.ndarray:
-    """Return coalitions to judge by: half of density 1/2, half of every size."""
-    rng = np.random.default_rng(10_007)
-    kinds = ("uniform", "balanced")
-    return np.concatenate([draw(n, count // 2, kind=k, paired=False, shared=1, rng=rng)[0] for k in kinds])
-
-
-def proxyspex(value: sparse.Value, n: int, budget: int) -> Predictor:
-    """Fit shapiq's ProxySPEX and return its Moebius form as a predictor."""
-    from shapiq.approximator import ProxySPEX
-
-    kept: dict[tuple[int, ...], float] = {}
-
-    class Keeping(ProxySPEX):
-        def _process_moebius(self, moebius_transform: dict[tuple, float]) -> np.ndarray:
-            kept.update(moebius_transform)
-            return super()._process_moebius(moebius_transform)
-
-    Keeping(n=n, index="SV", max_order=1, random_state=0).approximate(budget, lambda m: value(np.asarray(m, bool)))
-
-    def predict(masks: np.ndarray) -> np.ndarray:
-        total = np.zeros(len(masks))
-        for members, effect in kept.items():
-            total += effect * masks[:, list(members)].all(axis=1)
-        return total
-
-    return predict
-
-
-def lime(masks: np.ndarray, values: np.ndarray) -> Predictor:
-    """Fit a weighted linear model with LIME's kernel on the share of absent players."""
-    distance = 1 - np.sqrt(masks.mean(axis=1))
-    fit = Ridge(alpha=1.0).fit(masks, values, sample_weight=np.exp(-(distance**2) / 0.25**2))
-    return lambda m: np.asarray(fit.predict(m))
-
-
-def pairwise(masks: np.ndarray, values: np.ndarray) -> Predictor:
-    """Fit a ridge on players and pairs, its strength by cross-validation."""
-    first, second = np.triu_indices(masks.shape[1], 1)
-
-    def wide(m: np.ndarray) -> np.ndarray:
-        return np.concatenate([m, m[:, first] & m[:, second]], axis=1).astype(np.float32)
-
-    fit = RidgeCV(np.geomspace(1, 1e4, 9)).fit(wide(masks), values)
-    return lambda m: np.asarray(fit.predict(wide(m)))
-
-
-def compared(
-    value: sparse.Value, n: int, budget: int, held: np.ndarray, names: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Yield one row a method: R^2 on both halves of the held-out coalitions, and seconds of process time.
-
-    LIME and pairwise fit the same uniform coalitions; the seconds are those of the fit where `value` remembers scores.
-    """
-    truth, half = value(held), len(held) // 2
-    uniform = draw(n, budget, kind="uniform", paired=False, shared=1, rng=np.random.default_rng(1))[0]
-    methods: dict[str, Callable[[], Predictor]] = {
-        "ours": lambda: sparse.explain(value, n, budget=budget).predict,
-        "ours, two-sided": lambda: (
-            sparse.explain(value, n, budget=budget, options=sparse.SparseOptions(design="two-sided")).predict
-        ),
-        "ProxySPEX": lambda: proxyspex(value, n, budget),
-        "LIME": lambda: lime(uniform, value(uniform)),
-        "pairwise": lambda: pairwise(uniform, value(uniform)),
-    }
-    for name, fit in ((name, methods[name]) for name in names):
-        start = time.process_time()
-        rebuilt = fit()(held)
-        seconds = time.process_time() - start
-        both = r2(truth[:half], rebuilt[:half]), r2(truth[half:], rebuilt[half:])
-        yield {"method": name, "uniform": both[0], "mixed": both[1], "seconds": seconds}
-
-
-def run_planted(seeds: int, quick: bool) -> None:
-    """Print a row a game."""
-    games = ((64, 30, 8),) if quick else ((20, 12, 8), (64, 30, 8), (200, 25, 3), (256, 30, 3), (1000, 30, 1))
+def run_planted(given: argparse.Namespace) -> None:
+    """Print a row a game and method."""
+    games = ((20, 12, 8), (64, 30, 8), (200, 25, 3), (256, 30, 3), (1000, 30, 1))
     for n, terms, factor in games:
-        for seed in range(seeds):
-            truth, value = planted(n, terms, seed)
-            budget, start = int(factor * n * math.log2(n)), time.process_time()
-            found = sparse.explain(value, n, budget=budget, seed=seed)
-            seconds, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            right, false = recovered(truth, found)
-            used = found.provenance["rounds"][-1]["coalitions"]
-            print(
-                f"n={n} seed={seed} budget={budget} used={used}: {right} of {terms} right, {false} false, "
-                f"held-out R^2 {found.fidelity(0.0).r2:.4f}, {seconds:.1f} CPU s, peak {peak:.2f} GiB",
-                flush=True,
-            )
+        if n not in given.players:
+            continue
+        for seed in range(given.seeds):
+            (truth, value), (_, true) = planted(n, terms, seed), planted(n, terms, seed, noise=0.0)
+            budget = int(factor * n * math.log2(n))
+            for row in compared(value, n, budget, judges(n, 1000), given.methods, true=true, seed=seed):
+                words = _in_words(row)
+                if row.get("result") is not None:
+                    right, false = recovered(truth, row["result"])
+                    words = f"{right} of {terms} right, {false} false, {words}"
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+                print(f"n={n} seed={seed} budget={budget} {row['method']}: {words}, peak {peak:.2f} GiB", flush=True)
 
 
 def reviews(tokenizer: Any, inputs: int, sizes: tuple[int, int]) -> Iterator[tuple[int, CoalitionInputs]]:
@@ -151,13 +71,14 @@ def reviews(tokenizer: Any, inputs: int, sizes: tuple[int, int]) -> Iterator[tup
 
 
 def run_real(given: argparse.Namespace) -> None:
-    """Print and keep a row an input and method; scores and rows that are there are not computed again."""
+    """Print and keep a row an input and method, then means; scores and rows that are there are not computed again."""
     folder, factor, sizes = given.folder / given.dtype, given.factor, (given.least, given.most)
     folder.mkdir(parents=True, exist_ok=True)
     model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    rows_of: dict[str, list[dict[str, Any]]] = {}
     for place, prompt in reviews(tokenizer, given.inputs, sizes):
         n, done = prompt.n, folder / f"{place}-{factor:g}.json"
-        if not done.exists():
+        if not done.exists() or not {*given.methods} <= {row["method"] for row in json.loads(done.read_text())}:
             cache = ScoreCache(folder / f"{place}.scores", f"smollm2 {given.dtype} attention {place}")
             cache.open(n)
 
@@ -171,13 +92,38 @@ def run_real(given: argparse.Namespace) -> None:
                 return score(ask, masks, cache, batch=128)
 
             rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), given.methods))
-            done.write_text(json.dumps([{"place": place, "n": n, **row} for row in rows]))
+            kept = [{k: v for k, v in row.items() if k != "result"} for row in rows]
+            done.write_text(json.dumps([{"place": place, "n": n, **row} for row in kept]))
         for row in json.loads(done.read_text()):
-            print(
-                f"review {place} n={n} {row['method']:<16} R^2 uniform {row['uniform']:.3f}, mixed {row['mixed']:.3f}, "
-                f"{row['seconds']:.1f} CPU s",
-                flush=True,
-            )
+            print(f"review {place} n={n} {row['method']:<16} {_in_words(row)}", flush=True)
+            rows_of.setdefault(row["method"], []).append(row)
+    _print_means(rows_of)
+
+
+def _print_means(rows_of: dict[str, list[dict[str, Any]]]) -> None:
+    """Print each method's means over the inputs that it took, and ours minus it there with a bootstrap interval."""
+    rng = np.random.default_rng(0)
+    ours = {row["place"]: row for row in rows_of.get("ours", []) if "refused" not in row}
+    for method, rows in rows_of.items():
+        kept = [row for row in rows if "refused" not in row]
+        words = f"mean of {len(kept)}, refused {len(rows) - len(kept)}"
+        for name in ("uniform", "mixed", "removal", "seconds"):
+            words += f"; {name} {np.mean([row[name] for row in kept]):.3f}" if kept else ""
+            gains = np.array([ours[row["place"]][name] - row[name] for row in kept if row["place"] in ours])
+            if method != "ours" and len(gains) and name != "seconds":
+                means = rng.choice(gains, (10_000, len(gains))).mean(axis=1)
+                low, high = np.quantile(means, (0.025, 0.975))
+                words += f", ours {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}], ahead on {(gains > 0).sum()}"
+        print(f"{method:<16} {words}", flush=True)
+
+
+def _in_words(row: dict[str, Any]) -> str:
+    if "refused" in row:
+        return f"refused: {row['refused']}"
+    return (
+        f"R^2 uniform {row['uniform']:.3f}, mixed {row['mixed']:.3f}, removal {row['removal']:.3f}, "
+        f"{row['calls']} calls, {row['seconds']:.1f} CPU s"
+    )
 
 
 def run_long(given: argparse.Namespace) -> None:
@@ -241,14 +187,14 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=32, help="fewest players of a review")
     parser.add_argument("--most", type=int, default=128, help="most players of a review")
     parser.add_argument("--judges", type=int, default=400, help="held-out coalitions")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="who competes on real reviews")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="who competes")
+    parser.add_argument("--players", nargs="+", type=int, default=[20, 64, 200, 256, 1000], help="of the planted games")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the real model")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/sparse"), help="where real scores and rows are kept")
-    parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
     if given.part == "planted":
-        run_planted(given.seeds, given.quick)
+        run_planted(given)
     elif given.part == "real":
         run_real(given)
     elif given.part == "long":
