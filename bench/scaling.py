@@ -6,18 +6,23 @@
     python -m bench.scaling --workers 1 2 4 8 --cells 32
 
 All cells are of the model before training. Workers start and load the model, with one cell each, before the clock runs,
-so what is timed is the work on a list that is the same for each number of workers.
+so what is timed is the work on a list that is the same for each number of workers. Beside it stands what the machine
+itself allows: bare matrix products of the model's sizes in as many processes, which share nothing but the machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import shutil
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from bench import run
 from interact.study.cluster import Cluster
@@ -29,6 +34,7 @@ from interact.study.store import Store
 from interact.study.work import Cell, cells
 from interact.study.worker import Data
 
+_ready: threading.Barrier
 AIM = 0.9
 """Least share of perfect scaling that is asked for."""
 
@@ -52,6 +58,30 @@ def measured(store: Store, work: Sequence[Cell], workers: int) -> float:
         return len(timed) / done(team, timed)
 
 
+def bare(processes: int, seconds: float = 10.0) -> float:
+    """Return the matrix products a second of so many processes with one thread each, which know nothing of another."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Barrier(processes)
+    with context.Pool(processes, _meet, (ready,)) as pool:
+        return sum(pool.map(_products, [seconds] * processes, chunksize=1))
+
+
+def _meet(ready: threading.Barrier) -> None:
+    global _ready
+    _ready = ready
+
+
+def _products(seconds: float) -> float:
+    torch.set_num_threads(1)
+    x, up, down = torch.ones(1024, 576), torch.ones(576, 1536), torch.ones(1536, 576)
+    _ready.wait()
+    start, count = time.monotonic(), 0
+    while time.monotonic() - start < seconds:
+        x @ up @ down
+        count += 1
+    return count / (time.monotonic() - start)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -73,6 +103,7 @@ def main() -> None:
     )
     print(run.machine(), flush=True)
     rates: dict[int, list[float]] = {count: [] for count in given.workers}
+    limits: dict[int, list[float]] = {count: [] for count in given.workers}
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder) / "store", config)
         prepared = prepared_study(store, Data(store).all)
@@ -81,14 +112,25 @@ def main() -> None:
             for count in given.workers:
                 # As many cells are timed for each number of workers.
                 rates[count].append(measured(store, work[: count + given.cells], count))
-                print(f"round {number + 1}, {count} workers: {rates[count][-1]:.4g} cells/s", flush=True)
-    print("\n| workers | cells/s (least to most) | times one worker, each in its round | to show |\n|---|---|---|---|")
+                limits[count].append(bare(count))
+                print(
+                    f"round {number + 1}, {count} workers: {rates[count][-1]:.4g} cells/s, "
+                    f"{limits[count][-1]:.4g} bare products/s",
+                    flush=True,
+                )
+    print(
+        "\n| workers | cells/s (least to most) | times one worker, in its round | bare products alike | to show |"
+        "\n|---|---|---|---|---|"
+    )
     for count, found in rates.items():
-        times = statistics.median(x / y for x, y in zip(found, rates[given.workers[0]], strict=True))
+        times, limit = (
+            statistics.median(x / y for x, y in zip(of[count], of[given.workers[0]], strict=True))
+            for of in (rates, limits)
+        )
         aim = AIM * count / given.workers[0]
         verdict = "" if count == given.workers[0] else f"at least {aim:.3g}x: {'met' if times >= aim else 'NOT met'}"
         spread = f"{statistics.median(found):.4g} ({min(found):.3g} to {max(found):.3g})"
-        print(f"| {count} | {spread} | {times:.3g}x | {verdict} |")
+        print(f"| {count} | {spread} | {times:.3g}x | {limit:.3g}x | {verdict} |")
 
 
 if __name__ == "__main__":
