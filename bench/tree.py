@@ -188,7 +188,7 @@ def cases(quick: bool) -> Iterator[Case]:
     for length in (64, 256, 1024):
         for tail in (1, 8, 32):
             for masking in ("baseline", "attention"):
-                long: dict[str, Any] = {"rounds": 2} if length > 64 else {}
+                long: dict[str, Any] = {"rounds": max(1, 512 // length)} if length > 64 else {}
                 long["stock_tree"] = length < 1024 or tail == 8
                 yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1, **long)
     for length, n in ((256, 12), (64, 16)):
