@@ -51,7 +51,14 @@ INTERACT_INLINE typename Simd<T>::Vec within(typename Simd<T>::Vec v, const O& o
     partner[i] = i ^ (1 << L);
     hi[i] = (i >> L & 1) ? -1 : 0;
   }
+#ifdef __clang__
+  // Clang has no shuffle by a vector; once unrolled, this is one for it.
+  typename Simd<T>::Vec other{};
+  for (int i = 0; i < Simd<T>::lanes; ++i) other[i] = v[partner[i]];
+  return op.lane(v, other, hi);
+#else
   return op.lane(v, __builtin_shuffle(v, partner), hi);
+#endif
 }
 
 // `count` vectors at a time give the shuffles of one level something to overlap with.
