@@ -144,7 +144,7 @@ def listed(model: Any) -> Case:
         ours=values(tree_values, rows),
         baselines={"flat batch": values(flat_values, rows[:16])},
         at_least={"flat batch": 1.8},
-        threads=2,
+        threads=1,
         rounds=1,
     )
 
@@ -195,7 +195,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1, **long)
     for length, n in ((256, 12), (64, 16)):
         options: dict[str, Any] = {"rounds": 1, "most_bytes": _BUDGET, "stock_tree": False}
-        yield case("Qwen2 8x512, tail 8", model, prompt(length, n, 8), "baseline", 2, **options)
+        yield case("Qwen2 8x512, tail 8", model, prompt(length, n, 8), "baseline", 1, **options)
     ids = prompt(128, 6, 8).input_ids
     early = CoalitionInputs(ids, [(i, i + 1) for i in range(6)], [77], special_ids={"unk": 0})
     yield chosen("players at the start", model, early)
@@ -207,7 +207,7 @@ def cases(quick: bool) -> Iterator[Case]:
         yield whole_extraction("bfloat16", 13)
     if not isinstance(real, str):
         for masking in ("baseline", "attention"):
-            yield case("SmolLM2-135M, tail 9", real, prompt(68, 10, 9), masking, 2, rounds=2)
+            yield case("SmolLM2-135M, tail 9", real, prompt(68, 10, 9), masking, 1, rounds=1)
 
 
 def gate(quick: bool) -> Iterator[Check]:
