@@ -78,7 +78,8 @@ def run_real(given: argparse.Namespace) -> None:
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for place, prompt in reviews(tokenizer, given.inputs, sizes):
         n, done = prompt.n, folder / f"{place}-{factor:g}.json"
-        if not done.exists() or not {*given.methods} <= {row["method"] for row in json.loads(done.read_text())}:
+        known = json.loads(done.read_text()) if done.exists() else []
+        if missing := [name for name in given.methods if all(row["method"] != name for row in known)]:
             cache = ScoreCache(folder / f"{place}.scores", f"smollm2 {given.dtype} attention {place}")
             cache.open(n)
 
@@ -91,9 +92,9 @@ def run_real(given: argparse.Namespace) -> None:
             def value(masks: np.ndarray, cache: ScoreCache = cache, ask: sparse.Value = ask) -> np.ndarray:
                 return score(ask, masks, cache, batch=128)
 
-            rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), given.methods))
+            rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), missing))
             kept = [{k: v for k, v in row.items() if k != "result"} for row in rows]
-            done.write_text(json.dumps([{"place": place, "n": n, **row} for row in kept]))
+            done.write_text(json.dumps([*({"place": place, "n": n, **row} for row in kept), *known]))
         for row in json.loads(done.read_text()):
             print(f"review {place} n={n} {row['method']:<16} {_in_words(row)}", flush=True)
             rows_of.setdefault(row["method"], []).append(row)

@@ -5,7 +5,8 @@
 2. Choose few of them by a lasso path and steps (`interact.sparse.selection`), refit, and go on with what is left, until
    the criterion falls no more.
 3. Where no sparse set of terms exists, more and weaker terms predict better: a lasso on the candidates and further
-   pairs is fitted to part of the sample too, and taken where it predicts the rest clearly better.
+   pairs, and shrunk effects of all players and pairs (`interact.sparse.shrinkage`), are fitted to part of the sample
+   too; their mean is taken where it predicts the rest clearly better. The one knows high orders, the other all pairs.
 
 Source: the two-sided reading of the residual is ours; the hierarchy (supersets of what is found) is reported by
 ProxySPEX (arXiv 2505.17495); the criterion is the extended BIC of Chen and Chen 2008 (Biometrika 95).
@@ -14,6 +15,7 @@ ProxySPEX (arXiv 2505.17495); the criterion is the extended BIC of Chen and Chen
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,7 @@ from interact.sparse.dictionary import Products, Term, columns, products
 from interact.sparse.proxy import proxy_candidates
 from interact.sparse.screening import grown, kin, pair_candidates
 from interact.sparse.selection import Fit, ebic, exchange, lasso, select
+from interact.sparse.shrinkage import Prior, shrink
 
 _ROUNDS = 16
 
@@ -59,7 +62,9 @@ class Recovered:
         effects: float64, one a term.
         bias: phi(empty).
         pool: The candidates of the last round.
-        alpha: Penalty of the lasso that gave the effects, 0 for least squares.
+        alpha: Penalty of the lasso that gave the effects, 0 for none.
+        prior: That of shrunk effects, None for others.
+        parts: What these are the mean of, if of anything.
     """
 
     terms: list[Term]
@@ -67,6 +72,13 @@ class Recovered:
     bias: float
     pool: list[Term]
     alpha: float = 0.0
+    prior: Prior | None = None
+    parts: tuple[Recovered, ...] = ()
+
+    @property
+    def weak(self) -> bool:
+        """Whether these are many weak terms that predict well, instead of few that explain."""
+        return bool(self.alpha or self.parts) or self.prior is not None
 
     def predict(self, masks: np.ndarray) -> np.ndarray:
         """Return phi of coalitions (bool, [m, n]), float64 [m]."""
@@ -148,18 +160,31 @@ def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start:
         # Only where the search alone leaves something: its many near misses blur terms that are found without it.
         sparse = recover(inner, **options, start=sparse.terms)
         left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
-    pool = _wider(inner, sparse, max_order)
-    alpha = _penalty(inner, pool)
-    data = products(columns(inner.masks, pool), inner.values)
-    fits = [_named(data, fit, pool, alpha) for _, fit in lasso(data, len(inner), np.array([alpha]))]
-    if not fits or left <= 1.02 * float(((check.values - fits[0].predict(check.masks)) ** 2).mean()):
+    weak = _weak(inner, sparse, max_order)
+    if left <= 1.02 * float(((check.values - weak.predict(check.masks)) ** 2).mean()):
         return recover(sample, **options, start=sparse.terms)
     # The candidates are sought again, for a sixth more coalitions show more of them.
-    pool = _wider(sample, recover(sample, **options, start=sparse.terms), max_order)
+    return _weak(sample, recover(sample, **options, start=sparse.terms), max_order)
+
+
+def _weak(sample: Sample, sparse: Recovered, max_order: int) -> Recovered:
+    """Return the mean of a lasso and of shrunk effects."""
+    pool = _wider(sample, sparse, max_order)
     alpha = _penalty(sample, pool)
     data = products(columns(sample.masks, pool), sample.values)
-    _, fit = next(lasso(data, len(pool), np.array([alpha])))
-    return _named(data, fit, pool, alpha)
+    parts = [_named(data, fit, pool, alpha) for _, fit in lasso(data, len(pool), np.array([alpha]))]
+    parts.append(_shrunk(sample, max_order))
+    effects: defaultdict[Term, float] = defaultdict(float)
+    for part in parts:
+        for term, effect in zip(part.terms, part.effects.tolist(), strict=True):
+            effects[term] += effect / len(parts)
+    bias = sum(part.bias for part in parts) / len(parts)
+    return Recovered(list(effects), np.array(list(effects.values())), bias, pool, alpha, parts[-1].prior, tuple(parts))
+
+
+def _shrunk(sample: Sample, max_order: int) -> Recovered:
+    found = shrink(sample.masks, sample.values, max_order=max_order)
+    return Recovered(found.terms, found.effects, found.bias, found.terms, prior=found.prior)
 
 
 def _wider(inner: Sample, sparse: Recovered, max_order: int) -> list[Term]:

@@ -150,13 +150,13 @@ def explain(
         sample = _joined(sample, _scored(value, masks, strata, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
-        start = [] if found is None or found.alpha else found.terms
+        start = [] if found is None or found.weak else found.terms
         found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
         reached.append(
             {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
         )
-        # A lasso's many weak terms may yet turn into few with more scores.
-        if reached[-1]["r2"] >= options.stop and not found.alpha:
+        # Many weak terms may yet turn into few with more scores.
+        if reached[-1]["r2"] >= options.stop and not found.weak:
             break
     assert found is not None
     rng, times = np.random.default_rng((seed, 1)), options.bootstraps
@@ -170,6 +170,7 @@ def explain(
         "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
         "rounds": reached,
         "alpha": found.alpha,
+        "shrunk": found.prior is not None,
         "failed": len(kept.failed),
     }
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)

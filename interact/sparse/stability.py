@@ -2,17 +2,18 @@
 
 The error of an effect is the standard deviation of its refits on the same terms. The stability of a term is the share
 of samples on which a new choice, among the terms reported and what they may be mistaken for, takes it again with its
-sign (the lasso chooses among the terms reported only).
+sign (the lasso chooses among the terms reported only; shrunk effects are all fitted again with the same prior).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from interact.sparse.dictionary import columns, products
+from interact.sparse.dictionary import Term, columns, products
 from interact.sparse.recovery import Recovered, Sample, term_cost
 from interact.sparse.screening import kin
 from interact.sparse.selection import backward, forward, lasso, least_squares
+from interact.sparse.shrinkage import shrink
 
 _MOST_RIVALS = 400
 _CHOICE = 150
@@ -32,12 +33,12 @@ def bootstrap(
         rng: Source of the draws.
     """
     count = len(found.terms)
+    if found.weak and times > 1 and count:
+        return _of_weak(sample, found, max_order, times, rng)
     if times < 2 or not count or len(sample) < 2 * count + 8:
         return np.full(count, np.nan), np.full(count, np.nan)
-    # With hundreds of terms a new choice costs too much; then, and in a lasso, a term need only survive among those
-    # reported.
-    free = count <= _CHOICE and not found.alpha
-    rivals = [t for t in kin(found.terms) if t not in set(found.terms)][:_MOST_RIVALS] if free else []
+    # With hundreds of terms a new choice costs too much; then a term need only survive among those reported.
+    rivals = [t for t in kin(found.terms) if t not in set(found.terms)][:_MOST_RIVALS] if count <= _CHOICE else []
     x = columns(sample.masks, [*found.terms, *rivals])
     penalty = term_cost(len(sample), sample.masks.shape[1], max_order)
     own = np.arange(count)
@@ -45,12 +46,6 @@ def bootstrap(
     for turn in range(times):
         rows = rng.integers(len(sample), size=len(sample))
         data = products(x[rows], sample.values[rows])
-        if found.alpha:
-            fit = next((f for _, f in lasso(data, count, np.array([found.alpha]))), least_squares(data, own))
-            effects[turn] = 0
-            effects[turn, fit.chosen] = fit.effects
-            again += np.sign(effects[turn]) == np.sign(found.effects)
-            continue
         fit = least_squares(data, own)
         effects[turn] = fit.effects
         if rivals:
@@ -60,3 +55,26 @@ def bootstrap(
         chosen = fit.chosen[kept]
         again[chosen] += np.sign(fit.effects[kept]) == np.sign(found.effects[chosen])
     return effects.std(axis=0, ddof=1), again / times
+
+
+def _of_weak(
+    sample: Sample, found: Recovered, max_order: int, times: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    effects = np.zeros((times, len(found.terms)))
+    for turn in range(times):
+        again = _refitted(sample.take(rng.integers(len(sample), size=len(sample))), found, max_order)
+        effects[turn] = [again.get(term, 0.0) for term in found.terms]
+    return effects.std(axis=0, ddof=1), (np.sign(effects) == np.sign(found.effects)).mean(axis=0)
+
+
+def _refitted(sample: Sample, found: Recovered, max_order: int) -> dict[Term, float]:
+    """Fit weak terms again with the same penalty and prior."""
+    if found.parts:
+        fits = [_refitted(sample, part, max_order) for part in found.parts]
+        return {term: sum(fit.get(term, 0.0) for fit in fits) / len(fits) for term in found.terms}
+    if found.prior is not None:
+        again = shrink(sample.masks, sample.values, max_order=max_order, prior=found.prior)
+        return dict(zip(again.terms, again.effects.tolist(), strict=True))
+    data = products(columns(sample.masks, found.terms), sample.values)
+    fits = [fit for _, fit in lasso(data, len(found.terms), np.array([found.alpha]))]
+    return {found.terms[i]: float(e) for fit in fits for i, e in zip(fit.chosen, fit.effects, strict=True)}

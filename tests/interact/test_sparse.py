@@ -13,6 +13,7 @@ from interact.sparse import ScoreCache, SparseOptions, design, proxy
 from interact.sparse.dictionary import columns, merged
 from interact.sparse.recovery import Recovered, Sample
 from interact.sparse.refinement import strongest
+from interact.sparse.shrinkage import shrink
 from interact.sparse.stability import bootstrap
 from tests.interact.conftest import causal
 
@@ -429,3 +430,40 @@ def test_many_players_warn_of_nothing():
         warnings.simplefilter("error")
         r = sparse.explain(lambda m: 1.0 * m[:, 0] - m[:, [1, 2]].all(1), 120, budget=600, options=FAST)
     assert set(found(r)) == {merged("and", [0]), merged("and", [1, 2])}
+
+
+def many_weak_effects(n):
+    """Every player and every pair matters a little: no few terms explain this."""
+    rng = np.random.default_rng(3)
+    alone, pairs = rng.normal(size=n), np.triu(rng.normal(size=(n, n)) * 0.3, 1)
+    return lambda masks: masks @ alone + np.einsum("mi,ij,mj->m", masks, pairs, masks.astype(float))
+
+
+def test_many_weak_effects_are_shrunk_and_predict():
+    n, value = 30, many_weak_effects(30)
+    found = interact.sparse.explain(value, n, budget=400)
+    assert found.provenance["shrunk"] and found.fidelity(0.0).r2 > 0.85
+    masks = np.random.default_rng(0).random((500, n)) < 0.5
+    truth, straight = value(masks), Sample(masks[:200], value(masks[:200]), np.full(200, 2))
+    left = ((truth - found.predict(masks)) ** 2).mean() / truth.var()
+    x = np.column_stack([np.ones(200), straight.masks])
+    line = np.column_stack([np.ones(500), masks]) @ np.linalg.lstsq(x, straight.values, rcond=None)[0]
+    assert left < 0.8 * ((truth - line) ** 2).mean() / truth.var()
+    told = found.sampled
+    assert np.isfinite(told.and_errors).all() and (told.and_errors > 0).any()
+    assert all(0 <= s <= 1 for s in [*told.and_stability, *told.or_stability])
+
+
+@pytest.mark.parametrize(("n", "max_order"), [(1, 4), (2, 4), (9, 1), (9, 4), (300, 2)])
+def test_shrunk_effects_are_exact_as_terms_and_follow_a_shift(n, max_order):
+    rng = np.random.default_rng(n)
+    masks = rng.random((60, n)) < 0.5
+    values = masks @ rng.normal(size=n) + 0.1 * rng.normal(size=60)
+    found = shrink(masks, values, max_order=max_order)
+    assert all(len(members) <= max_order for _, members in found.terms)
+    assert len(set(found.terms)) == len(found.terms) and np.isfinite(found.effects).all()
+    moved = shrink(masks, values + 100, max_order=max_order, prior=found.prior)
+    fitted = [f.bias + columns(masks, f.terms) @ f.effects for f in (found, moved)]
+    np.testing.assert_allclose(fitted[1], fitted[0] + 100, atol=1e-6)
+    # What is left of a shrunk fit without pruned pairs is its noise times its weights, so it predicts what it saw.
+    assert np.corrcoef(fitted[0], values)[0, 1] > 0.7
