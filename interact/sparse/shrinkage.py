@@ -16,6 +16,7 @@ Journal of Statistics 24); leaving one out in closed form is in Rasmussen and Wi
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,14 @@ class Shrunk:
     prior: Prior
 
 
-def shrink(masks: np.ndarray, values: np.ndarray, *, max_order: int, prior: Prior | None = None) -> Shrunk:
+def shrink(
+    masks: np.ndarray,
+    values: np.ndarray,
+    *,
+    max_order: int,
+    prior: Prior | None = None,
+    ors: Collection[frozenset[int]] | None = None,
+) -> Shrunk:
     """Fit the effects of players and pairs.
 
     Args:
@@ -67,6 +75,7 @@ def shrink(masks: np.ndarray, values: np.ndarray, *, max_order: int, prior: Prio
         values: float64, shape [m].
         max_order: 1 for no pairs.
         prior: What an earlier fit chose; None chooses.
+        ors: The pairs that an earlier fit wrote as OR; None chooses.
     """
     z, y = np.where(masks[:_MOST_ROWS], 1.0, -1.0), values[:_MOST_ROWS]
     level = float(y.mean())
@@ -77,7 +86,7 @@ def shrink(masks: np.ndarray, values: np.ndarray, *, max_order: int, prior: Prio
     share, paired = _shares(prior.matters)
     main = prior.main * share * (weights @ z)
     pairs = np.triu(prior.pair * paired * (z.T @ (z * weights[:, None])), 1)
-    return _as_terms(level + _LEVEL * float(weights.sum()), main, _without_weakest(main, pairs), prior)
+    return _as_terms(level + _LEVEL * float(weights.sum()), main, _without_weakest(main, pairs), prior, ors)
 
 
 def _chosen(z: np.ndarray, y: np.ndarray, max_order: int) -> Prior:
@@ -127,7 +136,9 @@ def _without_weakest(main: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.where(pairs**2 > (power[gone - 1] if gone else 0.0), pairs, 0.0)
 
 
-def _as_terms(level: float, main: np.ndarray, pairs: np.ndarray, prior: Prior) -> Shrunk:
+def _as_terms(
+    level: float, main: np.ndarray, pairs: np.ndarray, prior: Prior, ors: Collection[frozenset[int]] | None
+) -> Shrunk:
     """Write effects of z as those of AND and OR: z_i = 2 x_i - 1."""
     single = 2 * main - 2 * (pairs.sum(axis=0) + pairs.sum(axis=1))
     terms: dict[Term, float] = {}
@@ -135,7 +146,8 @@ def _as_terms(level: float, main: np.ndarray, pairs: np.ndarray, prior: Prior) -
     for k in np.argsort(-np.abs(pairs[first, second]), kind="stable"):
         i, j = int(first[k]), int(second[k])
         effect, members = 4 * float(pairs[i, j]), frozenset((i, j))
-        if abs(single[i] + effect) + abs(single[j] + effect) < abs(single[i]) + abs(single[j]):
+        weaker = abs(single[i] + effect) + abs(single[j] + effect) < abs(single[i]) + abs(single[j])
+        if weaker if ors is None else members in ors:
             single[[i, j]] += effect
             terms["or", members] = -effect
         else:

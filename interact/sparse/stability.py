@@ -73,7 +73,8 @@ def _refitted(sample: Sample, found: Recovered, max_order: int) -> dict[Term, fl
         fits = [_refitted(sample, part, max_order) for part in found.parts]
         return {term: sum(fit.get(term, 0.0) for fit in fits) / len(fits) for term in found.terms}
     if found.prior is not None:
-        again = shrink(sample.masks, sample.values, max_order=max_order, prior=found.prior)
+        ors = {members for kind, members in found.terms if kind == "or"}
+        again = shrink(sample.masks, sample.values, max_order=max_order, prior=found.prior, ors=ors)
         return dict(zip(again.terms, again.effects.tolist(), strict=True))
     data = products(columns(sample.masks, found.terms), sample.values)
     fits = [fit for _, fit in lasso(data, len(found.terms), np.array([found.alpha]))]
