@@ -1,4 +1,4 @@
-"""Whether a model may be scored by an engine: each is held against a slower truth on first use.
+"""Whether a model may be scored by an engine: each is held against a slower truth on a configuration's first use.
 
 A wrong number is worse than a slow one: families differ in how they treat masks, positions and embeddings passed in,
 and most mistakes raise no error.
@@ -7,9 +7,11 @@ and most mistakes raise no error.
 from __future__ import annotations
 
 import dataclasses
+import json
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -24,13 +26,11 @@ from interact.models.reorder import MOST_TOKENS, continuations, reorder_values
 from interact.models.tree import tree_values
 from interact.score import log_odds
 
-# The longest prompt that was checked, by masking: windows and chunks only show in prompts that are long enough.
-_trusted: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
-# The same, and whether the last layer computes the final rows only.
-_tree_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[str, bool], int]] = weakref.WeakKeyDictionary()
-_packed_trusted: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
-# Here by the numbers of tokens that the model started with and went on by.
-_reorder_trusted: weakref.WeakKeyDictionary[Any, dict[tuple[int, str, int], int]] = weakref.WeakKeyDictionary()
+# The longest prompt that passed a check, by the check and what it held for: windows and chunks only show in prompts
+# that are long enough. Models of one configuration share it.
+_passed: dict[str, dict[Any, int]] = {}
+# The same of single models, in which something calls another forward than their class has.
+_passed_alone: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
     Raises:
         ValueError: It does not; the sentence says what to use instead.
     """
-    checked = _trusted.setdefault(model, {})
+    checked = _checked(model)
     if masking == "text" or not inputs.n or len(inputs.input_ids) <= checked.get(masking, 0):
         return
     name = type(model).__name__
@@ -106,10 +106,10 @@ def distrust_tree(
     Returns:
         Why the tree cannot be trusted, or None, and the options it needs: in some models the last layer needs all rows.
     """
-    checked = _tree_trusted.setdefault(model, {})
+    checked = _checked(model)
     reason = None
     for few in (True, False):
-        if len(inputs.input_ids) <= checked.get((masking, few), 0):
+        if len(inputs.input_ids) <= checked.get(("tree", masking, few), 0):
             return None, {"final_rows": few}
     for few in (True, False):
 
@@ -120,7 +120,7 @@ def distrust_tree(
 
         reason = _disagreement(model, inputs, masking, baseline, "tree", [tree])
         if reason is None:
-            checked[masking, few] = len(inputs.input_ids)
+            checked["tree", masking, few] = len(inputs.input_ids)
             return None, {"final_rows": few}
     return reason, {}
 
@@ -134,10 +134,11 @@ def distrust_reorder(
     Returns:
         Why it cannot be trusted, or None, and the options it needs: some models go on right by one token only.
     """
-    checked = _reorder_trusted.setdefault(model, {})
+    checked = _checked(model)
+    # The numbers of tokens that the model starts with and goes on by.
     steps = continuations(inputs)
     for step in (MOST_TOKENS, 1):
-        if all(len(inputs.input_ids) <= checked.get((step, *kind), 0) for kind in steps):
+        if all(len(inputs.input_ids) <= checked.get(("reorder", step, *kind), 0) for kind in steps):
             return None, {"step": step}
     found: dict[int, str | None] = {}
     for step in (MOST_TOKENS, 1):
@@ -149,7 +150,9 @@ def distrust_reorder(
 
         found[step] = _disagreement(model, inputs, "baseline", baseline, "reordered cache", [walk(False), walk(True)])
         if found[step] is None:
-            checked.update({(step, *kind): max(checked.get((step, *kind), 0), len(inputs.input_ids)) for kind in steps})
+            for kind in steps:
+                case = "reorder", step, *kind
+                checked[case] = max(checked.get(case, 0), len(inputs.input_ids))
             return None, {"step": step}
     return found[MOST_TOKENS], {}
 
@@ -160,7 +163,8 @@ def distrust_packed(model: Any, inputs: CoalitionInputs) -> tuple[str | None, di
     Returns:
         Why it cannot be trusted, or None, and no options.
     """
-    if len(inputs.input_ids) <= _packed_trusted.get(model, 0):
+    checked = _checked(model)
+    if len(inputs.input_ids) <= checked.get("packed", 0):
         return None, {}
 
     def packed(some: torch.Tensor) -> torch.Tensor:
@@ -170,8 +174,25 @@ def distrust_packed(model: Any, inputs: CoalitionInputs) -> tuple[str | None, di
 
     reason = _disagreement(model, inputs, "attention", None, "packed forward", [packed])
     if reason is None:
-        _packed_trusted[model] = len(inputs.input_ids)
+        checked["packed"] = len(inputs.input_ids)
     return reason, {}
+
+
+def _checked(model: Any) -> dict[Any, int]:
+    """Return the longest prompt that passed each check.
+
+    What is checked is how a family's code treats masks and positions, not its weights, so models of the same classes
+    and configuration share it: the next checkpoint of a training need not be checked again.
+    """
+    modules = dict(model.named_modules())
+    if any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in modules.values()):
+        return _passed_alone.setdefault(model, {})
+    weight = model.get_input_embeddings().weight
+    config = model.config.to_dict() | {"_name_or_path": None}
+    kinds = {name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()}
+    attention = getattr(model.config, "_attn_implementation", None)
+    content = [config, kinds, attention, str(weight.dtype), str(weight.device)]
+    return _passed.setdefault(sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest(), {})
 
 
 def _disagreement(

@@ -56,7 +56,10 @@ def products(x: np.ndarray, y: np.ndarray) -> Products:
     small = x.astype(np.float32)
     mean = x.mean(axis=0, dtype=np.float64)
     level = float(y.mean())
-    gram = (small.T @ small).astype(np.float64) - rows * np.outer(mean, mean)
+    gram = (small.T @ small).astype(np.float64)
+    # Row by row: of thousands of terms a second array of this shape would be a gigabyte.
+    for row, share in zip(gram, mean, strict=True):
+        row -= rows * (share * mean)
     centred = y - level
     return Products(gram, _dot(small, centred), float(centred @ centred), rows, mean, level)
 

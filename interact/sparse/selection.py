@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.linalg import cho_factor, cho_solve
 
 from interact.sparse.dictionary import Products, Term
 
@@ -61,21 +61,23 @@ def lasso(data: Products, most: int, alphas: np.ndarray | None = None) -> Iterat
     usable = (np.diag(data.gram) > 1e-6).nonzero()[0]
     if not len(usable) or data.power <= 0:
         return
-    gram = data.gram[np.ix_(usable, usable)] / np.outer(scale[usable], scale[usable])
+    gram = data.gram[np.ix_(usable, usable)]
+    for row, width in zip(gram, scale[usable], strict=True):
+        row /= width * scale[usable]
     target = data.target[usable] / scale[usable]
     gram[np.diag_indices_from(gram)] += 1e-6 * data.rows
-    # A problem of as many rows as columns with the same inner products: the coordinate descent reads nothing else.
-    x = cholesky(gram)
-    y = solve_triangular(x, target, trans="T")
+    # The descent reads the inner products alone, given unchecked: of the columns it wants the shape, of y the length.
+    x, y = np.zeros((1, len(usable))), np.array([np.sqrt(data.power)])
     if alphas is None:
         alphas = float(np.abs(target).max()) / data.rows * np.geomspace(0.7, 0.003, 24)
     path: Any = lasso_path  # Its stubs know no arrays.
     start = None
     for alpha in alphas:
         options = {"precompute": gram, "Xy": target, "coef_init": start, "tol": 1e-3, "max_iter": 300}
+        options["check_input"] = False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            _, coefficients, _ = path(x, y, alphas=[alpha * data.rows / len(x)], **options)
+            _, coefficients, _ = path(x, y, alphas=[alpha * data.rows], **options)
         start = coefficients[:, 0]
         taken = np.flatnonzero(start)
         if len(taken) > most:

@@ -10,7 +10,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache
 
 from interact import CoalitionInputs, coalition_values, explain_engine
-from interact.models import reorder
+from interact.models import reorder, trust
 from interact.models.tree import plan
 from tests.interact.conftest import causal, classifier
 from tests.interact.families import model_of
@@ -26,7 +26,8 @@ def watch(model):
     shapes = []
 
     def note(module, arguments, keywords):
-        shapes.append(tuple(keywords["inputs_embeds"].shape[:2]))
+        if "inputs_embeds" in keywords:
+            shapes.append(tuple(keywords["inputs_embeds"].shape[:2]))
 
     model.register_forward_pre_hook(note, with_kwargs=True)
     return shapes
@@ -63,8 +64,10 @@ def test_families_that_go_on_from_their_cache(family):
 
 def test_it_computes_the_tokens_of_the_tree_and_finishes_lonely_branches_at_once():
     model = causal()
-    coalition_values(model, INPUTS, engine="reorder")
     shapes = watch(model)
+    # A model with a hook is checked by itself, at its first use.
+    coalition_values(model, INPUTS, engine="reorder")
+    shapes.clear()
     coalition_values(model, INPUTS, engine="reorder")
     assert sum(rows * tokens for rows, tokens in shapes) == plan(INPUTS, lattice(4), "baseline").tokens
     assert shapes == [(1, 1), (2, 3), (4, 4), (8, 2), (16, 4)]
@@ -78,8 +81,8 @@ def test_batches_follow_the_budget():
     model = causal()
     ids = torch.randint(4, 400, (48,), generator=torch.Generator().manual_seed(0)).tolist()
     inputs = CoalitionInputs(ids, [(6 * i + 3, 6 * i + 4) for i in range(7)], [77], special_ids={"unk": 3})
-    whole = coalition_values(model, inputs, engine="reorder")
     shapes = watch(model)
+    whole = coalition_values(model, inputs, engine="reorder")
     row = 2 * 2 * 2 * 8 * 4 * len(ids)
     for budget, rows in ((row, 1), (100 * row, 20), (10_000 * row, 128)):
         shapes.clear()
@@ -115,6 +118,25 @@ def test_lora_adapters_are_followed():
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_models_of_one_configuration_are_checked_once(monkeypatch):
+    monkeypatch.setattr(trust, "_passed", {})
+    calls = []
+    plain = trust.plain_logits
+    monkeypatch.setattr(trust, "plain_logits", lambda *given: calls.append(1) or plain(*given))
+    coalition_values(causal(), INPUTS)
+    once = len(calls)
+    coalition_values(causal(), INPUTS)
+    assert once and len(calls) == once
+    # Another configuration, an adapter and a hook may each change how positions and masks are treated.
+    hooked = causal()
+    watch(hooked)
+    adapted = get_peft_model(causal(), LoraConfig(r=2, target_modules=["q_proj"])).eval()
+    for model in (causal(hidden_size=48), adapted, hooked):
+        before = len(calls)
+        coalition_values(model, INPUTS)
+        assert len(calls) > before
+
+
 def test_trust_in_some_steps_is_no_trust_in_others():
     """Mamba goes on right by one token and wrong by several, which a prompt of single tokens does not show."""
     model = model_of("mamba")
@@ -126,6 +148,8 @@ def test_trust_in_some_steps_is_no_trust_in_others():
 
 
 def test_a_cache_that_does_not_branch_is_found_out(monkeypatch):
+    # As in a new process: this configuration has passed with the right cache.
+    monkeypatch.setattr(trust, "_passed", {})
     monkeypatch.setattr(DynamicCache, "reorder_cache", lambda self, rows: self.batch_repeat_interleave(len(rows)))
     with pytest.raises(RuntimeError, match="engine='reorder' cannot score this: the reordered cache"):
         coalition_values(causal(), INPUTS, engine="reorder")
