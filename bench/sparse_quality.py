@@ -133,7 +133,7 @@ def run_long(given: argparse.Namespace) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for place, review in enumerate(embedded.reviews("imdb")):
         tokens = len(tokenizer(review.text)["input_ids"])
-        if given.inputs == 0 or not 1000 <= tokens <= 4000:
+        if given.inputs == 0 or not given.tokens[0] <= tokens <= given.tokens[1]:
             continue
         given.inputs -= 1
         asked: dict[str, Any] = {"target": "positive" if review.label else "negative", "template": REVIEW}
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=20)
     parser.add_argument("--factor", type=float, default=4.0, help="budget / (n log2 n)")
     parser.add_argument("--budget", type=int, default=300, help="coalitions of a long review, for each step")
+    parser.add_argument("--tokens", nargs=2, type=int, default=[1000, 4000], help="fewest and most of a long review")
     parser.add_argument("--least", type=int, default=32, help="fewest players of a review")
     parser.add_argument("--most", type=int, default=128, help="most players of a review")
     parser.add_argument("--judges", type=int, default=400, help="held-out coalitions")

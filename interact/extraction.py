@@ -50,6 +50,7 @@ def extract(
     seed: int = 0,
     sparse: SparseOptions | None = None,
     cache: str | Path | None = None,
+    known: tuple[np.ndarray, np.ndarray] | None = None,
     engine: str = "auto",
     memory_budget: int | None = None,
     progress: bool | None = None,
@@ -72,11 +73,12 @@ def extract(
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
         method: ``"exact"`` or ``"sparse"``.
-        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the four that follow.
+        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the five that follow.
         max_order: Most players of an interaction.
         seed: Seed of the sample.
         sparse: How to sample and search, see `interact.sparse.SparseOptions`.
         cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
+        known: Coalitions (bool [m, n]) and scores (float [m]) of this prompt, to be fitted beside the budget.
         engine: See `interact.coalition_values`.
         memory_budget: Bytes one batch may take.
         progress: Show a progress bar; None shows it on a terminal.
@@ -94,7 +96,7 @@ def extract(
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
     check_masking(masking)
-    _check_method(method, budget, cache, sparse)
+    _check_method(method, budget, cache, sparse, known)
     inputs = prepare_for(
         model,
         tokenizer,
@@ -123,7 +125,9 @@ def extract(
     scoring: dict[str, Any] = {"masking": masking, "baseline": vector, "engine": engine, "memory_budget": memory_budget}
     if method == "sparse":
         sampling: dict[str, Any] = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse}
-        return _sampled(model, inputs, provenance, scoring, {**sampling, "cache": cache, "progress": progress})
+        return _sampled(
+            model, inputs, provenance, scoring, {**sampling, "cache": cache, "known": known, "progress": progress}
+        )
     scores = score_coalitions(model, inputs, coalitions=None, progress=progress, **scoring)
     values = scores.values.double().numpy()
     split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
@@ -136,11 +140,13 @@ def extract(
     return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
 
 
-def _check_method(method: str, budget: int | None, cache: object, sparse: object) -> None:
+def _check_method(method: str, *sampling: object) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
-    if method == "exact" and not (budget is None and cache is None and sparse is None):
-        raise ValueError("budget, cache and sparse belong to sampled coalitions; pass method='sparse' with them.")
+    if method == "exact" and any(given is not None for given in sampling):
+        raise ValueError(
+            "budget, cache, sparse and known belong to sampled coalitions; pass method='sparse' with them."
+        )
 
 
 def _sampled(

@@ -6,12 +6,13 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from interact.files import forget_partial, replacing
 
 
 class LossLog:
-    """A file of lines ``{"step", "name", "value", "seconds"}``.
+    """A file of lines ``{"step", "name", "value", "seconds", "crc"}``.
 
     Args:
         path: The file; it and its folder are made when missing.
@@ -23,9 +24,9 @@ class LossLog:
 
     def add(self, step: int, name: str, value: float) -> None:
         """Append a line."""
-        seconds = round(time.monotonic() - self._start, 3)
+        row = {"step": step, "name": name, "value": value, "seconds": round(time.monotonic() - self._start, 3)}
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "name": name, "value": value, "seconds": seconds}) + "\n")
+            file.write(json.dumps({**row, "crc": _crc(row)}) + "\n")
 
     def cut(self, last: int) -> None:
         """Drop lines after step `last`, which the run is going to write again, and a line that a kill cut short."""
@@ -34,6 +35,10 @@ class LossLog:
         forget_partial(self.path)
         with replacing(self.path) as place:
             place.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
+
+
+def _crc(row: dict[str, Any]) -> int:
+    return crc32(json.dumps([row[name] for name in ("step", "name", "value", "seconds")]).encode())
 
 
 def read_losses(path: str | Path) -> list[dict[str, Any]]:
@@ -53,6 +58,9 @@ def read_losses(path: str | Path) -> list[dict[str, Any]]:
             row = json.loads(line)
             found.append({**row, "step": int(row["step"]), "name": str(row["name"]), "value": float(row["value"])})
             found[-1]["seconds"] = float(row["seconds"])
+            # A log of before the sums has none.
+            if row.get("crc", whole := _crc(found[-1])) != whole:
+                raise ValueError("its sum differs")
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             told = error.msg if isinstance(error, json.JSONDecodeError) else f"{type(error).__name__}: {error}"
             raise ValueError(f"Line {number} of {path} is damaged ({told}); remove it.") from error

@@ -33,7 +33,8 @@ from interact.sft.run_folder import RunFolder
 from interact.sft.steps import checked_steps
 from interact.sft.undisturbed import kept_random_state, undisturbed
 
-_TORCH_WRITER = ("PytorchStreamWriter", "inline_container")
+_WRITERS = ("PytorchStreamWriter", "inline_container", "(os error ")
+"""What torch and Rust (tokenizers) say of a file that they could not write, in errors that are no OSError."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +155,9 @@ def train(
             losses.cut(int(state.name.rpartition("-")[2]) if state else -1)
             trainer.train(resume_from_checkpoint=None if state is None else str(state))
             run.close(trainer.state.global_step, losses.path)
-        except (OSError, SafetensorError, RuntimeError) as error:
-            # What torch says of a file that it could not write; any other RuntimeError is of the training itself.
-            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _TORCH_WRITER):
+        except Exception as error:
+            # Any other is of the training itself.
+            if not isinstance(error, (OSError, SafetensorError)) and not any(sign in str(error) for sign in _WRITERS):
                 raise
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeError(

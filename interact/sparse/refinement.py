@@ -3,13 +3,16 @@
 1. A first result whose players are sentences (or paragraphs) says which of them matter.
 2. The strongest are opened: their players become words, each with the stop words before it, so that the parts
    make up the whole; the other sentences stay whole. v(empty) and v(N) are those of the first result.
-3. The scores of the new players are sampled and explained. Its terms may join words with whole sentences.
+3. The scores of the new players are sampled and explained, with those of the first result, in which the words of a
+   sentence come and go together. The terms may join words with whole sentences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+
+import numpy as np
 
 from interact.interactions import Interactions
 from interact.players import MOST_SAMPLED, PlayerChoice, Span, choose_spans
@@ -20,9 +23,9 @@ def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: 
 
     Args:
         coarse: A result whose players are sentences or paragraphs.
-        again: What made it, to be called as ``again(players=spans, budget=budget)``: `interact.extract` with everything
-            else of the first call filled in by `functools.partial`.
-        budget: Most coalitions to score for the second result.
+        again: What made it, to be called as ``again(players=spans, budget=budget, known=(masks, scores))``:
+            `interact.extract` with everything else of the first call filled in by `functools.partial`.
+        budget: Most coalitions to score for the second result, beside those of the first.
         keep: How many players to open.
 
     Returns:
@@ -39,10 +42,12 @@ def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: 
     opened = strongest(coarse, keep)
     if not opened:
         raise ValueError("The first result has no interactions, so no player is worth opening; give it more budget.")
-    spans: list[Span] = []
-    for number, player in enumerate(coarse.players):
-        spans += _words(coarse.text, player.chars) if number in opened else [player.chars]
-    fine = again(players=spans, budget=budget)
+    parts = [_words(coarse.text, p.chars) if i in opened else [p.chars] for i, p in enumerate(coarse.players)]
+    spans = [span for part in parts for span in part]
+    known = None
+    if coarse.sampled is not None:
+        known = np.repeat(coarse.sampled.coalitions, [len(part) for part in parts], axis=1), coarse.values
+    fine = again(players=spans, budget=budget, known=known)
     told = {"opened": [coarse.players[i].text for i in opened], "coarse": dict(coarse.provenance)}
     return replace(fine, provenance={**fine.provenance, "refined": told})
 

@@ -188,13 +188,13 @@ def score(
     return cache.get(masks)
 
 
-def check_same(value: Value, cache: ScoreCache, *, batch: int = 512) -> None:
+def check_same(value: Value, cache: ScoreCache, *, batch: int = 512, share: float = 0.01) -> None:
     """Score up to four known coalitions again, among them the lowest and the highest, and compare.
 
     Scores whose cache names what they belong to (`identity`) are taken as they are, and so is an empty cache.
 
     Raises:
-        ValueError: They differ by more than 1 % of the spread of the known scores.
+        ValueError: They differ by more than a `share` of the spread of the known scores.
         Interrupted: Ctrl-C.
     """
     masks, known = cache.listed()
@@ -207,7 +207,7 @@ def check_same(value: Value, cache: ScoreCache, *, batch: int = 512) -> None:
         again = score(value, masks[rows], fresh, batch=batch)
     except Interrupted as interrupt:
         raise Interrupted(cache) from interrupt
-    slack = 0.01 * np.ptp(known) + 1e-6 * np.abs(known).max()
+    slack = share * np.ptp(known) + 1e-6 * np.abs(known).max()
     # What has no score now is said when the others are asked.
     differs = np.flatnonzero(np.abs(again - known[rows]) > slack)
     if len(differs):

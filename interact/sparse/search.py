@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -31,6 +32,8 @@ from interact.sparse.recovery import Recovered, Sample, predictive
 from interact.sparse.scores import ScoreCache, Value, check_same, score
 from interact.sparse.stability import bootstrap
 
+Known = tuple[np.ndarray, np.ndarray]
+"""Coalitions, bool [m, n], and their scores, float [m]."""
 _ROUNDS = (0.5, 0.75, 1.0)
 _MOST_HELD_OUT = 512
 
@@ -86,6 +89,7 @@ def explain(
     seed: int = 0,
     options: SparseOptions | None = None,
     cache: ScoreCache | str | Path | None = None,
+    known: Known | None = None,
     players: Sequence[Player] | None = None,
     text: str = "",
     progress: bool | None = None,
@@ -105,6 +109,9 @@ def explain(
         options: Design, proxy, stopping, error bars; see `SparseOptions`.
         cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from. Four of the scores
             in it are asked again and compared, so that those of another function are refused.
+        known: Coalitions (bool [m, n]) and their scores (float [m]), to be fitted beside the budget. They may be of any
+            design; four are asked again, and all are left out with a warning where one differs by a quarter of their
+            spread.
         players: Names of the players; numbers by default.
         text: The text the players are in.
         progress: Show a progress bar; None shows it on a terminal.
@@ -139,7 +146,8 @@ def explain(
     tested = _scored(value, held, np.full(len(held), 2), kept, ask)
     proxy = find_spec("lightgbm") is not None if options.proxy is None else options.proxy
     sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
-    asked = held
+    given = _agreeing(value, known, np.concatenate([held, first[0]]), options)
+    asked = np.concatenate([held, given.masks])
     for count in _rounds(budget - len(held), len(first[0])):
         masks, strata = _more(np.concatenate([first[0], asked]), count, options, rng)
         if not len(sample):
@@ -147,7 +155,7 @@ def explain(
         if not len(masks):
             continue
         asked = np.concatenate([asked, masks])
-        sample = _joined(sample, _scored(value, masks, strata, kept, ask))
+        sample = _joined(sample if len(sample) else given, _scored(value, masks, strata, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
         start = [] if found is None or found.weak else found.terms
@@ -172,6 +180,7 @@ def explain(
         "alpha": found.alpha,
         "shrunk": found.prior is not None,
         "failed": len(kept.failed),
+        "known": len(given),
     }
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
 
@@ -255,6 +264,31 @@ def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCac
     values = score(value, masks, cache, **ask)
     good = np.isfinite(values)
     return Sample(masks[good], values[good], strata[good])
+
+
+def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: SparseOptions) -> Sample:
+    """Return the known scores of coalitions that are not scored anyway, if they are of this value function."""
+    n = taken.shape[1]
+    if known is None:
+        return Sample(taken[:0], np.zeros(0), np.zeros(0, dtype=np.int64))
+    masks, values = np.asarray(known[0]), np.asarray(known[1], dtype=np.float64)
+    if masks.dtype != bool or masks.ndim != 2 or masks.shape[1] != n or values.shape != masks.shape[:1]:
+        raise ValueError(
+            f"known must hold booleans of shape [m, {n}] and m scores, but holds {masks.dtype} of shape {masks.shape} "
+            f"and scores of shape {values.shape}."
+        )
+    kept = ScoreCache()
+    kept.open(n)
+    kept.put(masks, values)
+    try:
+        # In half precision a score moves by a tenth of their spread with the batch that it is computed in.
+        check_same(value, kept, batch=options.batch, share=0.25)
+    except ValueError as error:
+        warnings.warn(f"The known scores are left out: {error}", stacklevel=3)
+        masks = masks[:0]
+    seen = {row.tobytes() for row in taken}
+    new = [i for i, row in enumerate(masks) if np.isfinite(values[i]) and row.tobytes() not in seen]
+    return Sample(masks[new], values[new], np.full(len(new), 2))
 
 
 def _joined(first: Sample, second: Sample) -> Sample:

@@ -175,10 +175,14 @@ def test_losses_that_are_no_losses_are_a_sentence(tmp_path):
     path = tmp_path / "losses.jsonl"
     LossLog(path).add(0, "train_loss", 1.5)
     line = path.read_text()
-    for damaged in ("[1]\n", "{}\n", line.replace("1.5", '"x"'), "[" * 100_000 + "\n"):
+    other = (line.replace("1.5", '"x"'), line.replace("1.5", "1.7"), line.replace("train", "brain"))
+    for damaged in ("[1]\n", "{}\n", *other, "[" * 100_000 + "\n"):
         path.write_text(line + damaged)
         with pytest.raises(ValueError, match=r"Line 2 of .* is damaged"):
             read_losses(path)
+    # A log of before the sums is read as it was.
+    path.write_text('{"step": 0, "name": "train_loss", "value": 1.5, "seconds": 0.1}\n')
+    assert read_losses(path)[0]["value"] == 1.5
     path.write_bytes(b"\xff\n")
     with pytest.raises(ValueError, match="cannot be read"):
         read_losses(path)

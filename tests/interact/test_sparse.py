@@ -400,13 +400,13 @@ def test_sentences_are_opened_into_words():
     text = " ".join(f"The alpha{i} of, beta{i} and gamma{i}!" for i in range(n_sentences))
     asked = []
 
-    def again(*, players, budget):
+    def again(*, players, budget, known=None):
         spans = interact.players.choose_spans(text, players, 4096)[1]
         asked.append(spans)
         strong = [i for i, (a, b) in enumerate(spans) if any(w in text[a:b] for w in ("beta3", "gamma3", "alpha7"))]
         named = [interact.Player(text[a:b], (a, b), (i, i + 1)) for i, (a, b) in enumerate(spans)]
         whole = partial(sparse.explain, options=FAST, players=named, text=text)
-        return whole(lambda m: 2.0 * m[:, strong].all(1), len(spans), budget=budget)
+        return whole(lambda m: 2.0 * m[:, strong].all(1), len(spans), budget=budget, known=known)
 
     coarse = again(players="sentences", budget=300)
     assert coarse.n == n_sentences and strongest(coarse, 5) == [3, 7]
@@ -419,10 +419,34 @@ def test_sentences_are_opened_into_words():
     (members,) = fine.and_terms
     assert [words[i] for i in sorted(members)] == ["of, beta3", "and gamma3!", "The alpha7"]
     assert len(fine.provenance["refined"]["opened"]) == 2
+    # The scores of the sentences are fitted too, but for the two ends, which are asked anyway.
+    assert fine.provenance["known"] == len(coarse.values) - 2
     with pytest.raises(ValueError, match="no player is worth opening"):
         sparse.refine(sparse.explain(lambda m: np.zeros(len(m)), 3), again, budget=300)
     with pytest.raises(ValueError, match="keep says how many"):
         sparse.refine(coarse, again, budget=300, keep=0)
+
+
+def test_known_scores_are_fitted_beside_the_budget():
+    n, rng = 60, np.random.default_rng(0)
+    pairs = [tuple(rng.choice(n, 2, replace=False)) for _ in range(25)]
+
+    def value(masks):
+        return sum(masks[:, a] & masks[:, b] for a, b in pairs).astype(float)
+
+    masks = rng.random((600, n)) < 0.5
+    options = sparse.SparseOptions(proxy=False, bootstraps=0)
+    least = sparse.least_budget(n)
+    alone = sparse.explain(value, n, budget=least, options=options)
+    helped = sparse.explain(value, n, budget=least, options=options, known=(masks, value(masks)))
+    assert alone.fidelity(0.0).r2 < 0.96 < 0.999 < helped.fidelity(0.0).r2
+    assert helped.provenance["known"] == 600 and 600 < len(helped.values) <= 600 + least
+    assert set(helped.and_terms) == {frozenset(int(i) for i in pair) for pair in pairs}
+    with pytest.warns(UserWarning, match="known scores are left out: .* of another value function"):
+        wrong = sparse.explain(value, n, budget=least, options=options, known=(masks, 2 * value(masks)))
+    assert wrong.provenance["known"] == 0 and wrong.and_terms == alone.and_terms
+    with pytest.raises(ValueError, match=r"known must hold booleans of shape \[m, 60\] and m scores, but holds int64"):
+        sparse.explain(value, n, budget=least, known=(masks.astype(int), value(masks)))
 
 
 def test_many_players_warn_of_nothing():

@@ -167,16 +167,37 @@ def test_bad_examples_and_steps_are_sentences(byte_level, tmp_path):
         run(tmp_path / "file", byte_level)
 
 
-def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, byte_level, tmp_path):
+# As Python, torch and the tokenizer's Rust say it.
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . No space left on device"),
+        Exception("No space left on device (os error 28)"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, byte_level, tmp_path, error):
     class Full(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
             if state.global_step == 2:
-                raise OSError(28, "No space left on device")
+                raise error
 
-    with pytest.raises(RuntimeError, match=r"stopped at step 2, because .* No space left on device. Make room and run"):
+    with pytest.raises(
+        RuntimeError, match=r"stopped at step 2, because .*No space left on device.*\. Make room and run"
+    ):
         run(tmp_path, byte_level, callbacks=[Full()])
     assert all(map(same, run(tmp_path, byte_level), whole[1]))
     assert curve(tmp_path / "losses.jsonl") == curve(whole[0] / "losses.jsonl")
+
+
+def test_an_error_of_the_training_itself_stays_what_it_is(byte_level, tmp_path):
+    class Broken(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            raise LookupError("a callback's own")
+
+    with pytest.raises(LookupError, match="a callback's own"):
+        run(tmp_path, byte_level, callbacks=[Broken()])
 
 
 def test_options_are_json(whole):
