@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +27,8 @@ from interact.models.reorder import MOST_TOKENS, continuations, reorder_values
 from interact.models.tree import tree_values
 from interact.score import log_odds
 
-# The longest prompt that passed a check, by the check and what it held for: windows and chunks only show in prompts
-# that are long enough. Models of one configuration share it.
+# How long a prompt may be by the checks that were passed, by the check and what it held for: windows and chunks only
+# show in prompts that are long enough. Models of one configuration share it.
 _passed: dict[str, dict[Any, int]] = {}
 # The same of single models, in which something calls another forward than their class has.
 _passed_alone: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
@@ -55,7 +56,7 @@ def plain_logits(model: Any, family: Family, ids: list[int], last: int) -> torch
 
 
 def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None) -> None:
-    """Hold the masked forward against plain ones, on a model's first prompt and on each longer one.
+    """Hold the masked forward against plain ones, on a model's first prompt and on longer ones (`_reach`).
 
     1. A causal model must not see later tokens.
     2. The full coalition must equal a plain forward of the prompt.
@@ -95,13 +96,13 @@ def trust_masking(model: Any, family: Family, inputs: CoalitionInputs, masking: 
         )
     if masking == "attention":
         _trust_attention(model, inputs, slack)
-    checked[masking] = len(inputs.input_ids)
+    checked[masking] = _reach(model, inputs)
 
 
 def distrust_tree(
     model: Any, family: Family, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
 ) -> tuple[str | None, dict[str, bool]]:
-    """Hold the tree against the flat forward, on a model's first prompt and on each longer one.
+    """Hold the tree against the flat forward, on a model's first prompt and on longer ones (`_reach`).
 
     Returns:
         Why the tree cannot be trusted, or None, and the options it needs: in some models the last layer needs all rows.
@@ -120,7 +121,7 @@ def distrust_tree(
 
         reason = _disagreement(model, inputs, masking, baseline, "tree", [tree])
         if reason is None:
-            checked["tree", masking, few] = len(inputs.input_ids)
+            checked["tree", masking, few] = _reach(model, inputs)
             return None, {"final_rows": few}
     return reason, {}
 
@@ -128,7 +129,7 @@ def distrust_tree(
 def distrust_reorder(
     model: Any, inputs: CoalitionInputs, baseline: Baseline | None
 ) -> tuple[str | None, dict[str, int]]:
-    """Hold the cache-reordering forward against the flat one, on a model's first prompt, on each longer one and on
+    """Hold the cache-reordering forward against the flat one, on a model's first prompt, on longer ones and on
     each that goes on from the cache by other numbers of tokens.
 
     Returns:
@@ -152,13 +153,13 @@ def distrust_reorder(
         if found[step] is None:
             for kind in steps:
                 case = "reorder", step, *kind
-                checked[case] = max(checked.get(case, 0), len(inputs.input_ids))
+                checked[case] = max(checked.get(case, 0), _reach(model, inputs))
             return None, {"step": step}
     return found[MOST_TOKENS], {}
 
 
 def distrust_packed(model: Any, inputs: CoalitionInputs) -> tuple[str | None, dict[str, Any]]:
-    """Hold the packed forward against the flat one, on a model's first prompt and on each longer one.
+    """Hold the packed forward against the flat one, on a model's first prompt and on longer ones (`_reach`).
 
     Returns:
         Why it cannot be trusted, or None, and no options.
@@ -174,12 +175,12 @@ def distrust_packed(model: Any, inputs: CoalitionInputs) -> tuple[str | None, di
 
     reason = _disagreement(model, inputs, "attention", None, "packed forward", [packed])
     if reason is None:
-        checked["packed"] = len(inputs.input_ids)
+        checked["packed"] = _reach(model, inputs)
     return reason, {}
 
 
 def _checked(model: Any) -> dict[Any, int]:
-    """Return the longest prompt that passed each check.
+    """Return how long a prompt may be by each check that was passed.
 
     What is checked is how a family's code treats masks and positions, not its weights, so models of the same classes
     and configuration share it: the next checkpoint of a training need not be checked again.
@@ -193,6 +194,18 @@ def _checked(model: Any) -> dict[Any, int]:
     attention = getattr(model.config, "_attn_implementation", None)
     content = [config, kinds, attention, str(weight.dtype), str(weight.device)]
     return _passed.setdefault(sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest(), {})
+
+
+def _reach(model: Any, inputs: CoalitionInputs) -> int:
+    """Return the longest prompt for which a check of this one speaks.
+
+    Where a window or chunk ends, a longer prompt may be treated otherwise: that is at a number of the configuration,
+    half of one, or a power of two. So prompts of about one length are checked once, and not each that is the longest.
+    """
+    numbers = [int(found) for found in re.findall(r"\b\d{1,9}\b", json.dumps(model.config.to_dict(), default=str))]
+    edges = {*numbers, *(number // 2 for number in numbers), *(1 << k for k in range(30))}
+    length = len(inputs.input_ids)
+    return max(length, min((edge for edge in edges if edge >= length), default=length) - 1)
 
 
 def _disagreement(

@@ -137,6 +137,18 @@ def test_models_of_one_configuration_are_checked_once(monkeypatch):
         assert len(calls) > before
 
 
+def test_longer_prompts_are_checked_where_a_window_may_end(monkeypatch):
+    monkeypatch.setattr(trust, "_passed", {})
+    model, calls = causal(sliding_window=45), []
+    plain = trust.plain_logits
+    monkeypatch.setattr(trust, "plain_logits", lambda *given: calls.append(len(given[2])) or plain(*given))
+    for length in (40, 41, 44, 43, 45, 46, 50, 63, 64, 65):
+        ids = torch.randint(4, 400, (length,), generator=torch.Generator().manual_seed(length)).tolist()
+        coalition_values(model, CoalitionInputs(ids, [(3, 5), (8, 9)], [77], special_ids={"unk": 3}))
+    # The window ends at 45, and 64 is a power of two.
+    assert sorted(set(calls) - {16}) == [40, 45, 46, 64, 65]
+
+
 def test_trust_in_some_steps_is_no_trust_in_others():
     """Mamba goes on right by one token and wrong by several, which a prompt of single tokens does not show."""
     model = model_of("mamba")
