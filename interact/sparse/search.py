@@ -283,8 +283,12 @@ def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: Spa
     try:
         # In half precision a score moves by a tenth of their spread with the batch that it is computed in.
         check_same(value, kept, batch=options.batch, share=0.25)
-    except ValueError as error:
-        warnings.warn(f"The known scores are left out: {error}", stacklevel=3)
+    except ValueError:
+        warnings.warn(
+            "The known scores are left out: by what it returns now they are of another value function (another model, "
+            "text or masking).",
+            stacklevel=3,
+        )
         masks = masks[:0]
     seen = {row.tobytes() for row in taken}
     new = [i for i, row in enumerate(masks) if np.isfinite(values[i]) and row.tobytes() not in seen]

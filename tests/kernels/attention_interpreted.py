@@ -23,7 +23,7 @@ def check(dtype, heads, sizes, window, softcap, sinks, silent, tolerance, segmen
 
 if __name__ == "__main__":
     check(torch.float32, (2, 2), (64, 64), None, 0.0, False, 0, 2e-5)
-    check(torch.float32, (3, 1), (64, 64), None, 0.0, False, 25, 2e-5)
+    check(torch.float32, (6, 2), (64, 64), None, 0.0, False, 25, 2e-5)
     check(torch.float32, (4, 2), (17, 33), 7, 5.0, True, 3, 2e-5)
     # More queries share a head than a block holds.
     check(torch.float32, (20, 1), (16, 16), 20, 0.0, True, 0, 2e-5, segments=3)
