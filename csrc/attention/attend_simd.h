@@ -1,16 +1,16 @@
-// Blocks of queries against keys and values in one dense scratch. Include in a file that sets the instruction
+// Panels of queries against keys and values in one dense scratch. Include in a file that sets the instruction
 // set and INTERACT_ISA (a namespace).
 //
 // 1. Who asks fills the scratch: keys transposed, values as rows, both float32 whatever lies in memory.
-// 2. Rows (token, query head) go in blocks of a few: scores, softmax, and values stay in registers and L1.
+// 2. Rows (token, query head) wait until a panel of them is full. A tile of keys, later of values, is then
+//    read from L1 by all its blocks of a few rows, whose sums stay in registers.
 // 3. A row sees one range of the scratch, and where its token is hidden from the others, its own key besides.
 #pragma once
 #include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <limits>
+#include <type_traits>
 #include <vector>
 
+#include "attention/lanes_simd.h"
 #include "attention/storage_simd.h"
 #include "attention/tensors.h"
 
@@ -18,56 +18,22 @@ namespace interact::attention::INTERACT_ISA {
 
 namespace {
 
-constexpr std::int64_t kMostChannels = 256;
-constexpr float kNothing = -std::numeric_limits<float>::infinity();
-constexpr std::int64_t kLanes = 16;
-typedef float Lanes __attribute__((vector_size(64), aligned(4)));
-typedef std::int32_t Ints __attribute__((vector_size(64)));
-
-inline const Lanes& load(const float* at) { return *reinterpret_cast<const Lanes*>(at); }
-inline void store(float* at, const Lanes& x) { *reinterpret_cast<Lanes*>(at) = x; }
-
-inline std::int64_t padded(std::int64_t x) { return (x + kLanes - 1) / kLanes * kLanes; }
-
-// exp(x) for x <= 0 to about 2 ulp: 2^n times a polynomial (the classical Cephes coefficients).
-inline void exponential(float* at) {
-  const Lanes x = load(at), zero = {};
-  // Below -87, minus infinity included, the result is 0 and n must stay in range.
-  const Lanes low = x < -87.0f ? zero - 87.0f : x;
-  const Ints n = __builtin_convertvector(low * 1.44269504f - 0.5f, Ints);
-  const Lanes whole = __builtin_convertvector(n, Lanes);
-  const Lanes r = low - whole * 0.693359375f + whole * 2.12194440e-4f;
-  Lanes y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
-  y = y * r * r + r + 1.0f;
-  Ints power = (n + 127) << 23;
-  Lanes two_to_n;
-  std::memcpy(&two_to_n, &power, sizeof two_to_n);
-  y *= two_to_n;
-  store(at, x < -87.0f ? zero : y);
-}
-
 struct Scratch {
   std::int64_t capacity;  // keys, a multiple of kLanes, odd in units of kLanes against cache-set conflicts
   std::int64_t size, value_size, value_stride;
   std::vector<float> keys_t;  // [size][capacity]
   std::vector<float> values;  // [capacity][value_stride]
   std::vector<std::int64_t> position;
-  std::vector<float> scores;  // [rows][capacity]
 
-  Scratch(const Tensors& t, std::int64_t longest, int rows)
+  Scratch(const Tensors& t, std::int64_t longest)
       : capacity(padded(longest + kLanes) / kLanes % 2 ? padded(longest + kLanes)
                                                        : padded(longest + kLanes) + kLanes),
         size(t.size),
         value_size(t.value_size),
         value_stride(padded(t.value_size)),
-        keys_t(t.size * capacity + kLanes),
+        keys_t(t.size * capacity + kTile),
         values(capacity * value_stride),
-        position(capacity),
-        scores(rows * capacity) {}
+        position(capacity) {}
 
   template <class T>
   void put(std::int64_t at, const T* k, const T* v, std::int64_t place) {
@@ -82,156 +48,161 @@ struct Scratch {
   }
 };
 
-// s[r][j .. j + 16 V) = q_r . key_j for R rows at once.
-template <int R, int V>
-inline void score_block(const float* const* q, std::int64_t size, const float* keys_t, std::int64_t capacity,
-                        float* s) {
-  Lanes sum[R][V] = {};
-  for (std::int64_t c = 0; c < size; ++c) {
-    Lanes key[V];
-    for (int v = 0; v < V; ++v) key[v] = load(keys_t + c * capacity + v * kLanes);
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) sum[r][v] += q[r][c] * key[v];
-  }
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) store(s + r * capacity + v * kLanes, sum[r][v]);
-}
-
-// out[r][c .. c + 16 V) = sum_j s[r][j] value_j[c ..] for R rows at once.
-template <int R, int V>
-inline void value_block(const float* s, std::int64_t capacity, const float* values, std::int64_t stride,
-                        std::int64_t low, std::int64_t high, float* out, std::int64_t out_stride) {
-  Lanes sum[R][V] = {};
-  for (std::int64_t j = low; j < high; ++j) {
-    Lanes value[V];
-    for (int v = 0; v < V; ++v) value[v] = load(values + j * stride + v * kLanes);
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < V; ++v) sum[r][v] += s[r * capacity + j] * value[v];
-  }
-  for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) store(out + r * out_stride + v * kLanes, sum[r][v]);
-}
-
-inline float capped(float score, float scale, float softcap) {
-  const float scaled = score * scale;
-  return softcap == 0.0f ? scaled : softcap * std::tanh(scaled / softcap);
-}
-
-// Scores become exp(score - max) inside [low, high) and 0 outside, `own` (a further key's score) too; returns
-// 1 / their sum. `sink` takes part in the sum alone.
-inline float softmax(float* s, std::int64_t from, std::int64_t to, std::int64_t low, std::int64_t high,
-                     float scale, float softcap, float sink, float* own) {
-  for (std::int64_t j = from; j < to; ++j) s[j] *= scale;
-  if (softcap != 0.0f)
-    for (std::int64_t j = low; j < high; ++j) s[j] = softcap * std::tanh(s[j] / softcap);
-  float largest = std::max(sink, *own);
-  for (std::int64_t j = low; j < high; ++j) largest = s[j] > largest ? s[j] : largest;
-  for (std::int64_t j = from; j < low; ++j) s[j] = kNothing;
-  for (std::int64_t j = high; j < to; ++j) s[j] = kNothing;
-  for (std::int64_t j = low; j < high; ++j) s[j] -= largest;
-  Lanes sums = {};
-  for (std::int64_t j = from; j < to; j += kLanes) {
-    exponential(s + j);
-    sums += load(s + j);
-  }
-  *own = *own == kNothing ? 0.0f : std::exp(*own - largest);
-  float total = *own + (sink == kNothing ? 0.0f : std::exp(sink - largest));
-  for (int lane = 0; lane < kLanes; ++lane) total += sums[lane];
-  return 1.0f / total;
-}
-
 // One query of one head: it sees keys [low, high) of the scratch, and its own key if there is one.
 template <class T>
 struct Row {
-  float q[kMostChannels];
   const T *own_key, *own_value;
   T* out;
   float sink;
   std::int64_t low, high;
 };
 
-template <int R, class T>
-void attend(const Tensors& t, Scratch& scratch, const Row<T>* rows) {
-  std::int64_t first = rows[0].low, last = rows[0].high;
-  for (int r = 1; r < R; ++r) first = std::min(first, rows[r].low), last = std::max(last, rows[r].high);
-  const std::int64_t from = first / kLanes * kLanes, to = padded(last);
-  const float* q[R];
-  for (int r = 0; r < R; ++r) q[r] = rows[r].q;
-  float* s = scratch.scores.data();
-  std::int64_t j = from;
-  constexpr int kWide = INTERACT_WIDE_VECTORS;
-  for (; j + kWide * kLanes <= to; j += kWide * kLanes)
-    score_block<R, kWide>(q, t.size, scratch.keys_t.data() + j, scratch.capacity, s + j);
-  for (; j < to; j += kLanes)
-    score_block<R, 1>(q, t.size, scratch.keys_t.data() + j, scratch.capacity, s + j);
-  float inverse[R], own[R];
-  for (int r = 0; r < R; ++r) {
-    const Row<T>& row = rows[r];
-    own[r] = kNothing;
-    if (row.own_key) {
-      float dot = 0.0f;
-      for (std::int64_t c = 0; c < t.size; ++c) dot += row.q[c] * widened(row.own_key[c]);
-      own[r] = capped(dot, t.scale, t.softcap);
-    }
-    inverse[r] =
-        softmax(s + r * scratch.capacity, from, to, row.low, row.high, t.scale, t.softcap, row.sink, own + r);
-  }
-  float result[R * kMostChannels];
-  std::int64_t c = 0;
-  const std::int64_t stride = scratch.value_stride;
-  for (; c + kWide * kLanes <= stride; c += kWide * kLanes)
-    value_block<R, kWide>(s, scratch.capacity, scratch.values.data() + c, stride, first, last, result + c,
-                          kMostChannels);
-  for (; c < stride; c += kLanes)
-    value_block<R, 1>(s, scratch.capacity, scratch.values.data() + c, stride, first, last, result + c,
-                      kMostChannels);
-  for (int r = 0; r < R; ++r) {
-    float* sum = result + r * kMostChannels;
-    if (rows[r].own_key)
-      for (std::int64_t i = 0; i < t.value_size; ++i) sum[i] += own[r] * widened(rows[r].own_value[i]);
-    for (std::int64_t i = 0; i < t.value_size; ++i) narrow(sum[i] * inverse[r], rows[r].out + i);
-  }
+// Rows that are multiplied at once, and all keys that one of them sees.
+struct RowBlock {
+  std::int64_t first, rows, low, high;
+};
+
+// Keys and values of short paths stay in L1 by themselves, if no long panel's scores drive them out; at the
+// other end, scores of more than half a megabyte would drive them out of L2.
+inline std::int64_t blocks_of_a_panel(std::int64_t capacity) {
+  if (capacity <= 3 * kTile) return 1;
+  return std::clamp<std::int64_t>((1 << 17) / capacity / INTERACT_ROWS, 1, 8);
 }
 
-// Rows that wait until a block of them is full.
+// Call `run` with a count of 1 to `Most` as a constant, so that the sums of so many rows or vectors are
+// registers.
+template <int Most, class Run>
+inline void with_constant(std::int64_t count, const Run& run) {
+  if (count == Most) return run(std::integral_constant<int, Most>());
+  if constexpr (Most > 1) with_constant<Most - 1>(count, run);
+}
+
 template <class T>
-class Block {
+class Panel {
  public:
-  Block(const Tensors& tensors, Scratch& scratch) : t_(tensors), scratch_(scratch) {}
+  Panel(const Tensors& tensors, Scratch& scratch)
+      : t_(tensors),
+        scratch_(scratch),
+        most_(INTERACT_ROWS * blocks_of_a_panel(scratch.capacity)),
+        queries_(most_ * padded(t_.size)),
+        scores_(most_ * scratch.capacity),
+        results_(most_ * scratch.value_stride),
+        own_key_(padded(t_.size)),
+        own_(most_),
+        inverse_(most_) {}
 
   // All query heads of one token; `own_key` null for a token that is among the keys it sees.
   void add(std::int64_t kv_head, const T* query, T* out, std::int64_t low, std::int64_t high,
            const T* own_key, const T* own_value) {
     const std::int64_t group = t_.q_heads / t_.kv_heads;
     for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-      Row<T>& row = rows_[count_];
-      widen(query + head * t_.q.head_stride, row.q, t_.size);
-      row.own_key = own_key;
-      row.own_value = own_value;
-      row.out = out + head * t_.value_size;
-      row.sink = t_.sinks ? t_.sinks[head] : kNothing;
-      row.low = low;
-      row.high = high;
-      if (++count_ == INTERACT_ROWS) flush();
+      float* q = &queries_[rows_.size() * padded(t_.size)];
+      widen(query + head * t_.q.head_stride, q, t_.size);
+      for (std::int64_t c = 0; c < t_.size; ++c) q[c] *= t_.scale;
+      const float sink = t_.sinks ? t_.sinks[head] : kNothing;
+      rows_.push_back({own_key, own_value, out + head * t_.value_size, sink, low, high});
+      if (std::int64_t(rows_.size()) == most_) flush();
     }
   }
 
   void flush() {
-    int done = 0;
-    if (count_ == INTERACT_ROWS) {
-      attend<INTERACT_ROWS>(t_, scratch_, rows_);
-      done = INTERACT_ROWS;
-    }
-    for (; done + 3 <= count_; done += 3) attend<3>(t_, scratch_, rows_ + done);
-    for (; done < count_; ++done) attend<1>(t_, scratch_, rows_ + done);
-    count_ = 0;
+    cut();
+    for (std::int64_t tile = lowest_ / kTile * kTile; tile < highest_; tile += kTile)
+      for (const RowBlock& block : blocks_)
+        if (tile < block.high && block.low < tile + kTile) score(block, tile);
+    for (const RowBlock& block : blocks_) weigh(block);
+    for (std::int64_t tile = lowest_ / kTile * kTile; tile < highest_; tile += kTile)
+      for (const RowBlock& block : blocks_)
+        if (tile < block.high && block.low < tile + kTile) add_values(block, tile);
+    for (std::size_t row = 0; row < rows_.size(); ++row) finish(row);
+    rows_.clear();
   }
 
  private:
+  void cut() {
+    blocks_.clear();
+    lowest_ = scratch_.capacity, highest_ = 0;
+    const std::int64_t count = rows_.size();
+    for (std::int64_t first = 0; first < count; first += INTERACT_ROWS) {
+      RowBlock block{first, std::min<std::int64_t>(INTERACT_ROWS, count - first), scratch_.capacity, 0};
+      for (std::int64_t row = first; row < first + block.rows; ++row) {
+        block.low = std::min(block.low, rows_[row].low);
+        block.high = std::max(block.high, rows_[row].high);
+      }
+      lowest_ = std::min(lowest_, block.low), highest_ = std::max(highest_, block.high);
+      blocks_.push_back(block);
+    }
+  }
+
+  void score(const RowBlock& block, std::int64_t tile) {
+    const float* q = &queries_[block.first * padded(t_.size)];
+    float* s = &scores_[block.first * scratch_.capacity + tile];
+    const float* keys = &scratch_.keys_t[tile];
+    const std::int64_t left = padded(block.high - tile) / kLanes;
+    with_constant<INTERACT_ROWS>(block.rows, [&](auto rows) {
+      with_constant<INTERACT_WIDE_VECTORS>(
+          std::min<std::int64_t>(left, INTERACT_WIDE_VECTORS),
+          [&](auto vectors) { score_block<rows, vectors>(q, t_.size, keys, scratch_.capacity, s); });
+    });
+  }
+
+  // Scores become weights; each row's sum, and what its own key weighs, wait for the end.
+  void weigh(const RowBlock& block) {
+    if (block.low >= block.high)  // no tile will write here
+      std::fill_n(&results_[block.first * scratch_.value_stride], block.rows * scratch_.value_stride, 0.0f);
+    for (std::int64_t r = block.first; r < block.first + block.rows; ++r) {
+      const Row<T>& row = rows_[r];
+      own_[r] = kNothing;
+      if (row.own_key) {
+        const float dot = own_score(&queries_[r * padded(t_.size)], row.own_key);
+        own_[r] = t_.softcap == 0.0f ? dot : t_.softcap * std::tanh(dot / t_.softcap);
+      }
+      inverse_[r] = softmax(&scores_[r * scratch_.capacity], block.low / kLanes * kLanes, padded(block.high),
+                            row.low, row.high, t_.softcap, row.sink, &own_[r]);
+    }
+  }
+
+  float own_score(const float* q, const T* own_key) {
+    widen(own_key, own_key_.data(), t_.size);
+    Lanes sums = {};
+    for (std::int64_t c = 0; c < t_.size; c += kLanes) sums += load(q + c) * load(&own_key_[c]);
+    return joined(sums, [](float a, float b) { return a + b; });
+  }
+
+  void add_values(const RowBlock& block, std::int64_t tile) {
+    const std::int64_t stride = scratch_.value_stride, low = std::max(tile, block.low),
+                       high = std::min(tile + kTile, block.high);
+    const float *s = &scores_[block.first * scratch_.capacity], *values = scratch_.values.data();
+    const bool first = tile <= block.low;
+    float* out = &results_[block.first * stride];
+    with_constant<INTERACT_ROWS>(block.rows, [&](auto rows) {
+      std::int64_t c = 0;
+      for (; c + kTile <= stride; c += kTile)
+        value_block<rows, INTERACT_WIDE_VECTORS>(s, scratch_.capacity, values + c, stride, low, high, first,
+                                                 out + c);
+      for (; c < stride; c += kLanes)
+        value_block<rows, 1>(s, scratch_.capacity, values + c, stride, low, high, first, out + c);
+    });
+  }
+
+  void finish(std::int64_t r) {
+    float* sum = &results_[r * scratch_.value_stride];
+    if (rows_[r].own_key)
+      for (std::int64_t c = 0; c < t_.value_size; ++c) sum[c] += own_[r] * widened(rows_[r].own_value[c]);
+    for (std::int64_t c = 0; c < t_.value_size; ++c) narrow(sum[c] * inverse_[r], rows_[r].out + c);
+  }
+
   const Tensors& t_;
   Scratch& scratch_;
-  int count_ = 0;
-  Row<T> rows_[INTERACT_ROWS];
+  const std::int64_t most_;  // rows of a panel
+  std::vector<Row<T>> rows_;
+  std::vector<RowBlock> blocks_;
+  std::int64_t lowest_ = 0, highest_ = 0;
+  std::vector<float> queries_;        // [most][size padded], times the scale
+  std::vector<float> scores_;         // [most][capacity]
+  std::vector<float> results_;        // [most][value_stride]
+  std::vector<float> own_key_;        // [size padded]
+  std::vector<float> own_, inverse_;  // [most]
 };
 
 }  // namespace

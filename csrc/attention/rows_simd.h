@@ -15,7 +15,7 @@ template <class T>
 class Reader {
  public:
   Reader(const RowsProblem& problem, std::int64_t longest)
-      : p_(problem), t_(problem.tensors), scratch_(t_, longest, INTERACT_ROWS), block_(t_, scratch_) {}
+      : p_(problem), t_(problem.tensors), scratch_(t_, longest), panel_(t_, scratch_) {}
 
   void run(const RowPiece& piece) {
     row_ = piece.row;
@@ -29,7 +29,7 @@ class Reader {
         scratch_.put(count++, at(t_.k, i) + piece.kv_head * t_.k.head_stride,
                      at(t_.v, i) + piece.kv_head * t_.v.head_stride, position(i));
     for (std::int64_t i = piece.first_query; i < piece.last_query; ++i) ask(piece.kv_head, i, count);
-    block_.flush();
+    panel_.flush();
   }
 
  private:
@@ -56,7 +56,7 @@ class Reader {
     const bool hidden = !visible(i);
     const std::int64_t token = entry_ * p_.length + begin_ + i;
     T* out = static_cast<T*>(t_.out) + token * t_.q_heads * t_.value_size;
-    block_.add(kv_head, at(t_.q, i), out, low, high,
+    panel_.add(kv_head, at(t_.q, i), out, low, high,
                hidden ? at(t_.k, i) + kv_head * t_.k.head_stride : nullptr,
                hidden ? at(t_.v, i) + kv_head * t_.v.head_stride : nullptr);
   }
@@ -64,7 +64,7 @@ class Reader {
   const RowsProblem& p_;
   const Tensors& t_;
   Scratch scratch_;
-  Block<T> block_;
+  Panel<T> panel_;
   std::int64_t row_ = 0, entry_ = 0, begin_ = 0;  // packed rows are all in entry 0
 };
 

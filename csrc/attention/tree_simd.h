@@ -17,8 +17,8 @@ class Walk {
       : p_(problem),
         t_(problem.tensors),
         piece_(piece),
-        scratch_(t_, longest, INTERACT_ROWS),
-        block_(t_, scratch_),
+        scratch_(t_, longest),
+        panel_(t_, scratch_),
         end_(problem.tree.segments, 0) {}
 
   void run() {
@@ -27,7 +27,7 @@ class Walk {
       const std::int64_t at = add(segment);
       for (std::int64_t i = 0; i < p_.tree.length[segment]; ++i) ask(p_.tree.start[segment] + i, at + i + 1);
       // The next segment may overwrite what these rows see.
-      block_.flush();
+      panel_.flush();
     }
   }
 
@@ -59,14 +59,14 @@ class Walk {
     if (query < 0) return;
     const std::int64_t low = first <= 0 ? 0 : scratch_.below(first, high);
     T* out = static_cast<T*>(t_.out) + query * t_.q_heads * t_.value_size;
-    block_.add(piece_.kv_head, at(t_.q, query), out, low, high, nullptr, nullptr);
+    panel_.add(piece_.kv_head, at(t_.q, query), out, low, high, nullptr, nullptr);
   }
 
   const TreeProblem& p_;
   const Tensors& t_;
   const TreePiece& piece_;
   Scratch scratch_;
-  Block<T> block_;
+  Panel<T> panel_;
   std::vector<std::int64_t> end_;
 };
 

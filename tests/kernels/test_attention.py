@@ -1,5 +1,7 @@
 """Tree attention against the dense reference in float64: any tree, any head shape, windows, caps, sinks."""
 
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -65,8 +67,10 @@ def test_every_instruction_set_equals_the_reference(name):
     if not _native.use_instruction_set(name):
         pytest.skip(f"this machine has no {name}")
     try:
-        for sizes in ((64, 64), (17, 33)):
-            tree = random_tree(11, 30, window=20)
+        # Short paths, and such as fill panels of several tiles, with and without a window.
+        trees = random_tree(11, 30, window=20), random_tree(4, 9, longest=150), random_tree(4, 9, 150, window=210)
+        assert max(tree.position.max() for tree in trees) > 450
+        for sizes, tree in product(((64, 64), (17, 33)), trees):
             q, k, v = tensors(tree, 6, 2, *sizes)
             truth = attention.tree_attention(q, k, v, tree, impl="reference")
             got = attention.tree_attention(q.float(), k.float(), v.float(), tree, impl="native")
@@ -87,16 +91,17 @@ def test_error_stays_below_twice_that_of_plain_torch(impl, dtype):
 
 
 def test_threads_do_not_change_a_bit():
-    tree = random_tree(7, 200, longest=8)
-    q, k, v = tensors(tree, 9, 3, 64, 64, torch.float32)
-    before, results = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2, 5):
-            torch.set_num_threads(threads)
-            results.append(attention.tree_attention(q, k, v, tree, impl="native"))
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    before = torch.get_num_threads()
+    for tree in (random_tree(7, 200, longest=8), random_tree(4, 12, longest=150)):
+        q, k, v = tensors(tree, 9, 3, 64, 64, torch.float32)
+        results = []
+        try:
+            for threads in (1, 2, 5):
+                torch.set_num_threads(threads)
+                results.append(attention.tree_attention(q, k, v, tree, impl="native"))
+        finally:
+            torch.set_num_threads(before)
+        assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
 def test_strided_views_are_read_in_place():

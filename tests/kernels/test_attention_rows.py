@@ -151,14 +151,20 @@ def test_every_instruction_set_and_storage_equals_the_reference(name, dtype):
     """An implementation errs less than twice as much as plain torch in the same dtype."""
     if not _native.use_instruction_set(name):
         pytest.skip(f"this machine has no {name}")
-    who, (offsets, position) = draw_coalitions(5, 3, 50), draw_rows(5, [0, 20, 1, 29])
     tree = random_tree(11, 30, window=20)
     try:
-        for sizes in ((64, 64), (17, 33)):
-            q, k, v = draw_tensors(5, 3, (6, 2), 50, sizes, dtype)
+        # Rows of one tile, and of panels of several.
+        for sizes, tokens, window in (
+            ((64, 64), 50, 30),
+            ((17, 33), 50, 30),
+            ((64, 64), 420, 250),
+            ((17, 33), 420, None),
+        ):
+            who, (offsets, position) = draw_coalitions(5, 3, tokens), draw_rows(5, [0, 20, 1, tokens - 21])
+            q, k, v = draw_tensors(5, 3, (6, 2), tokens, sizes, dtype)
             row = [x[0] for x in (q, k, v)]
             for operation, inputs, more in (
-                (attention.masked_attention, (q, k, v, *who), {"window": 30}),
+                (attention.masked_attention, (q, k, v, *who), {"window": window}),
                 (attention.packed_attention, (*row, offsets), {"position": position}),
                 (attention.tree_attention, (*tree_tensors(tree, 6, 2, *sizes, dtype), tree), {}),
             ):
@@ -188,15 +194,15 @@ def test_half_precision_is_read_and_rounded_like_torch_for_every_bit_pattern(dty
 
 
 def test_threads_do_not_change_a_bit():
-    who, (offsets, position) = draw_coalitions(7, 2, 99), draw_rows(7, [3, 70, 26])
-    q, k, v = draw_tensors(7, 2, (9, 3), 99, (64, 64), torch.float32)
+    who, (offsets, position) = draw_coalitions(7, 2, 420), draw_rows(7, [3, 370, 47])
+    q, k, v = draw_tensors(7, 2, (9, 3), 420, (64, 64), torch.float32)
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            masked = attention.masked_attention(q, k, v, *who, window=20)
+            masked = attention.masked_attention(q, k, v, *who, window=250)
             row = (q[0], k[0], v[0])
-            packed = attention.packed_attention(*row, offsets, position=position, window=30)
+            packed = attention.packed_attention(*row, offsets, position=position, window=600)
             results.append(torch.cat([masked.flatten(), packed.flatten()]))
     finally:
         torch.set_num_threads(before)
