@@ -194,7 +194,6 @@ def cases(quick: bool) -> Iterator[Case]:
         for tail in (1, 8, 32):
             for masking in ("baseline", "attention"):
                 long: dict[str, Any] = {"rounds": max(1, 512 // length)} if length > 64 else {}
-                long["stock_tree"] = length < 1024 or tail == 8
                 yield case(f"Qwen2 8x512, tail {tail}", model, prompt(length, 10, tail), masking, 1, **long)
     for length, n in ((256, 12), (64, 16)):
         options: dict[str, Any] = {"rounds": 1, "most_bytes": _BUDGET, "stock_tree": False}
