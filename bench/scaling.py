@@ -40,7 +40,7 @@ from interact.study.cluster import Cluster
 from interact.study.config import StudyConfig
 from interact.study.progress import Progress
 from interact.study.run import prepared_study
-from interact.study.schedule import Queue, Report, drive
+from interact.study.schedule import Queue, Report, Team, drive
 from interact.study.store import Store
 from interact.study.work import Cell, cells
 from interact.study.worker import Data, Job
@@ -62,7 +62,7 @@ class Part:
         ended: By worker, when it ended the last one (`time.monotonic`).
     """
 
-    def __init__(self, team: Cluster, size: int) -> None:
+    def __init__(self, team: Team, size: int) -> None:
         self._team, self.size = team, size
         self._names = {f"worker {number}" for number in range(1, size + 1)}
         self.done: Counter[str] = Counter()
@@ -100,7 +100,7 @@ class Turns:
     whole: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
 
-    def follow(self, store: Store, work: Sequence[Cell], team: Cluster, workers: int) -> None:
+    def follow(self, store: Store, work: Sequence[Cell], team: Team, workers: int) -> None:
         """Let so many workers follow all these cells, in a store without cells."""
         shutil.rmtree(store.folder / "cells", ignore_errors=True)
         part, start = Part(team, workers), time.monotonic()

@@ -3,14 +3,19 @@
 import json
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from bench import __main__ as command
-from bench import registry
+from bench import registry, scaling
 from bench.registry import Case, Check, Entry, Timed
 from bench.run import measure
 from bench.table import markdown
+from interact.inputs import Template
+from interact.study.schedule import Report
+from interact.study.work import Cell, Run, Sample
+from interact.study.worker import Answer
 
 
 def entry(error: float) -> Entry:
@@ -76,3 +81,49 @@ def test_processor_time_counts_work_and_not_waiting(run):
 def test_an_unknown_name_is_a_sentence():
     with pytest.raises(ValueError, match=r"No benchmark is called nothing; there are: .*lattice"):
         registry.entries(("nothing",))
+
+
+class ClockedTeam:
+    """Three workers on a clock of their own; those at work together need `slower` times as long for a cell."""
+
+    size = 3
+
+    def __init__(self, slower):
+        self.slower, self.now, self.at_work = slower, 0.0, {}
+
+    def free(self):
+        return [name for name in ("worker 1", "worker 2", "worker 3") if name not in self.at_work]
+
+    def give(self, worker, job):
+        self.at_work[worker] = job
+
+    def reports(self):
+        # All began together, so all end together; a note comes with them, which is no cell.
+        self.now += 2.0 * (self.slower if len(self.at_work) > 1 else 1.0)
+        ended, self.at_work = self.at_work, {}
+        return [Report("worker 3", note="awake"), *(Report(w, j, Answer("done", 2.0)) for w, j in ended.items())]
+
+
+def clocked_turns(slower, cells, workers, tmp_path, monkeypatch):
+    team, turns = ClockedTeam(slower), scaling.Turns()
+    monkeypatch.setattr(scaling, "time", SimpleNamespace(monotonic=lambda: team.now))
+    sample = Sample("a", "reviews", "good", ((0, 4),), "yes", Template("{text}"))
+    work = [Cell(Run("model", "reviews", 0), 0, sample, str(number)) for number in range(cells)]
+    turns.follow(SimpleNamespace(folder=tmp_path), work, team, workers)
+    turns.bare.append(1.0)
+    return turns
+
+
+@pytest.mark.parametrize(("slower", "times", "verdict"), [(1.0, 2.0, "met"), (1.25, 1.6, "NOT met")])
+def test_scaling_counts_the_workers_that_take_part(slower, times, verdict, tmp_path, monkeypatch):
+    one, two = (clocked_turns(slower, 8, workers, tmp_path, monkeypatch) for workers in (1, 2))
+    assert one.working == one.whole == [2.0]
+    assert two.working == two.whole == pytest.approx([2.0 / times])
+    last = scaling.table({1: one, 2: two}).split("\n")[-1]
+    assert f"| {times:.3f}x" in last and f"at least 1.8x: {verdict}" in last
+
+
+def test_a_worker_that_waits_for_the_last_cell_is_not_counted_as_slow(tmp_path, monkeypatch):
+    turns = clocked_turns(1.0, 5, 2, tmp_path, monkeypatch)
+    # Three cells in 6 s and two in 4 s: a cell a second while both work, five in 6 s to the end.
+    assert turns.working == pytest.approx([1.0]) and turns.whole == pytest.approx([6 / 5])
