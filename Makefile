@@ -14,7 +14,7 @@ export INTERACT_WERROR ?= 1
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[dev,embedded,triton]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev,embedded,fuzz,triton]"
 	touch $@
 
 demo: .venv

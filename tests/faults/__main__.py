@@ -53,7 +53,7 @@ def _fetches(folder: Path, options: argparse.Namespace) -> list[str]:
 def _files(folder: Path, options: argparse.Namespace) -> list[str]:
     config = smallest(folder)
     child(lambda: study(folder / "store", config))
-    kinds = damage.kinds_of_a_study(folder / "store", config) + damage.kinds_of_other_files(folder / "files", config)
+    kinds = damage.kinds_of_a_study(folder / "store", config) + damage.kinds_of_other_files(folder / "files")
     kinds += damage.kinds_of_a_cache(folder / "fetched") + damage.kinds_of_a_model(folder, config)
     wrong = []
     for kind in kinds:

@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import shutil
 from collections import Counter
@@ -19,8 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from interact import embedded
 from interact.embedded import wheels
@@ -38,8 +34,8 @@ from interact.study.config import StudyConfig
 from interact.study.config import load as load_config
 from interact.study.store import Store
 from tests.faults.ground import child, damages, differences, judge, leftovers, same, smallest, study
+from tests.faults.readers import SCORED, whole_files
 from tests.interact.test_embedded import Index, file_source
-from tests.interact.test_sampled import sparse
 
 
 @dataclass(frozen=True)
@@ -130,27 +126,15 @@ def kinds_of_a_study(store: Path, config: StudyConfig) -> list[Kind]:
     ]
 
 
-def kinds_of_other_files(folder: Path, config: StudyConfig) -> list[Kind]:
-    """Make and list files that are read elsewhere: results, data, scores, configurations, the cache."""
-    folder.mkdir(parents=True, exist_ok=True)
-    result = sparse(24).save(folder / "sparse.interactions")
-    rows = [{"text": f"witty film {i} é", "response": "positive", "number": i} for i in range(12)]
-    (folder / "d.jsonl").write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
-    (folder / "d.json").write_text(json.dumps(rows), "utf-8")
-    pq.write_table(pa.Table.from_pylist(rows), folder / "d.parquet")
-    for suffix, separator in ((".csv", ","), (".tsv", "\t")):
-        with (folder / f"d{suffix}").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["text", "response", "number"], delimiter=separator)
-            writer.writeheader()
-            writer.writerows(rows)
-    described = {"d": {"file_name": "d.json", "columns": {"prompt": "text", "query": "number", "response": "response"}}}
-    (folder / "dataset_info.json").write_text(json.dumps(described))
-    (folder / "study.json").write_text(json.dumps({"models": [config.models[0]], "tau": 0.25, "steps": [0, 1, 2]}))
-    info, given, scores = folder / "dataset_info.json", folder / "study.json", _scores(folder / "scores")
+def kinds_of_other_files(folder: Path) -> list[Kind]:
+    """Make and list files that are read elsewhere: results, data, scores, configurations."""
+    files = whole_files(folder)
+    result, scores, info, given = (files[name] for name in ("result", "scores", "described", "configuration"))
+    data = [files[name] for name in ("csv", "json", "jsonl", "parquet", "tsv")]
     return [
         Kind("sparse result", result, lambda: _fields(load(result))),
         Kind("scores kept (sparse)", scores, lambda: _known(scores)),
-        *(Kind(f"data file {f.suffix}", f, lambda f=f: read_rows(f), summed=False) for f in sorted(folder.glob("d.*"))),
+        *(Kind(f"data file {f.suffix}", f, lambda f=f: read_rows(f), summed=False) for f in data),
         Kind("dataset_info.json", info, lambda: described_rows(info, None), summed=False),
         Kind("study.json (--config)", given, lambda: repr(load_config(given)), summed=False),
     ]
@@ -233,18 +217,10 @@ def _weights(model: Any) -> dict[str, Any]:
     return {name: value.detach().numpy().copy() for name, value in model.state_dict().items()}
 
 
-def _scores(path: Path) -> Path:
-    cache = ScoreCache(path, "a model and a text")
-    cache.open(12)
-    rng = np.random.default_rng(0)
-    cache.put(rng.random((64, 12)) < 0.5, rng.normal(size=64))
-    return path
-
-
 def _known(path: Path) -> Any:
     """Return the scores that were put there; fewer are no damage, for they are asked again."""
     truth_masks = np.random.default_rng(0).random((64, 12)) < 0.5
-    cache = ScoreCache(path, "a model and a text")
+    cache = ScoreCache(path, SCORED)
     cache.open(12)
     truth = ScoreCache()
     truth.open(12)

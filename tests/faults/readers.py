@@ -1,39 +1,42 @@
 """Any bytes and any text at all, given to every reader: it returns something, or says a sentence.
 
-``python -m tests.faults.readers [NAME ...] [-runs=N]`` steers the bytes to new branches with atheris (extra ``fuzz``).
+Hypothesis makes some of them in the tests (`test_readers`); atheris steers more of them to new branches (`fuzz`).
 """
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
+import csv
+import json
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":
-    import atheris
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-    with atheris.instrument_imports(include=["interact"]):
-        pass
-
+from interact.inputs import Template
 from interact.interactions import load
 from interact.players import PlayerChoice, choose_spans, map_to_tokens
 from interact.sft.data import read_examples
 from interact.sft.llama_factory import described_rows
-from interact.sft.loss_log import read_losses
+from interact.sft.loss_log import LossLog, read_losses
 from interact.sft.rows import read_rows
 from interact.sparse.scores import ScoreCache
 from interact.study import samples
 from interact.study.config import load as load_config
+from interact.study.work import Prepared, Sample
 from tests.faults.ground import judge
+from tests.interact.test_sampled import sparse
+
+SCORED = "a model and a text"
+"""What the kept scores are of."""
 
 
 def _scores(path: Path) -> None:
-    ScoreCache(path, "a").open(12)
+    ScoreCache(path, SCORED).open(12)
 
 
 def _emotions(path: Path) -> None:
@@ -57,6 +60,46 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "losses": ("x.jsonl", read_losses),
     "scores": ("x.scores", _scores),
 }
+
+
+def whole_files(folder: Path) -> dict[str, Path]:
+    """Write a file for each of `READERS`, which takes it in the same folder; return them by the reader's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{name}{Path(file).suffix}" for name, (file, _) in READERS.items()}
+    sparse(24).save(paths["result"])
+    rows = [{"text": f"witty film {i} é", "response": "positive", "number": i} for i in range(12)]
+    for name in ("jsonl", "examples"):
+        paths[name].write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    paths["json"].write_text(json.dumps(rows), "utf-8")
+    pq.write_table(pa.Table.from_pylist(rows), paths["parquet"])
+    for name, separator in (("csv", ","), ("tsv", "\t")):
+        with paths[name].open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["text", "response", "number"], delimiter=separator)
+            writer.writeheader()
+            writer.writerows(rows)
+    paths["emotions"].write_text("so glad\t0\ta\noh no\t1\tb\nwell\t0,1\tc\n")
+    columns = {"prompt": "text", "query": "number", "response": "response"}
+    paths["described"].write_text(json.dumps({"d": {"file_name": paths["json"].name, "columns": columns}}))
+    paths["configuration"].write_text(json.dumps({"models": ["one"], "tau": 0.25, "steps": [0, 1, 2]}))
+    sample = Sample("a", "reviews", "a witty film", ((2, 7), (8, 12)), "positive", Template("{text}"))
+    samples.save(
+        paths["samples"], Prepared((sample,), {"one/reviews/seed-0": "f" * 16}, {"one/reviews/seed-0": (0, 1)})
+    )
+    paths["losses"].unlink(missing_ok=True)
+    losses = LossLog(paths["losses"])
+    for step in range(3):
+        losses.add(step, "train", 0.5)
+    paths["scores"].unlink(missing_ok=True)
+    scores = ScoreCache(paths["scores"], SCORED)
+    scores.open(12)
+    rng = np.random.default_rng(0)
+    scores.put(rng.random((64, 12)) < 0.5, rng.normal(size=64))
+    return paths
+
+
+def without_sums(content: bytes) -> bytes:
+    """Rename the sums in a file, so that its reader takes changed content, as of files from before the sums."""
+    return content.replace(b'"sha256"', b'"no-sum"').replace(b'"fingerprint"', b'"no-sum"').replace(b'"crc"', b'"no"')
 
 
 def read(name: str, content: bytes, folder: Path) -> bool:
@@ -102,27 +145,3 @@ def map_players(text: str, unit: str, limit: int | None, edges: list[int]) -> bo
     ]
     assert all(covered) and {p.chars[0] for p in players} <= {low for low, _ in spans}
     return True
-
-
-def fuzz(arguments: list[str]) -> None:
-    """Run atheris on the readers named, or on all of them and on the players."""
-    names = [a for a in arguments[1:] if not a.startswith("-")] or [*READERS, "players"]
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    units = ["words", "all-words", "sentences", "paragraphs", "marked"]
-
-    def one(data: bytes) -> None:
-        given = atheris.FuzzedDataProvider(data)
-        name = names[given.ConsumeIntInRange(0, len(names) - 1)]
-        if name == "players":
-            edges = given.ConsumeIntList(given.ConsumeIntInRange(0, 12), 1)
-            unit, limit = units[given.ConsumeIntInRange(0, 4)], given.ConsumeIntInRange(0, 20) or None
-            map_players(given.ConsumeUnicodeNoSurrogates(200), unit, limit, edges)
-        else:
-            read(name, given.ConsumeBytes(4096), folder)
-
-    atheris.Setup([arguments[0], *(a for a in arguments[1:] if a.startswith("-"))], one)
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    fuzz(sys.argv)

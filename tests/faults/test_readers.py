@@ -1,7 +1,11 @@
 """Hypothesis against the readers and against the way from text to players; atheris does the same for longer."""
 
 import json
+import os
+import re
 import struct
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -9,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.faults.readers import READERS, map_players, read
+from tests.faults.readers import READERS, map_players, read, whole_files, without_sums
+
+ROOT = Path(__file__).parents[2]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=8),
@@ -64,3 +70,24 @@ def test_any_header_of_a_result_is_read_or_refused_in_a_sentence(header, meta, t
 )
 def test_any_text_gives_players_where_they_say_or_a_sentence(text, unit, limit, edges):
     map_players(text, unit, limit, edges)
+
+
+def test_every_reader_takes_a_whole_file(folder):
+    files = whole_files(folder)
+    assert files.keys() == READERS.keys()
+    contents = {name: path.read_bytes() for name, path in files.items()}
+    assert all(read(name, content, folder) for name, content in contents.items())
+    assert all(read(name, without_sums(content), folder) for name, content in contents.items())
+
+
+def test_atheris_finds_new_branches():
+    pytest.importorskip("atheris", reason="atheris is not installed (extra fuzz)")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
+    line = [sys.executable, "-m", "tests.faults.fuzz", "-runs=3000", "-seed=1"]
+    done = subprocess.run(
+        line, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    # Edges of our own code: those that the whole files reach, and those that the steered ones reach.
+    first, last = (int(re.findall(rf"{word}\s+cov: (\d+)", done.stderr)[0]) for word in ("INITED", "DONE"))
+    assert last > first > 100
