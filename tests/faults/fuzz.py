@@ -24,11 +24,22 @@ _TEXT = "It's a witty, scathing film. “Caste” – à la 9.5/10!\n\nThe *end*
 
 
 def main(arguments: list[str]) -> None:
-    """Run atheris."""
+    """Run atheris in a child, since libFuzzer ends the process it is in, and remove its files."""
     names = [a for a in arguments if not a.startswith("-")] or [*READERS, "players"]
     if unknown := sorted({*names} - {*READERS, "players"}):
         sys.exit(f"{unknown[0]} is no reader; choose of {[*READERS, 'players']}.")
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        child = os.fork()
+        if not child:
+            try:
+                _fuzz(names, [a for a in arguments if a.startswith("-")], Path(folder))
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def _fuzz(names: list[str], options: list[str], folder: Path) -> None:
     corpus, whole = folder / "corpus", whole_files(folder)
     corpus.mkdir()
     for number, name in enumerate(names):
@@ -48,7 +59,6 @@ def main(arguments: list[str]) -> None:
         else:
             read(name, given.ConsumeBytes(_MOST), folder)
 
-    options = [a for a in arguments if a.startswith("-")]
     atheris.Setup([sys.argv[0], f"-max_len={_MOST + 1}", *options, str(corpus)], one)
     atheris.Fuzz()
 
