@@ -172,6 +172,10 @@ def main() -> None:
     parser.add_argument("--players", type=int, default=7)
     given = parser.parse_args()
     most = max(given.workers)
+    if min(given.workers) < 1 or given.cells < most:
+        parser.error(f"--cells is {given.cells}, but each of {most} workers needs one, and there is at least 1 worker")
+    if min(given.blocks, given.rounds) < 1:
+        parser.error(f"--blocks is {given.blocks} and --rounds is {given.rounds}, but both must be at least 1")
     config = StudyConfig(
         models=(given.model,),
         samples=given.cells * given.blocks + 2 * most,

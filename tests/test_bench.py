@@ -1,6 +1,7 @@
 """The bench: figures only behind a green gate, verdicts that say what was missed, a comparison."""
 
 import json
+import re
 import sys
 import time
 from types import SimpleNamespace
@@ -127,3 +128,11 @@ def test_a_worker_that_waits_for_the_last_cell_is_not_counted_as_slow(tmp_path, 
     turns = clocked_turns(1.0, 5, 2, tmp_path, monkeypatch)
     # Three cells in 6 s and two in 4 s: a cell a second while both work, five in 6 s to the end.
     assert turns.working == pytest.approx([1.0]) and turns.whole == pytest.approx([6 / 5])
+
+
+@pytest.mark.parametrize("given", ["--workers 1 8", "--workers 0", "--cells 0", "--blocks 0", "--rounds -1"])
+def test_turns_without_work_for_every_worker_are_refused(given, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["scaling", *given.split()])
+    with pytest.raises(SystemExit):
+        scaling.main()
+    assert re.search(r"error: --(cells|blocks) is .* at least 1", capsys.readouterr().err)
