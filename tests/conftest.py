@@ -3,9 +3,12 @@
 1. A shared machine stalls now and then, which is no reason to fail: hypothesis sets no deadline.
 2. The longest tests begin first, so that no worker is left alone with them at the end.
 3. Test processes that run side by side, and what they start, share the processors instead of each taking all.
+4. transformers logs many of its deprecations instead of warning. They become warnings, which are errors here.
 """
 
+import logging
 import os
+import warnings
 
 from hypothesis import settings
 
@@ -20,3 +23,12 @@ settings.load_profile("shared machine")
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("packaging") is None)
+
+
+class _Deprecations(logging.Handler):
+    def emit(self, record):
+        if "deprecat" in record.getMessage().lower():
+            warnings.warn(record.getMessage(), FutureWarning, stacklevel=2)
+
+
+logging.getLogger("transformers").addHandler(_Deprecations(logging.WARNING))
