@@ -165,6 +165,11 @@ int cuda_device_count() {
 #endif
 }
 
+// setup.py looks for it in the bytes of a library, to learn whether it has to be built again.
+#ifdef INTERACT_BUILD_KEY
+[[gnu::used]] const char build_key[] = INTERACT_BUILD_KEY;
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_native, module) {
@@ -186,6 +191,9 @@ PYBIND11_MODULE(_native, module) {
   module.def("tree_attention", &tree_attention);
   module.def("row_attention", &row_attention);
 #ifdef INTERACT_WITH_CUDA
+  module.def("cuda_capability", &interact::cuda_capability, "Compute capability of a device, such as '9.0'.");
+  module.def("cuda_loading_error", &interact::cuda_loading_error,
+             "Why the kernels cannot be loaded on a device, or ''.");
   module.def("kronecker_cuda_f32", &kronecker_cuda<float>);
   module.def("kronecker_cuda_f64", &kronecker_cuda<double>);
 #endif

@@ -11,13 +11,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from interact.files import forget_partial
 from interact.sft.following import load_cell
 from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
 from interact.study.progress import Progress
-from interact.study.samples import Material, load, save
+from interact.study.samples import Material, load
 from interact.study.schedule import Here, Queue, Team, drive
 from interact.study.store import Store, explained
 from interact.study.trainings import is_trained, prepare, tidy
@@ -87,13 +86,10 @@ def _team(store: Store, data: Data, cluster: str | None, workers: int | None) ->
 
 
 def prepared_study(store: Store, data: Callable[[], dict[str, Material]]) -> Prepared:
-    """Return what the study fixed before its first cell; fix it from its data when it has not yet."""
-    path = store.folder / "samples.json"
-    with store.claimed("samples", wait=True):
-        if not path.is_file():
-            forget_partial(path)
-            save(path, prepare(store.config, runs(store.config), data()))
-    return load(path)
+    """Return what the study fixed before its first cell; make the store when all is known that goes into it."""
+    if not store.begun:
+        store.begin(prepare(store.config, runs(store.config), data()))
+    return load(store.folder / "samples.json")
 
 
 def _drop_damaged(store: Store, work: Sequence[Cell], say: Callable[[str], None]) -> None:

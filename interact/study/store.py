@@ -7,6 +7,7 @@ works on a cell or a training, so that a killed process loses its cell and two p
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
@@ -18,10 +19,17 @@ from filelock import FileLock, Timeout
 
 from interact.display import table_html
 from interact.evolution import empty, overview
+from interact.evolution.tables import TABLES
 from interact.files import TEMPORARY, forget_partial, read_json, write_json
+from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
+from interact.study.work import Prepared
 
 FORMAT, VERSION = "interact.study", 1
+_MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
+# What a folder may hold without a manifest: a study was killed as it was made, or gave way to another configuration.
+_OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "set-aside", "report"}
+_OWN |= {f"{name}.parquet" for name in TABLES}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
 _FREE = ("device", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
 
@@ -40,57 +48,105 @@ class Store:
 
     @classmethod
     def open(cls, folder: Path, config: StudyConfig | None = None) -> Store:
-        """Open a store, or make it when it does not exist and a configuration is given.
+        """Open a store; with a configuration also one that `begin` has yet to make, of which nothing is written here.
 
         Raises:
             ValueError: There is no store and no configuration, the folder holds something else, another version
-                wrote it, or it was begun with another configuration; the sentence shows the difference.
+                wrote it, or its cells are of another configuration; the sentence shows the difference.
             RuntimeError: The folder cannot be written.
         """
         folder = Path(folder)
-        manifest = folder / "manifest.json"
-        if not manifest.is_file():
+        if not (folder / _MANIFEST).is_file():
             if config is None:
                 raise ValueError(f"{folder} holds no study; run `interact study run --store {folder}` first.")
             _refuse_foreign(folder)
-            with _claimed(folder, "store", wait=True):
-                if not manifest.is_file():
-                    _make(folder, config)
-        found = read_json(manifest, "study")
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise ValueError(f"{folder} was not written by `interact study`; choose another folder for the store.")
-        if found.get("version") != VERSION:
-            raise ValueError(
-                f"The store {folder} has version {found.get('version')}, but this program reads version {VERSION}; "
-                "install the matching interact-llm, or choose another folder."
-            )
-        kept = read_json(folder / "config.json", "study")
-        before = from_json(kept, where=str(folder / "config.json"))
-        if fingerprint(_bound(before)) != found.get("config"):
-            raise ValueError(f"{folder / 'config.json'} was changed after the study began; give back its content.")
+            _refuse_unwritable(folder)
+            return cls(folder, config)
+        found = _manifest(folder)
+        if config is not None and not _has_cells(folder):
+            return cls(folder, config)
+        before = _begun_with(folder, found)
         settled = found.get("settings") in (None, fingerprint(to_json(before)))
         if config is None and not settled:
             raise ValueError(
-                f"{folder / 'config.json'} is not what the study wrote; run the study again with its configuration, "
+                f"{folder / _CONFIG} is not what the study wrote; run the study again with its configuration, "
                 "which writes the file anew."
             )
         if config is None:
             return cls(folder, before)
-        if _bound(before) != _bound(config) and not (folder / "samples.json").is_file():
-            # Nothing was drawn or computed yet, so nothing is lost.
-            with _claimed(folder, "store", wait=True):
-                _make(folder, config)
-        elif _bound(before) != _bound(config):
-            lines = "\n  ".join(difference(_bound(before), _bound(config)))
-            raise ValueError(
-                f"The store {folder} was begun with another configuration:\n  {lines}\n"
-                "Use the same one, or another folder."
-            )
+        _refuse_other(folder, before, config)
         if before != config or not settled:
             with _claimed(folder, "store", wait=True):
-                write_json(folder / "config.json", to_json(config))
-                write_json(manifest, {**found, "settings": fingerprint(to_json(config))})
+                write_json(folder / _CONFIG, to_json(config))
+                write_json(folder / _MANIFEST, {**found, "settings": fingerprint(to_json(config))})
         return cls(folder, config)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the folder holds a study of this configuration."""
+        if not all((self.folder / name).is_file() for name in (_MANIFEST, _CONFIG, _SAMPLES)):
+            return False
+        found, settings = _manifest(self.folder), to_json(self.config)
+        same = self._bound_by(found) and found.get("settings") in (None, fingerprint(settings))
+        return same and read_json(self.folder / _CONFIG, "study") == settings
+
+    def _bound_by(self, manifest: dict[str, Any]) -> bool:
+        return manifest.get("config") == fingerprint(_bound(self.config))
+
+    def begin(self, prepared: Prepared) -> None:
+        """Make the store, whole or not at all, now that nothing more can be wrong with the configuration.
+
+        A study of another configuration that has no cell yet gives way; what it trained otherwise is set aside.
+
+        Raises:
+            ValueError: Another process has begun a study of another configuration meanwhile, and it has cells.
+            RuntimeError: The folder cannot be written, or another process trains for the earlier configuration.
+        """
+        with _claimed(self.folder, "store", wait=True):
+            if self.begun:
+                return
+            found = _manifest(self.folder) if (self.folder / _MANIFEST).is_file() else {}
+            if found and _has_cells(self.folder):
+                _refuse_other(self.folder, _begun_with(self.folder, found), self.config)
+            if not self._bound_by(found):
+                self._set_aside(prepared)
+                (self.folder / _MANIFEST).unlink(missing_ok=True)
+            for name in (_CONFIG, _SAMPLES, _MANIFEST):
+                forget_partial(self.folder / name)
+            write_json(self.folder / _CONFIG, to_json(self.config))
+            samples.save(self.folder / _SAMPLES, prepared)
+            names = ("interact-llm", "torch", "transformers", "peft", "numpy")
+            # The manifest comes last: with it the store is there.
+            write_json(
+                self.folder / _MANIFEST,
+                {
+                    "format": FORMAT,
+                    "version": VERSION,
+                    "config": fingerprint(_bound(self.config)),
+                    "settings": fingerprint(to_json(self.config)),
+                    "versions": {name: version(name) for name in names},
+                },
+            )
+
+    def _set_aside(self, prepared: Prepared) -> None:
+        """Move what was trained for an earlier configuration out of the way of the trainings of this one."""
+        path = self.folder / _SAMPLES
+        before = samples.load(path) if path.is_file() else None
+        number = 1 + sum(1 for _ in (self.folder / "set-aside").glob("*"))
+        for name, content in prepared.trained_on.items():
+            if before and (before.trained_on.get(name), before.steps.get(name)) == (content, prepared.steps[name]):
+                continue
+            with self.claimed(f"training-{name}") as mine:
+                if not mine:
+                    raise RuntimeError(
+                        f"Another process trains {name} for an earlier configuration of the study in {self.folder}; "
+                        "stop it, or choose another folder."
+                    )
+                for path in (self.training(name), self.losses(name)):
+                    if path.exists():
+                        place = self.folder / "set-aside" / str(number) / path.relative_to(self.folder)
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        path.rename(place)
 
     def cell(self, key: str) -> Path:
         """Return where a cell's result lies, or will."""
@@ -168,30 +224,60 @@ def _claimed(folder: Path, what: str, *, wait: bool) -> Iterator[bool]:
         lock.release()
 
 
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a store, and refuse what this program did not write."""
+    found = read_json(folder / _MANIFEST, "study")
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f"{folder} was not written by `interact study`; choose another folder for the store.")
+    if found.get("version") != VERSION:
+        raise ValueError(
+            f"The store {folder} has version {found.get('version')}, but this program reads version {VERSION}; "
+            "install the matching interact-llm, or choose another folder."
+        )
+    return found
+
+
+def _has_cells(folder: Path) -> bool:
+    """Whether a store has a result yet: before, it is bound to no configuration."""
+    return any((folder / "cells").glob("*.interactions"))
+
+
+def _begun_with(folder: Path, manifest: dict[str, Any]) -> StudyConfig:
+    """Return the configuration of a store, which must be what its manifest says."""
+    before = from_json(read_json(folder / _CONFIG, "study"), where=str(folder / _CONFIG))
+    if fingerprint(_bound(before)) != manifest.get("config"):
+        raise ValueError(f"{folder / _CONFIG} was changed after the study began; give back its content.")
+    return before
+
+
+def _refuse_other(folder: Path, before: StudyConfig, config: StudyConfig) -> None:
+    if _bound(before) != _bound(config):
+        lines = "\n  ".join(difference(_bound(before), _bound(config)))
+        raise ValueError(
+            f"The store {folder} was begun with another configuration:\n  {lines}\nUse the same one, or another folder."
+        )
+
+
 def _refuse_foreign(folder: Path) -> None:
-    """Leave a folder alone that holds more than a kill in the first moments of a study leaves behind."""
-    if not folder.exists() or (folder / "config.json").is_file():
+    """Leave a folder alone that holds more than a study that was killed before its manifest leaves behind."""
+    if not folder.exists():
         return
-    if not folder.is_dir() or any(p.name != "locks" and not TEMPORARY.fullmatch(p.name) for p in folder.iterdir()):
+    there = [p.name for p in folder.iterdir() if not TEMPORARY.fullmatch(p.name)] if folder.is_dir() else [""]
+    foreign = not set(there) <= _OWN
+    if _CONFIG in there and not foreign:
+        try:
+            from_json(read_json(folder / _CONFIG, "study"))
+        except ValueError:
+            foreign = True
+    if foreign:
         raise ValueError(f"{folder} is not empty and holds no study; choose an empty or new folder for the store.")
 
 
-def _make(folder: Path, config: StudyConfig) -> None:
-    for name in ("config.json", "manifest.json"):
-        forget_partial(folder / name)
-    write_json(folder / "config.json", to_json(config))
-    names = ("interact-llm", "torch", "transformers", "peft", "numpy")
-    # The manifest comes last: with it the store is there.
-    write_json(
-        folder / "manifest.json",
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "config": fingerprint(_bound(config)),
-            "settings": fingerprint(to_json(config)),
-            "versions": {name: version(name) for name in names},
-        },
-    )
+def _refuse_unwritable(folder: Path) -> None:
+    """Say now that a store cannot be made, not after its models and data were read."""
+    place = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RuntimeError(f"The store {folder} cannot be written: {place} allows no writing; choose another folder.")
 
 
 def _bound(config: StudyConfig) -> dict[str, Any]:

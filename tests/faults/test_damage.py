@@ -112,7 +112,8 @@ def test_a_study_killed_in_its_first_moment_goes_on(ground, tmp_path):
     left = store / ".config.json.abc_1234.part"
     left.write_text("{")
     assert TEMPORARY.fullmatch(left.name)
-    assert Store.open(store, ground[1]).config == ground[1] and not left.exists()
+    run_study(store, ground[1], say=lambda _: None)
+    assert Store.open(store).config == ground[1] and not left.exists()
 
 
 def test_what_a_killed_writer_left_is_removed(ground, store):

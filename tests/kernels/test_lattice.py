@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interact_kernels import _native, lattice, triton_guard
-from interact_kernels.lattice import native
+from interact_kernels.lattice import native, registration
 
 IMPLEMENTATIONS = ["native", "reference"]
 
@@ -117,6 +117,28 @@ def test_cuda_without_a_device_says_so():
     assert expected in str(native.refusal(torch.device("cuda")))
     reasons = ("no usable CUDA or ROCm device was found", "triton is not installed")
     assert str(triton_guard.refusal(torch.device("cuda"))).startswith(reasons)
+
+
+@pytest.mark.parametrize("capability", ["7.0", "7.5"])
+def test_a_gpu_that_the_library_holds_no_code_for_is_left_to_the_next_implementation(monkeypatch, capability):
+    # No V100 or T4 is here: the driver's answers are what it says on one.
+    error = "no kernel image is available for execution on the device"
+    answers = {"cuda_architectures": "80;90;100+PTX", "cuda_device_count": 1, "cuda_capability": capability}
+    for name, answer in {**answers, "cuda_loading_error": error}.items():
+        monkeypatch.setattr(_native, name, lambda *_, answer=answer: answer, raising=False)
+    monkeypatch.setattr(triton_guard, "refusal", lambda _: "triton is not installed")
+    native.loading_refusal.cache_clear()
+    device = torch.device("cuda", 0)
+    expected = f"built for 80;90;100+PTX, cannot be loaded on this GPU of compute capability {capability} ({error})"
+    assert expected in str(native.refusal(device))
+    assert registration.choose(device, "auto") == "reference"
+    with pytest.raises(RuntimeError, match=r"cannot run with impl='native'.*cannot be loaded on this GPU"):
+        registration.choose(device, "native")
+    monkeypatch.setattr(_native, "cuda_loading_error", lambda _: "")
+    native.loading_refusal.cache_clear()
+    assert native.refusal(device) is None
+    assert native.refusal(torch.device("cuda", 3)) == "there is no CUDA device 3 here, only 1"
+    native.loading_refusal.cache_clear()
 
 
 def test_bad_out_and_bad_impl_are_sentences():

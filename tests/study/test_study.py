@@ -122,8 +122,8 @@ def test_two_processes_share_a_store(finished, config, tmp_path):
 def test_status_says_what_is_left(finished, config, tmp_path):
     told = status(finished)
     assert str(told).startswith("18 of 18 cells are done.") and all(r.trained for r in told.runs)
-    Store.open(tmp_path / "new", config)
-    assert str(status(tmp_path / "new")).startswith("0 of 0 cells are done.")
+    begin(tmp_path / "new", config)
+    assert str(status(tmp_path / "new")).startswith("0 of 18 cells are done.")
     with pytest.raises(ValueError, match="holds no study; run `interact study run --store"):
         status(tmp_path / "none")
 
@@ -168,11 +168,61 @@ def test_a_damaged_cell_is_named_and_computed_again(finished, config, tmp_path):
     assert_same(copy, finished)
 
 
-def test_a_first_attempt_that_failed_binds_to_nothing(place, config, tmp_path):
+def begin(folder, config):
+    """Begin a study and stop it at its first training."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("interact.study.worker.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run_study(folder, config, say=lambda _: None)
+
+
+def test_a_start_that_fails_leaves_nothing(place, config, finished, tmp_path):
+    store, empty, missing = tmp_path / "store", tmp_path / "empty.jsonl", str(place / "nothere")
+    empty.write_text("\n")
+    starts = [
+        ({"data": (missing + ".jsonl",)}, r"nothere\.jsonl"),
+        ({"data": (str(empty),)}, "no rows"),
+        ({"models": (missing,)}, "nothere does not exist"),
+        ({"limit": 5}, "can be followed"),
+        ({"checkpoints": {config.models[0]: missing}}, "nothere"),
+    ]
+    for changes, sentence in starts:
+        with pytest.raises(ValueError, match=sentence):
+            run_study(store, make_config(place, **changes), say=lambda _: None)
+        assert not store.exists()
+    # What the mended configuration began can be read, reported, and gone on with.
+    begin(store, config)
+    assert Store.open(store).config == config
+    run_study(store, config, say=lambda _: None)
+    assert_same(store, finished)
+    conclude(Store.open(store))
+
+
+def test_before_the_first_cell_another_configuration_takes_the_store(place, config, finished, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(ValueError, match=r"nothere\.jsonl"):
-        run_study(store, make_config(place, data=(str(place / "nothere.jsonl"),)))
-    assert Store.open(store, config).config == config
+    other = make_config(place, learning_rate=3e-2)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        # Its first model is trained, and nothing is followed yet.
+        patch.setattr("interact.study.worker.compute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run_study(store, other, say=lambda _: None)
+    trained = "checkpoints/one/reviews.jsonl/seed-0"
+    assert (store / trained / "finished.json").is_file() and Store.open(store).config == other
+    # What was trained otherwise is set aside, not lost, and not taken for a training of this study.
+    run_study(store, config, say=lambda _: None)
+    assert (store / "set-aside" / "1" / trained / "finished.json").is_file()
+    assert_same(store, finished)
+    with pytest.raises(ValueError, match=r"(?s)begun with another configuration:\n  learning_rate"):
+        run_study(store, other, say=lambda _: None)
+
+
+def test_a_model_folder_is_not_taken_for_a_store(place, config, tmp_path):
+    for kept in ({"config.json", "model.safetensors"}, {"config.json"}):
+        folder = tmp_path / str(len(kept))
+        folder.mkdir()
+        for name in kept:
+            shutil.copy(place / "one" / name, folder / name)
+        with pytest.raises(ValueError, match="is not empty and holds no study"):
+            run_study(folder, config, say=lambda _: None)
+        assert {p.name for p in folder.iterdir()} == kept
 
 
 def test_adapters_of_another_base_are_refused_without_our_record(finished, config, place, tmp_path):
@@ -286,24 +336,21 @@ def test_too_few_texts_are_said(place, tmp_path):
         run_study(tmp_path / "other", make_config(place, text_column="words"))
 
 
-def test_data_that_changed_is_refused(place, tmp_path, monkeypatch):
+def test_data_that_changed_is_refused(place, tmp_path):
     data = tmp_path / "data.jsonl"
     lines = (place / "reviews.jsonl").read_text().splitlines()
     data.write_text("\n".join(lines))
     config = make_config(place, models=(str(place / "one"),), data=(str(data),), steps=(0, 1), max_steps=1)
-    monkeypatch.setattr("interact.study.worker.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        run_study(tmp_path / "store", config, say=lambda _: None)
-    monkeypatch.undo()
+    begin(tmp_path / "store", config)
     data.write_text("\n".join(lines[:-9]))
     with pytest.raises(ValueError, match="are not what they were when it began"):
         run_study(tmp_path / "store", config, say=lambda _: None)
 
 
 def test_two_holders_of_one_lock(config, tmp_path):
-    store = Store.open(tmp_path / "store", config)
+    store, other = (Store.open(tmp_path / "store", config) for _ in range(2))
     with store.claimed("cell-x") as mine, contextlib.ExitStack() as stack:
-        assert mine and not stack.enter_context(Store.open(tmp_path / "store").claimed("cell-x"))
+        assert mine and not stack.enter_context(other.claimed("cell-x"))
     with store.claimed("cell-x") as mine:
         assert mine
 
@@ -315,6 +362,7 @@ def test_a_notebook_shows_the_study_and_its_progress(finished, config, tmp_path)
     row = metrics[(metrics["step"] == 4) & (metrics["class"] == "emerged") & (metrics["name"] == "strength")]
     assert len(row) == 2 and all(f"{value:.3f}" in shown for value in row["value"])
     assert "18 of 18 cells are done" in status(finished)._repr_html_()
-    begun = Store.open(tmp_path / "<b>new</b>", config)
+    begin(tmp_path / "<b>new</b>", config)
+    begun = Store.open(tmp_path / "<b>new</b>")
     assert "0 cells are done" in begun._repr_html_() and "<b>new" not in begun._repr_html_()
-    assert "0 of 0 cells are done" in status(begun.folder)._repr_html_() and "&lt;b&gt;" in begun._repr_html_()
+    assert "0 of 18 cells are done" in status(begun.folder)._repr_html_() and "&lt;b&gt;" in begun._repr_html_()

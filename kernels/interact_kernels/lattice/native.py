@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 
 import torch
 
@@ -24,7 +25,24 @@ def refusal(device: torch.device) -> str | None:
         return f"it has no kernels for the device type {device.type!r}"
     if not _native.cuda_architectures():
         return "the package was built without CUDA (see INTERACT_CUDA in the README)"
-    return None if _native.cuda_device_count() else "no usable CUDA device was found"
+    count = _native.cuda_device_count()
+    if not count:
+        return "no usable CUDA device was found"
+    number = torch.cuda.current_device() if device.index is None else device.index
+    return loading_refusal(number) if number < count else f"there is no CUDA device {number} here, only {count}"
+
+
+@lru_cache
+def loading_refusal(number: int) -> str | None:
+    """Say why the kernels cannot be loaded on a device, or None; the driver is asked once a device and process."""
+    error = _native.cuda_loading_error(number)
+    if not error:
+        return None
+    architectures, capability = _native.cuda_architectures(), _native.cuda_capability(number)
+    return (
+        f"its CUDA code, built for {architectures}, cannot be loaded on this GPU of compute capability {capability} "
+        f"({error}); build it with INTERACT_CUDA_ARCHS={capability}"
+    )
 
 
 def run(x: torch.Tensor, y: torch.Tensor, transform: Transform) -> None:
