@@ -111,7 +111,8 @@ def load(path: Path) -> Prepared:
             for s in content["samples"]
         ]
         steps = {str(name): tuple(map(int, some)) for name, some in content["steps"].items()}
-        return Prepared(tuple(samples), dict(content["trained_on"]), steps)
+        # Studies from before precision could be left to the machine name it in their configuration.
+        return Prepared(tuple(samples), dict(content["trained_on"]), steps, dict(content.get("dtypes", {})))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run the study again.") from error
 

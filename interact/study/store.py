@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,9 @@ class Store:
         before = from_json(kept, where=str(folder / "config.json"))
         if fingerprint(_bound(before)) != found.get("config"):
             raise ValueError(f"{folder / 'config.json'} was changed after the study began; give back its content.")
+        if config is not None and config.dtype == "auto":
+            # What the study began with holds; what auto took then is in samples.json.
+            config = replace(config, dtype=before.dtype)
         settled = found.get("settings") in (None, fingerprint(to_json(before)))
         if config is None and not settled:
             raise ValueError(
