@@ -210,6 +210,7 @@ def _extract(command: Extract) -> None:
     from interact.interactions import load
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
+    from interact.sft.llama_factory_prompt import system_note
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)
@@ -231,7 +232,11 @@ def _extract(command: Extract) -> None:
             check_writable(file)
         # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
         kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
-        loaded = loaded or load_model(command.model, dtype=dtype, **_loading(command))
+        if loaded is None:
+            loaded = load_model(command.model, dtype=dtype, **_loading(command))
+            asked = command.system is not None or command.chat is False
+            if not asked and (note := system_note(command.model, loaded[1])):
+                print(f"interact: note: {note}", file=sys.stderr)
         result = extract(
             *loaded,
             text,
@@ -258,12 +263,7 @@ def _extract(command: Extract) -> None:
 
 
 def _loading(command: Extract) -> dict[str, Any]:
-    return {
-        "base": command.base,
-        "device": command.device,
-        "device_map": command.device_map,
-        "bits": command.bits,
-    }
+    return {name: getattr(command, name) for name in ("base", "device", "device_map", "bits")}
 
 
 def _texts(command: Extract) -> list[str]:

@@ -204,8 +204,10 @@ def _fitting(load: Any, model: Any, checkpoint: Path) -> Any:
         raise
     except Exception as error:
         # A configuration of any content raises any kind of error inside PEFT.
-        first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise _misfit(model, checkpoint, first) from error
+        lines = [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines()]
+        # A heading of torch says nothing without the line below it.
+        told = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300].rstrip(".")
+        raise _misfit(model, checkpoint, told) from error
     for kind, sentence in ((found.missing_keys, "it lacks"), (found.unexpected_keys, "the model has no place for its")):
         if kind:
             raise _misfit(model, checkpoint, f"{sentence} {kind[0]} ({len(kind)} such weights)")

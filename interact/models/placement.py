@@ -49,8 +49,10 @@ class Placement:
         if self.bits is not None:
             from transformers import BitsAndBytesConfig
 
-            four: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_compute_dtype": DTYPES[dtype]}
-            found["quantization_config"] = BitsAndBytesConfig(**(four if self.bits == 4 else {"load_in_8bit": True}))
+            kind: dict[str, Any] = {"load_in_8bit": True}
+            if self.bits == 4:
+                kind = {"load_in_4bit": True, "bnb_4bit_compute_dtype": DTYPES[dtype]}
+            found["quantization_config"] = BitsAndBytesConfig(**kind)
         return found
 
 
