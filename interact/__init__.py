@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from interact.coalitions import coalition_values, explain_engine
     from interact.conversions import as_shapiq_game, from_shapiq, to_shap, to_shapiq
     from interact.extraction import extract
+    from interact.games.build import game
+    from interact.games.game import Game, game_from
+    from interact.games.learned import learn_baseline
     from interact.inputs import CoalitionInputs, Template, prepare
     from interact.interactions import Fidelity, Interaction, Interactions, load
-    from interact.learned import learn_baseline
     from interact.models.load import load_model
     from interact.players import Player, PlayerChoice
     from interact.sft.callback import InteractionCallback
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CoalitionInputs",
     "Fidelity",
+    "Game",
     "Interaction",
     "InteractionCallback",
     "InteractionEarlyStopping",
@@ -38,6 +41,8 @@ __all__ = [
     "explain_engine",
     "extract",
     "from_shapiq",
+    "game",
+    "game_from",
     "indices",
     "learn_baseline",
     "load",
@@ -52,9 +57,11 @@ _ROOMS = {
     "coalitions": ("coalition_values", "explain_engine"),
     "conversions": ("as_shapiq_game", "from_shapiq", "to_shap", "to_shapiq"),
     "extraction": ("extract",),
+    "games.build": ("game",),
+    "games.game": ("Game", "game_from"),
+    "games.learned": ("learn_baseline",),
     "inputs": ("CoalitionInputs", "Template", "prepare"),
     "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
-    "learned": ("learn_baseline",),
     "models.load": ("load_model",),
     "players": ("Player", "PlayerChoice"),
     "sft.callback": ("InteractionCallback",),

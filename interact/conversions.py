@@ -182,16 +182,18 @@ def as_shapiq_game(
     >>> shapiq.KernelSHAPIQ(n=game.n_players, index="k-SII", max_order=2).approximate(512, game)  # doctest: +SKIP
     """
     _need("shapiq", "shapley")
-    import torch
-
-    from interact.coalitions import coalition_values, with_target
+    from interact.games.build import game as game_of_text
+    from interact.games.prompt_game import game_of
     from interact.inputs import CoalitionInputs
-    from interact.masking import check_masking, resolve_baseline
     from interact.players import MOST_SAMPLED
-    from interact.preparation import prepare_for
     from interact.shapiq_game import CoalitionGame
 
-    check_masking(masking)
+    how: dict[str, Any] = {
+        "masking": masking,
+        "baseline": baseline,
+        "engine": engine,
+        "memory_budget": memory_budget,
+    }
     wording: dict[str, Any] = {
         "players": players,
         "target": target,
@@ -204,25 +206,10 @@ def as_shapiq_game(
             raise ValueError(
                 f"CoalitionInputs hold players, target and template already; leave out {', '.join(given)}."
             )
-        inputs = with_target(model, text)
+        asked = game_of(model, text, **how)
     else:
-        inputs = prepare_for(model, tokenizer, text, most_players=MOST_SAMPLED, **wording)
-    vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-
-    def score(present: np.ndarray) -> np.ndarray:
-        scores = coalition_values(
-            model,
-            inputs,
-            coalitions=torch.from_numpy(present),
-            masking=masking,
-            baseline=vector,
-            engine=engine,
-            memory_budget=memory_budget,
-        )
-        return scores.double().numpy()
-
-    names = [player.text for player in inputs.players] or [str(i) for i in range(inputs.n)]
-    return CoalitionGame(score, names, normalize=normalize)
+        asked = game_of_text(model, tokenizer, text, most_players=MOST_SAMPLED, **wording, **how)
+    return CoalitionGame(asked, [player.text for player in asked.players], normalize=normalize)
 
 
 def to_shap(result: Any, *, order: int = 1) -> Any:

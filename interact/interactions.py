@@ -134,7 +134,7 @@ class Interactions:
     def noise_floor(self, order: int) -> float:
         """Return the noise of an effect of this order, 2**(order/2) sigma; 0 for scores in full precision.
 
-        sigma is the measured noise of a half-precision score (`interact.models.precision`).
+        sigma is the measured noise of a half-precision score (`interact.engines.precision`).
         """
         sigma = (self.provenance.get("precision") or {}).get("sigma")
         return 0.0 if sigma is None else float(sigma) * 2 ** (order / 2)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import interact
-from interact.models.precision import noise_floor, widened
+from interact.engines.flat import Flat
+from interact.engines.precision import noise_floor, widened
+from interact.games.prompt_game import game_of
 from tests.interact.conftest import causal
 
 TEXT = "a gorgeous, witty, seductive movie"
@@ -45,7 +47,7 @@ def test_weights_that_cannot_be_widened_are_said(byte_level):
     model.register_parameter("packed", torch.nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False))
     inputs = interact.prepare(byte_level, TEXT, target=7)
     masks = torch.ones(4, inputs.n, dtype=torch.bool)
-    found = noise_floor(model, inputs, masks, torch.zeros(4), masking="attention", baseline=None, engine="flat")
+    found = noise_floor(game_of(model, inputs, masking="attention"), masks, torch.zeros(4), Flat())
     assert found is not None and found["sigma"] is None and "quantised" in found["reason"]
 
 
