@@ -11,7 +11,8 @@ from transformers import DynamicCache
 
 from interact import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.cache import branch
+from interact.models.cache import branch, cache_argument, cache_of
+from interact.models.family import inspect_model
 from interact.score import log_odds
 
 GROUP = 64
@@ -25,12 +26,13 @@ class Stock:
         self._model, self._inputs, self._baseline = model, inputs, baseline
         self._embedded = model.get_input_embeddings()(torch.tensor(inputs.input_ids))
         self._target = torch.tensor(inputs.target_ids)
+        self._cache = str(cache_argument(inspect_model(model).takes))
 
     @torch.no_grad()
     def flat(self, coalitions: torch.Tensor) -> torch.Tensor:
         """Score a list of coalitions: bool [m, n] to [m]; the text before the first player is computed once."""
         first = self._inputs.spans[0][0]
-        before = self._step(torch.zeros(1, 0, dtype=torch.bool), DynamicCache(), 0, first).past_key_values
+        before = cache_of(self._step(torch.zeros(1, 0, dtype=torch.bool), DynamicCache(), 0, first))
         values = []
         for rows in coalitions.split(GROUP):
             held = branch(before, np.zeros(len(rows), dtype=np.int64), keep=True)
@@ -52,7 +54,7 @@ class Stock:
         rows = torch.arange(len(prefixes)).repeat_interleave(2)
         below = torch.cat([prefixes[rows], (torch.arange(len(rows)) % 2).bool()[:, None]], dim=1)
         for some, chosen in zip(rows.split(GROUP), below.split(GROUP), strict=True):
-            yield from self._walk(chosen, branch(out.past_key_values, some.numpy(), keep=True))
+            yield from self._walk(chosen, branch(cache_of(out), some.numpy(), keep=True))
 
     def _step(self, prefixes: torch.Tensor, cache: Any, begin: int, end: int) -> Any:
         """Go on to token `end` for each prefix: bool [rows, players decided]."""
@@ -60,7 +62,7 @@ class Stock:
         for player, (low, high) in enumerate(self._inputs.spans[: prefixes.shape[1]]):
             present[:, low:high] = prefixes[:, player, None]
         part = self._embedded[begin:end].expand(len(prefixes), -1, -1)
-        arguments: dict[str, Any] = {"past_key_values": cache, "use_cache": True, "logits_to_keep": 1}
+        arguments: dict[str, Any] = {self._cache: cache, "use_cache": True, "logits_to_keep": 1}
         if self._baseline is None:
             arguments["attention_mask"] = present.long()
         else:

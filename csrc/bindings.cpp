@@ -140,9 +140,9 @@ void split_admm(Address v, Address delta, std::int64_t count, int n, const std::
 #ifdef INTERACT_WITH_CUDA
 template <class T>
 void kronecker_cuda(Address src, Address dst, std::int64_t batch, int n, double a, double b, double c,
-                    double d, Address stream) {
+                    double d, double scale, Address stream) {
   const int error = interact::lattice::kronecker_cuda<T>(pointer<T>(src), pointer<T>(dst), batch, n,
-                                                         Matrix2{a, b, c, d}, pointer<void>(stream));
+                                                         Matrix2{a, b, c, d}, scale, pointer<void>(stream));
   if (error)
     throw std::runtime_error(std::string("The CUDA butterfly failed: ") + interact::cuda_error_text(error) +
                              ".");

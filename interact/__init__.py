@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from interact.inputs import CoalitionInputs, Template, prepare
     from interact.interactions import Fidelity, Interaction, Interactions, load
     from interact.learned import learn_baseline
+    from interact.models.load import load_model
     from interact.players import Player, PlayerChoice
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
@@ -40,6 +41,7 @@ __all__ = [
     "indices",
     "learn_baseline",
     "load",
+    "load_model",
     "prepare",
     "sparse",
     "to_shap",
@@ -53,6 +55,7 @@ _ROOMS = {
     "inputs": ("CoalitionInputs", "Template", "prepare"),
     "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
     "learned": ("learn_baseline",),
+    "models.load": ("load_model",),
     "players": ("Player", "PlayerChoice"),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),

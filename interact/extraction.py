@@ -19,7 +19,7 @@ from interact.coalitions import all_coalitions, score_coalitions
 from interact.inputs import CoalitionInputs, Template
 from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.models.family import inspect_model
+from interact.models.family import device_of, held_elsewhere, inspect_model, unwrapped
 from interact.models.precision import noise_floor
 from interact.players import LIMIT, MOST_SAMPLED, PlayerChoice, Players
 from interact.preparation import prepare_for
@@ -184,8 +184,21 @@ def _model_identity(model: Any) -> dict[str, Any]:
         "revision": getattr(config, "_commit_hash", None),
         "class": type(model).__name__,
         "dtype": str(model.get_input_embeddings().weight.dtype).removeprefix("torch."),
-        "device": str(model.get_input_embeddings().weight.device),
+        "device": str(device_of(model)),
+        **_loading(model),
     }
+
+
+def _loading(model: Any) -> dict[str, Any]:
+    """Name what else decides a model's scores, where there is such: an adapter, offloaded or quantised weights."""
+    plain = unwrapped(model)
+    found = {"adapter": getattr(model, "interact_adapter", None), "weights": held_elsewhere(model)}
+    quantised = getattr(plain.config, "quantization_config", None)
+    if quantised is not None:
+        told = quantised if isinstance(quantised, dict) else quantised.to_dict()
+        # What a library adds for itself need not be JSON.
+        found["quantisation"] = json.loads(json.dumps(told, default=str))
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _target_identity(model: Any, tokenizer: Any, inputs: CoalitionInputs, *, given: bool) -> dict[str, Any]:

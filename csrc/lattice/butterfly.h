@@ -38,8 +38,9 @@ template <class T>
 void kronecker_pair_cpu(const T* x, T* y, Matrix2 m, const Epilogue<T>& after_m, const T* z, T* w, Matrix2 k,
                         const Epilogue<T>& after_k, std::int64_t batch, int n, int threads);
 
-// The same on the current CUDA device; `stream` is a cudaStream_t. Returns a cudaError_t (0: success).
+// dst = scale K_m src on the current CUDA device, n >= 1; without levels (n = 0) there is no place for the
+// factor, and dst = src. `stream` is a cudaStream_t. Returns a cudaError_t (0: success).
 template <class T>
-int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream);
+int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, double scale, void* stream);
 
 }  // namespace interact::lattice

@@ -12,19 +12,20 @@ unsigned blocks_for(std::int64_t wanted, unsigned most) {
 }
 
 template <class T, class O>
-void passes(const T* src, T* dst, std::int64_t count, int n, unsigned most, cudaStream_t stream,
+void passes(const T* src, T* dst, std::int64_t count, int n, T scale, unsigned most, cudaStream_t stream,
             const O& op) {
   const std::int64_t pairs = count / 2;
   for (int level = 0; level < n; ++level, src = dst)
     INTERACT_LAUNCH((pass_kernel<T, O>), blocks_for((pairs + kThreads - 1) / kThreads, most), kThreads,
-                    stream, src, dst, pairs, level, op);
+                    stream, src, dst, pairs, level, level ? T{1} : scale, op);
 }
 
 template <class T, class O>
-void tiled(const T* src, T* dst, std::int64_t count, int n, unsigned most, cudaStream_t stream, const O& op) {
+void tiled(const T* src, T* dst, std::int64_t count, int n, T scale, unsigned most, cudaStream_t stream,
+           const O& op) {
   const std::int64_t tiles = (count + (1 << kTile) - 1) >> kTile;
   INTERACT_LAUNCH((tile_kernel<T, O>), blocks_for(tiles, most), kThreads, stream, src, dst, count,
-                  n < kTile ? n : kTile, op);
+                  n < kTile ? n : kTile, scale, op);
   for (int done = kTile; done < n;) {
     const int left = n - done, stages = (left + kColumnLevels - 1) / kColumnLevels;
     const int r = (left + stages - 1) / stages;
@@ -38,8 +39,8 @@ void tiled(const T* src, T* dst, std::int64_t count, int n, unsigned most, cudaS
 
 // `most` bounds the grid; the tests make it small.
 template <class T>
-int kronecker_cuda_bounded(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream,
-                           unsigned most) {
+int kronecker_cuda_bounded(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, double scale,
+                           void* stream, unsigned most) {
   const std::int64_t count = batch << n;
   if (count == 0) return cudaSuccess;
   const auto s = static_cast<cudaStream_t>(stream);
@@ -47,17 +48,18 @@ int kronecker_cuda_bounded(const T* src, T* dst, std::int64_t batch, int n, Matr
   const auto bits = reinterpret_cast<std::uintptr_t>(src) | reinterpret_cast<std::uintptr_t>(dst);
   const bool packed = n >= Pack<T>::bits && bits % 16 == 0;
   with_op<T>(m, [&](const auto& op) {
-    packed ? tiled(src, dst, count, n, most, s, op) : passes(src, dst, count, n, most, s, op);
+    const T factor = static_cast<T>(scale);
+    packed ? tiled(src, dst, count, n, factor, most, s, op) : passes(src, dst, count, n, factor, most, s, op);
   });
   return cudaGetLastError();
 }
 
 template <class T>
-int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, void* stream) {
-  return kronecker_cuda_bounded(src, dst, batch, n, m, stream, kMaxBlocks);
+int kronecker_cuda(const T* src, T* dst, std::int64_t batch, int n, Matrix2 m, double scale, void* stream) {
+  return kronecker_cuda_bounded(src, dst, batch, n, m, scale, stream, kMaxBlocks);
 }
 
-template int kronecker_cuda<float>(const float*, float*, std::int64_t, int, Matrix2, void*);
-template int kronecker_cuda<double>(const double*, double*, std::int64_t, int, Matrix2, void*);
+template int kronecker_cuda<float>(const float*, float*, std::int64_t, int, Matrix2, double, void*);
+template int kronecker_cuda<double>(const double*, double*, std::int64_t, int, Matrix2, double, void*);
 
 }  // namespace interact::lattice

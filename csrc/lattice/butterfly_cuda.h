@@ -58,7 +58,7 @@ __device__ INTERACT_INLINE void tile_levels(Pack<T> (&x)[Count], int lane, int n
 
 template <class T, class O>
 __global__ void __launch_bounds__(kThreads)
-    tile_kernel(const T* src, T* dst, std::int64_t count, int n, O op) {
+    tile_kernel(const T* src, T* dst, std::int64_t count, int n, T scale, O op) {
   using P = Pack<T>;
   constexpr int packs = 32 / P::size;
   __shared__ P buffer[kThreads * packs];
@@ -73,6 +73,11 @@ __global__ void __launch_bounds__(kThreads)
       x[i] = base + at < count ? *reinterpret_cast<const P*>(src + base + at) : P{};
     }
     tile_levels(x, lane, n, op);
+    // All levels are linear: the factor of the whole transform costs nothing here.
+#pragma unroll
+    for (int i = 0; i < packs; ++i)
+#pragma unroll
+      for (int e = 0; e < P::size; ++e) x[i].v[e] *= scale;
 #pragma unroll
     for (int i = 0; i < packs; ++i) buffer[i << 7 | threadIdx.x] = x[i];
     __syncthreads();
@@ -155,14 +160,14 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 template <class T, class O>
-__global__ void pass_kernel(const T* src, T* dst, std::int64_t pairs, int level, O op) {
+__global__ void pass_kernel(const T* src, T* dst, std::int64_t pairs, int level, T scale, O op) {
   const std::int64_t half = std::int64_t{1} << level, step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < pairs; i += step) {
     const std::int64_t at = (i & ~(half - 1)) * 2 + (i & (half - 1));
     T lo = src[at], hi = src[at + half];
     op.pair(lo, hi);
-    dst[at] = lo;
-    dst[at + half] = hi;
+    dst[at] = lo * scale;
+    dst[at + half] = hi * scale;
   }
 }
 

@@ -1,5 +1,7 @@
 """The cache folder: one folder a source, complete or absent.
 
+A model converted here is kept for each major version of transformers: the last cannot read what the next one writes.
+
 1. A ready folder, recognised by its manifest and the sizes and sums it states, is returned at once and offline.
 2. Otherwise one process at a time, under a file lock, builds the folder in a temporary sibling.
 3. The manifest is written last, and one rename puts the folder into place.
@@ -16,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -59,7 +62,7 @@ def find(name: str, *, cache: Path | None = None) -> Path | None:
         ValueError: nothing of this name is embedded.
     """
     source = source_named(name)
-    folder = (cache or cache_folder()) / name
+    folder = _folder(source, cache or cache_folder())
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["sources"] != _pinned(source) or manifest["payload_sha256"] != source.payload_sha256:
@@ -108,6 +111,12 @@ def fetch(
             return find(name, cache=cache) or _build(source, cache, bars, say)
 
 
+def _folder(source: Source, cache: Path) -> Path:
+    if source.kind != "gguf":
+        return cache / source.name
+    return cache / f"{source.name}-transformers{version('transformers').partition('.')[0]}"
+
+
 def _stale(source: Source, cache: Path) -> list[Path]:
     return list(cache.glob(f".{source.name}.*{_BUILDING}"))
 
@@ -128,7 +137,8 @@ def _build(source: Source, cache: Path, progress: bool, say: Callable[[str], Non
     if source.kind == "gguf":
         convert.require_converter(source.name)
     _require_room(source, cache)
-    if (cache / source.name / MANIFEST).is_file():
+    target = _folder(source, cache)
+    if (target / MANIFEST).is_file():
         say(f"{source.name}: its folder in the cache is damaged or of another version, so it is fetched again.")
     stage = Path(tempfile.mkdtemp(prefix=f".{source.name}.", suffix=_BUILDING, dir=cache))
     try:
@@ -143,7 +153,6 @@ def _build(source: Source, cache: Path, progress: bool, say: Callable[[str], Non
         say(f"{source.name}: checking and unpacking.")
         versions = _make(source, downloads, ready, progress, say)
         _seal(source, ready, versions)
-        target = cache / source.name
         if target.exists() or target.is_symlink():
             target.replace(stage / "outdated")
         ready.replace(target)

@@ -1,13 +1,32 @@
-"""A model's own cache, whatever it holds: how large it is, and a copy with other rows."""
+"""A model's own cache, whatever its name and whatever it holds: how large it is, and a copy with other rows."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
 import torch
+
+_NAMES = ("cache", "past_key_values", "cache_params", "layer_past")
+"""What releases and families of transformers call a cache, in arguments and outputs, newest first."""
+
+
+def cache_argument(takes: Set[str]) -> str | None:
+    """Return the name by which a forward takes a cache, None when it takes none; `takes`: its parameters.
+
+    >>> cache_argument({"input_ids", "past_key_values"})
+    'past_key_values'
+    """
+    return next((name for name in _NAMES if name in takes), None)
+
+
+def cache_of(output: Any) -> Any:
+    """Return the cache that a model's output carries, None when it carries none."""
+    # The fields alone: an old name may be kept as a property that warns.
+    fields = vars(output)
+    return next((fields[name] for name in _NAMES if fields.get(name) is not None), None)
 
 
 def branch(cache: Any, rows: np.ndarray, *, keep: bool) -> Any:

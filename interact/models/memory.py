@@ -6,11 +6,23 @@ from pathlib import Path
 
 import torch
 
+# How torch's CPU allocator, cuBLAS, cuDNN, the CUDA runtime and its driver say it, in lower case.
+_EXHAUSTED = (
+    "not enough memory",
+    "can't allocate memory",
+    "status_alloc_failed",
+    "out of memory",
+    "cuda_error_out_of_memory",
+    "cudaerrormemoryallocation",
+)
+
 
 def free_memory(device: torch.device) -> int:
     """Return the free bytes of a device, or of the machine for the CPU."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        # What torch's allocator holds and nobody uses is free, too.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     try:
         with Path("/proc/meminfo").open() as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
@@ -20,8 +32,8 @@ def free_memory(device: torch.device) -> int:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Say whether an error means that memory ran out, on any device."""
-    words = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in words or "can't allocate memory" in words
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in _EXHAUSTED)
 
 
 def size_in_words(count: int) -> str:

@@ -17,6 +17,7 @@ import torch
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
+from interact.models.family import held_elsewhere
 from interact.models.flat import flat_values
 from interact.models.memory import out_of_memory
 from interact.models.tree import tree_values
@@ -62,8 +63,8 @@ def noise_floor(
     drawn = torch.randperm(len(coalitions), generator=torch.Generator().manual_seed(seed))[:_REPEATED]
     if len(drawn) < 2:
         return {"dtype": name, "sigma": None, "reason": "a single coalition has no spread", "coalitions": len(drawn)}
-    if any(p.dtype not in (*_HALF, torch.float32, torch.float64) for p in model.parameters()):
-        return {"dtype": name, "sigma": None, "reason": "quantised weights cannot be widened", "coalitions": 0}
+    if kind := held_elsewhere(model):
+        return {"dtype": name, "sigma": None, "reason": f"{kind} weights cannot be widened", "coalitions": 0}
     wide = replace(baseline, vector=baseline.vector.float()) if baseline else None
     try:
         with widened(model):
@@ -78,7 +79,13 @@ def noise_floor(
 
 @contextmanager
 def widened(model: Any) -> Iterator[None]:
-    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before."""
+    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before.
+
+    Raises:
+        ValueError: The weights are offloaded or quantised, so they are not here to be widened.
+    """
+    if kind := held_elsewhere(model):
+        raise ValueError(f"The {kind} weights of {type(model).__name__} cannot be widened to float32.")
     held = [*model.parameters(), *model.buffers()]
     before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in _HALF]
     try:

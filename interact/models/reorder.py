@@ -26,14 +26,13 @@ from tqdm import tqdm
 
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline
-from interact.models.cache import branch, held_bytes
+from interact.models.cache import branch, cache_argument, cache_of, held_bytes
 from interact.models.family import Family, device_of, inspect_model, length_dependent_positions
 from interact.models.flat import present_tokens
 from interact.models.memory import free_memory, out_of_memory
 from interact.score import log_odds
 
 MOST_TOKENS = 4096
-_CACHES = ("past_key_values", "cache_params")
 
 
 def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -> str | None:
@@ -44,7 +43,7 @@ def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -
         return "text masking moves the positions"
     if masking == "attention":
         return "a model's own cache does not hide absent tokens"
-    if "inputs_embeds" not in family.takes or not family.takes.intersection(_CACHES):
+    if "inputs_embeds" not in family.takes or cache_argument(family.takes) is None:
         return "the model does not take embeddings together with a cache"
     return length_dependent_positions(model)
 
@@ -217,7 +216,8 @@ class _Walk:
     def _call(self, embedded: torch.Tensor, begin: int, held: Any, m: int) -> tuple[torch.Tensor, Any]:
         """Go on from a cache by tokens of shape [rows, tokens, hidden]; return up to m last logits and the cache."""
         takes, (rows, tokens, _) = self._family.takes, embedded.shape
-        name = next(name for name in _CACHES if name in takes)
+        name = cache_argument(takes)
+        assert name is not None
         arguments: dict[str, Any] = {"inputs_embeds": embedded, "use_cache": True, "return_dict": True}
         if held is not None:
             arguments[name] = held
@@ -227,7 +227,7 @@ class _Walk:
         if "logits_to_keep" in takes:
             arguments["logits_to_keep"] = min(m, tokens)
         output = self._model(**arguments)
-        held = getattr(output, name, None)
+        held = cache_of(output)
         if held is None or not hasattr(held, "reorder_cache"):
             raise NotImplementedError(f"{type(self._model).__name__} gives back no cache that can be reordered")
         return output.logits[:, -m:], held

@@ -5,11 +5,15 @@
 2. That function calls `interact_kernels.attention.tree_attention` and keeps, for each layer, the keys and values that
    the next run needs: one path.
 3. The logits of the leaves become log-odds at once, so 2^n x vocabulary never exists.
+4. A device gets all that it must know of a run in one copy, and nothing comes back before the last run: the host
+   prepares the next run while the device works.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections import deque
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -27,10 +31,13 @@ from interact.models.memory import free_memory, out_of_memory
 from interact.models.plan import CoalitionTree, Costs, Run
 from interact.score import log_odds
 from interact_kernels.attention import SegmentTree, tree_attention
+from interact_kernels.transfer import to_device
 
 _NAME = "interact_tree"
-MOST_TOKENS = {"cpu": 2048}
+MOST_TOKENS = {"cpu": 2048, "cuda": 32768}
 """Tokens of a run, by kind of device; on a CPU larger activations leave the cache between layers, 5-15 % slower."""
+_AHEAD = 2
+"""Runs that may be queued on a device: one that is in work, and the next."""
 _current: ContextVar[_Attention | None] = ContextVar("interact_tree_run", default=None)
 
 
@@ -89,62 +96,108 @@ def tree_values(
     """
     family = inspect_model(model)
     distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
-    values = torch.empty(len(distinct), dtype=torch.float32)
-    left = np.arange(len(distinct))
+    scored = np.zeros(len(distinct), dtype=bool)
     tokens, leaves = run_size(model, family, inputs, memory_budget)
     tokens = min(tokens, most_tokens or tokens)
     first_tokens = tokens
     bar = tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False)
     with bar, attending_by(model, _NAME), final_rows_only(model, final_rows) as final:
-        while len(left):
-            done = np.zeros(len(left), dtype=bool)
+        queue = _Queue(device_of(model), bar.update)
+        prompt = _Prompt(model, inputs, baseline)
+        while not scored.all():
+            left = np.flatnonzero(~scored)
             attention = _Attention(final)
             try:
                 for run in plan(inputs, distinct[left], masking).runs(tokens, leaves):
-                    values[left[run.rows]] = _forward(model, inputs, run, attention, baseline)
-                    done[run.rows] = True
-                    bar.update(len(run.rows))
+                    queue.add(left[run.rows], _forward(model, prompt, run, attention))
+                    scored[left[run.rows]] = True
             except RuntimeError as error:
                 if not out_of_memory(error) or tokens == leaves == 1:
                     raise
                 tokens, leaves = max(1, tokens // 2), max(1, leaves // 2)
-            left = left[~done]
+        values = queue.values(len(distinct))
     if tokens < first_tokens:
         warnings.warn(f"Memory ran out at {first_tokens} tokens a run; went on with {tokens}.", stacklevel=2)
     return values[torch.from_numpy(inverse.reshape(-1))]
 
 
-def _forward(
-    model: Any, inputs: CoalitionInputs, run: Run, attention: _Attention, baseline: Baseline | None
-) -> torch.Tensor:
-    assert inputs.target_ids is not None
-    device = device_of(model)
-    position = torch.from_numpy(run.position[run.kept :]).to(device)
+class _Queue:
+    """The scores of the runs that were handed to a device; a few runs may be in work there."""
+
+    def __init__(self, device: torch.device, report: Callable[[int], Any]) -> None:
+        self._device, self._report = device, report
+        self._rows: list[np.ndarray] = []
+        self._scores: list[torch.Tensor] = []
+        self._working: deque[tuple[torch.cuda.Event | None, int]] = deque()
+
+    def add(self, rows: np.ndarray, scores: torch.Tensor) -> None:
+        """Take a run's scores, which are perhaps still to be computed; wait while too many runs are in work."""
+        self._rows.append(rows)
+        self._scores.append(scores)
+        event = None
+        if self._device.type == "cuda":
+            event = torch.cuda.Event()
+            event.record(torch.cuda.current_stream(self._device))
+        self._working.append((event, len(rows)))
+        self._finish(_AHEAD if event else 0)
+
+    def values(self, count: int) -> torch.Tensor:
+        """Return all scores on the CPU, float32, in one copy."""
+        self._finish(0)
+        values = torch.empty(count, dtype=torch.float32)
+        if self._scores:
+            values[torch.from_numpy(np.concatenate(self._rows))] = torch.cat(self._scores).cpu()
+        return values
+
+    def _finish(self, most: int) -> None:
+        while len(self._working) > most:
+            event, count = self._working.popleft()
+            if event is not None:
+                event.synchronize()
+            self._report(count)
+
+
+class _Prompt:
+    """What all runs of a prompt share: its tokens, and on the model's device the baseline and the answer."""
+
+    def __init__(self, model: Any, inputs: CoalitionInputs, baseline: Baseline | None) -> None:
+        assert inputs.target_ids is not None
+        self.device = device_of(model)
+        self.ids = np.array([*inputs.input_ids, *inputs.target_ids[:-1]], dtype=np.int64)
+        self.target = torch.tensor(inputs.target_ids, device=self.device)
+        self.embedding = model.get_input_embeddings()
+        self.vector = None if baseline is None else baseline.vector.to(self.embedding.weight)
+
+
+def _forward(model: Any, prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
+    """Compute a run; returns the scores of its leaves, float32, on the model's device."""
+    position = run.position[run.kept :]
     if not len(position):
-        return torch.empty(0)
-    ids = torch.tensor([*inputs.input_ids, *inputs.target_ids[:-1]], device=device)[position]
-    embedded = model.get_input_embeddings()(ids)
-    if baseline is not None:
-        absent = torch.from_numpy(run.absent[run.kept :]).to(device)
-        embedded = torch.where(absent[:, None], baseline.vector.to(embedded), embedded)
-    m = len(inputs.target_ids)
-    keep = torch.from_numpy(run.leaves).to(device)[:, None] + torch.arange(1 - m, 1, device=device)
+        return prompt.target.new_empty(0, dtype=torch.float32)
+    m = len(prompt.target)
+    keep = (run.leaves[:, None] + np.arange(1 - m, 1)).reshape(-1)
     # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
-    rows = keep.reshape(-1) if len(run.leaves) else torch.zeros(1, dtype=torch.int64, device=device)
-    attention.begin(run)
+    keep = keep if len(keep) else np.zeros(1, dtype=np.int64)
+    fields = (position, prompt.ids[position], run.absent[run.kept :], keep, run.carry)
+    packed = torch.from_numpy(np.concatenate([field.astype(np.int64, copy=False) for field in fields]))
+    places, ids, absent, rows, carry = to_device(packed, prompt.device).split([len(field) for field in fields])
+    embedded = prompt.embedding(ids)
+    if prompt.vector is not None:
+        embedded = torch.where(absent.bool()[:, None], prompt.vector, embedded)
+    attention.begin(run, carry)
     attention.final.begin(rows, len(position))
     token = _current.set(attention)
     try:
-        arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": position[None]}
+        arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": places[None]}
         logits = model(**arguments, use_cache=False, logits_to_keep=rows, return_dict=True).logits[0]
     finally:
         _current.reset(token)
     if not attention.layers_seen:
         raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
-    if not len(run.leaves):
-        return torch.empty(0)
-    target = torch.tensor(inputs.target_ids, device=device).expand(len(run.leaves), m)
-    return log_odds(logits.reshape(len(run.leaves), m, -1), target).sum(-1).float().cpu()
+    leaves = len(run.leaves)
+    target = prompt.target.to(logits.device).expand(leaves, m)
+    scores = log_odds(logits[: leaves * m].view(leaves, m, logits.shape[-1]), target).sum(-1).float()
+    return scores.to(prompt.device)
 
 
 class _Attention:
@@ -156,9 +209,10 @@ class _Attention:
         self._trees: dict[int | None, SegmentTree] = {}
         self.layers_seen = 0
 
-    def begin(self, run: Run) -> None:
-        """Turn to the next run."""
+    def begin(self, run: Run, carry: torch.Tensor) -> None:
+        """Turn to the next run; `carry` is the run's, on the model's device."""
         self._run = run
+        self._carry = carry
         self._trees = {}
         self.layers_seen = 0
 
@@ -178,7 +232,8 @@ class _Attention:
         if self._run.kept:
             before_k, before_v = self._kept[layer]
             k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
-        carry = torch.from_numpy(self._run.carry).to(k.device)
+        # Layers of a model that is spread over devices lie elsewhere; elsewhere only one copy a device is made.
+        carry = self._carry = self._carry.to(k.device)
         self._kept[layer] = (k.index_select(1, carry), v.index_select(1, carry))
         return tree_attention(q, k, v, self._tree(window), scale=scale, softcap=softcap or 0.0, sinks=sinks)
 

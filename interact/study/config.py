@@ -100,10 +100,10 @@ class StudyConfig:
 
     engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
     """How coalitions are scored."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the followed models."""
-    device: str = "cpu"
-    """Where models run, such as cpu or cuda."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the followed models; auto is float32 on a CPU, the checkpoint's own on a GPU, fixed at the start."""
+    device: str = "auto"
+    """Where models run, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
     memory_budget: int | None = None
     """Megabytes that one batch may take; without it, a quarter of the free memory."""
 
@@ -125,8 +125,8 @@ class StudyConfig:
             raise ValueError(f"The baseline {wrong[0]!r} is not known; choose auto, unk, pad, eos, mean or token:ID.")
         if wrong := [s for s in self.seeds if not 0 <= s < 1 << 32]:
             raise ValueError(f"The seed {wrong[0]} must lie in [0, 2**32).")
-        if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", self.device):
-            raise ValueError(f"device is {self.device!r}, which is not known; choose cpu or cuda.")
+        if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device):
+            raise ValueError(f"device is {self.device!r}, which is not known; choose auto, cpu or cuda.")
         if self.memory_budget is not None:
             _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ class Store:
         if config is not None and not _has_cells(folder):
             return cls(folder, config)
         before = _begun_with(folder, found)
+        if config is not None and config.dtype == "auto":
+            # What the study began with holds; what auto took then is in samples.json.
+            config = replace(config, dtype=before.dtype)
         settled = found.get("settings") in (None, fingerprint(to_json(before)))
         if config is None and not settled:
             raise ValueError(

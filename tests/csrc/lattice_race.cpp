@@ -17,7 +17,7 @@ int main() {
   for (std::int64_t half = 1; half < row; half *= 2)
     for (std::int64_t i = 0; i < count; ++i)
       if (!(i & half)) truth[i + half] -= truth[i];
-  INTERACT_LAUNCH((tile_kernel<float, Moebius>), 1, kThreads, nullptr, x.get(), y.get(), count, 11, op);
+  INTERACT_LAUNCH((tile_kernel<float, Moebius>), 1, kThreads, nullptr, x.get(), y.get(), count, 11, 1.f, op);
   for (std::int64_t i = 0; i < count; ++i)
     if (!(y[i] == truth[i]))
       return std::printf("tile: value %ld is %g, not %g\n", long(i), y[i], truth[i]), 1;

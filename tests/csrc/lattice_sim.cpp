@@ -24,7 +24,8 @@ struct Memory {
 };
 
 template <class T>
-bool right(int n, std::int64_t batch, const Matrix2& m, bool in_place, int offset, unsigned most) {
+bool right(int n, std::int64_t batch, const Matrix2& m, bool in_place, int offset, unsigned most,
+           double scale = 1) {
   const std::int64_t size = std::int64_t{1} << n, count = batch * size;
   Memory<T> x(count, offset), y(count, offset);
   std::vector<double> truth(count);
@@ -40,8 +41,10 @@ bool right(int n, std::int64_t batch, const Matrix2& m, bool in_place, int offse
         truth[i] = m.a * lo + m.b * hi;
         truth[i + half] = m.c * lo + m.d * hi;
       }
+  if (n)
+    for (double& value : truth) value *= scale;
   T* out = in_place ? x.at : y.at;
-  kronecker_cuda_bounded<T>(x.at, out, batch, n, m, nullptr, most);
+  kronecker_cuda_bounded<T>(x.at, out, batch, n, m, scale, nullptr, most);
   for (std::int64_t i = 0; i < count; ++i)
     if (!(std::abs(out[i] - truth[i]) <= 1e-5 * (1 + std::abs(truth[i])))) {
       std::printf("n=%d batch=%lld offset=%d most=%u in_place=%d: value %lld is %g, not %g\n", n,
@@ -63,6 +66,7 @@ int main(int argc, char**) {
   bool ok = right<float>(13, 1, moebius, true, 0, 1) && right<double>(9, 3, general, false, 0, 4);
   ok = ok && right<float>(5, 0, moebius, true, 0, 4) && right<float>(3, 3, moebius, false, 1, 2);
   ok = ok && right<float>(18, 1, general, false, 0, 8);
+  for (const int n : {1, 5, 12, 14}) ok = ok && right<float>(n, 3, general, false, n == 1, 4, -1);
   for (const Matrix2& m : matrices) {
     ok = ok && right<float>(12, 2, m, true, 0, 1) && right<double>(13, 1, m, false, 0, 4);
     if (all)

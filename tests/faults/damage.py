@@ -166,7 +166,6 @@ def damage_studies(folder: Path, finished: Path, count: int, *, seed: int = 0) -
     config, rng = smallest(folder), random.Random(seed)
     found = Damage("study with a damaged file")
     half = folder / "half"
-    training = Path("checkpoints", "one", "reviews.jsonl", "seed-0")
     if not half.is_dir():
         child(lambda: study(half, config), operation=105, inside=half)
     for number in range(count):
@@ -177,7 +176,7 @@ def damage_studies(folder: Path, finished: Path, count: int, *, seed: int = 0) -
         for cell in sorted((store / "cells").glob("*.interactions"))[: rng.randint(1, 3)]:
             cell.unlink()
         files = [f for f in sorted(store.rglob("*")) if f.is_file() and f.suffix not in (".lock", ".md")]
-        state = [f for f in files if training / ".state" in f.relative_to(store).parents or ".state" in f.parts]
+        state = [f for f in files if ".state" in f.relative_to(store).parts]
         path = rng.choice(state if state and rng.random() < 0.5 else files)
         content = path.read_bytes()
         how, data = next(d for i, d in enumerate(damages(content, 9, rng.randrange(1 << 30))) if i >= rng.randrange(7))

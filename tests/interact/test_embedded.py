@@ -197,6 +197,27 @@ def test_parts_are_joined_converted_and_terms_shown(
     assert any(line.endswith(str(ready / "TERMS.html")) for line in said)
 
 
+def test_a_model_is_converted_again_for_another_major_version_of_transformers(
+    index: Index, cache: Path, offer: Offer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(gguf_source(index, b"first,", b"second,", b"third"))
+    here = ["4.57.6"]
+    monkeypatch.setattr("interact.embedded.cache.version", lambda package: here[0])
+    monkeypatch.setattr(convert, "require_converter", lambda name: None)
+    monkeypatch.setattr(
+        convert, "gguf_to_folder", lambda gguf, folder, progress: (folder / "config.json").write_text(here[0]) and {}
+    )
+    old = fetch("gemma3-270m", cache=cache, say=lambda line: None)
+    here[0] = "5.24.0"
+    assert find("gemma3-270m", cache=cache) is None
+    new = fetch("gemma3-270m", cache=cache, say=lambda line: None)
+    here[0] = "5.25.0"
+    assert find("gemma3-270m", cache=cache) == new and (new / "config.json").read_text() == "5.24.0"
+    here[0] = "4.56.0"
+    # Both environments may share the cache.
+    assert find("gemma3-270m", cache=cache) == old and (old / "config.json").read_text() == "4.57.6"
+
+
 @pytest.mark.parametrize("damage", ["truncate", "delete", "no manifest", "junk manifest", "list manifest", "new pin"])
 def test_damaged_or_outdated_folder_is_fetched_again(
     index: Index, cache: Path, offer: Offer, monkeypatch: pytest.MonkeyPatch, damage: str

@@ -25,7 +25,9 @@ if __name__ == "__main__":
     check(torch.float32, (2, 2), (64, 64), None, 0.0, False, 0, 2e-5)
     check(torch.float32, (6, 2), (64, 64), None, 0.0, False, 25, 2e-5)
     check(torch.float32, (4, 2), (17, 33), 7, 5.0, True, 3, 2e-5)
-    # More queries share a head than a block holds.
+    # One block holds 64 tokens of one head, or 18 of seven; more queries share a head than a small block holds.
+    check(torch.float32, (2, 2), (16, 16), 40, 0.0, True, 30, 2e-5, segments=12)
+    check(torch.float32, (7, 1), (16, 16), None, 0.0, False, 5, 2e-5)
     check(torch.float32, (20, 1), (16, 16), 20, 0.0, True, 0, 2e-5, segments=3)
     check(torch.bfloat16, (6, 2), (64, 64), None, 0.0, False, 0, 3e-2)
     check(torch.float16, (6, 2), (64, 64), 9, 0.0, True, 0, 3e-3)

@@ -18,10 +18,14 @@ def test_interpreted_kernel_equals_the_reference():
 @triton
 def test_compiled_kernel_does_not_spill():
     report = json.loads(run_script("attention_compiled.py"))
-    assert len(report) == 3 * 4
-    # Float32 through three narrow products spills 32 bytes on sm_80; models on cards run in half precision.
-    allowed = {name: 32 if "float32" in name else 0 for name in report}
+    assert len(report) == 3 * 6
+    # Some versions of Triton keep a few numbers of float32's three products, and of heads of 256, outside registers.
+    allowed = {name: 32 if "float32" in name or " 256 " in name else 0 for name in report}
     assert not {name: need for name, need in report.items() if need["spills"] > allowed[name]}
+    for name, need in report.items():
+        if name.startswith("sm_90 torch.bfloat16"):
+            # Warp groups multiply, and keys and values arrive while they do.
+            assert need["wgmma"] > 0 and need["mma"] == 0 and need["copies"] > 0, name
 
 
 @triton

@@ -30,11 +30,18 @@ SHARED_LIMIT = {"sm_80": 166_912, "sm_90": 232_448, "sm_100": 232_448, "gfx942":
 
 @dataclass(frozen=True)
 class Resources:
-    """What one thread (registers, spilled bytes) and one block (shared bytes) of a compiled kernel need."""
+    """What one thread (registers, spilled bytes) and one block (shared bytes) of a compiled kernel need.
+
+    `wgmma`, `mma` and `copies` count the instructions of its text: products of warp groups, of warps, and asynchronous
+    copies of 16 bytes.
+    """
 
     registers: int
     spills: int
     shared: int
+    wgmma: int = 0
+    mma: int = 0
+    copies: int = 0
 
 
 class _Driver:
@@ -78,7 +85,8 @@ def resources(kernel, chip: str, *arguments, **options) -> Resources:
         command = [folder / name, "-v", "--gpu-name", goal, source, "-o", Path(scratch, "kernel.cubin")]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     spilled = sum(int(count) for count in re.findall(r"(\d+) bytes spill", text))
-    return Resources(_number(text, r"Used (\d+) registers"), spilled, shared)
+    counts = [compiled.asm["ptx"].count(name) for name in ("wgmma.mma_async", "mma.sync", "cp.async.cg")]
+    return Resources(_number(text, r"Used (\d+) registers"), spilled, shared, *counts)
 
 
 def _number(text: str, pattern: str) -> int:

@@ -1,8 +1,9 @@
-"""Repairs of Triton's interpreter for tests: bfloat16, assertions, and bounds of every access.
+"""Repairs of Triton's interpreter for tests: bfloat16, assertions, bounds of every access, and NumPy 2.5.
 
 As shipped, the interpreter keeps bfloat16 as raw 16-bit integers and calculates with those; it ignores
-`tl.device_assert`; and an access outside a tensor reads or kills the process. `install()` makes bfloat16 operations
-go through float32, switches assertions on, and raises IndexError for an access outside the kernel's arguments.
+`tl.device_assert`; an access outside a tensor reads or kills the process; and before Triton 3.7 it makes an int of an
+array with one dimension, which NumPy 2.5 refuses. `install()` makes bfloat16 operations go through float32, switches
+assertions on, raises IndexError for an access outside the kernel's arguments, and makes ints of single numbers.
 Import this module in a process of its own, before triton: it sets TRITON_INTERPRET.
 """
 
@@ -28,6 +29,16 @@ def install() -> None:
     interpreter._interpreter = _BoundsChecked(interpreter._interpreter)
     executor = interpreter.GridExecutor
     executor._init_args_hst = _remembering(executor._init_args_hst)
+    interpreter._patch_lang_tensor = _indexing(interpreter._patch_lang_tensor)
+
+
+def _indexing(plain):
+    def patch(tensor, *scope):
+        plain(tensor, *scope)
+        # Triton takes this back with its own method, which stands in the same place.
+        tensor.__index__ = lambda self: self.handle.data.item()
+
+    return patch
 
 
 def _widened(handle):

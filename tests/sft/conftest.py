@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from tests.interact.conftest import byte_level, causal, classifier, wordpiece
 
 __all__ = ["byte_level", "wordpiece"]
 
+HERE = Path(__file__).parent
 TEMPLATE = Template(user="Review: {text}", answer_prefix="This review is")
 _WORDS = "gorgeous witty seductive movie boring quiet moving thin plot old jokes film".split()
 
@@ -43,7 +46,7 @@ THIRD_PARTY = [
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "tests/sft/" in str(item.path):
+        if item.path.is_relative_to(HERE):
             for warning in THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 

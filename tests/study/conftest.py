@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,12 +15,13 @@ from tests.sft.conftest import THIRD_PARTY, examples, one_thread
 
 __all__ = ["byte_level", "one_thread"]
 
+HERE = Path(__file__).parent
 TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "tests/study/" in str(item.path):
+        if item.path.is_relative_to(HERE):
             for warning in THIRD_PARTY:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 

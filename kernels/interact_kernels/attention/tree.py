@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ class SegmentTree:
         position: Place of each token in its prompt, shape [keys]; grows along every path.
         first: Lowest position that each token sees (0: all), shape [keys]; for sliding windows and chunks.
         queries: The last this many tokens ask; the others are only seen.
+        prepared: What implementations made of this tree, under keys of their own, for all layers to share.
     """
 
     start: torch.Tensor
@@ -28,6 +30,7 @@ class SegmentTree:
     position: torch.Tensor
     first: torch.Tensor
     queries: int
+    prepared: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def keys(self) -> int:

@@ -15,8 +15,9 @@ import torch
 import triton
 import triton.language as tl
 
+from interact_kernels import triton_guard
 from interact_kernels.attention.rows import Rows
-from interact_kernels.attention.triton import PRECISION, warps
+from interact_kernels.attention.triton import PRECISION
 
 
 def blocks(dtype: torch.dtype, group: int, longest: int, channels: int) -> tuple[int, int]:
@@ -27,6 +28,11 @@ def blocks(dtype: torch.dtype, group: int, longest: int, channels: int) -> tuple
         most, keys = 4096 // max(64, channels), 32
     rows = max(16, triton.next_power_of_2(min(most, group * longest)))
     return max(rows, triton.next_power_of_2(group)), keys
+
+
+def warps(block_m: int, channels: int) -> int:
+    """Return how many warps share a block of rows, so that the sums of all channels stay in registers."""
+    return min(16, max(4, block_m * channels // 1024))
 
 
 @triton.jit
@@ -225,36 +231,37 @@ def row_attention(
         block_first *= block_m // group
     programs = int(counts.sum()) * (entries if rows.offsets is None else 1)
     fields = (block_row, block_first, rows.offsets, rows.position, rows.coalitions, rows.player)
-    rows_kernel[(programs, k.shape[1])](
-        q,
-        k,
-        v,
-        q if sinks is None else sinks,
-        out,
-        # What is not there is not read; any pointer stands for it.
-        *(q if field is None else field.contiguous().to(q.device) for field in fields),
-        tokens,
-        int(counts[0]),
-        *(x.stride(axis) for x in (q, k, v) for axis in (0, 2, 1)),
-        heads,
-        rows.window or 0,
-        scale,
-        softcap,
-        group,
-        size,
-        value_size,
-        size_block,
-        value_block,
-        block_m,
-        key_block,
-        rows.offsets is not None,
-        rows.position is not None,
-        rows.coalitions is not None,
-        rows.causal,
-        rows.window is not None,
-        sinks is not None,
-        softcap != 0.0,
-        "ieee" if torch.version.hip else PRECISION,
-        num_warps=warps(block_m, max(size_block, value_block)),
-    )
+    with triton_guard.current_device(q.device):
+        rows_kernel[(programs, k.shape[1])](
+            q,
+            k,
+            v,
+            q if sinks is None else sinks,
+            out,
+            # What is not there is not read; any pointer stands for it.
+            *(q if field is None else field.contiguous().to(q.device) for field in fields),
+            tokens,
+            int(counts[0]),
+            *(x.stride(axis) for x in (q, k, v) for axis in (0, 2, 1)),
+            heads,
+            rows.window or 0,
+            scale,
+            softcap,
+            group,
+            size,
+            value_size,
+            size_block,
+            value_block,
+            block_m,
+            key_block,
+            rows.offsets is not None,
+            rows.position is not None,
+            rows.coalitions is not None,
+            rows.causal,
+            rows.window is not None,
+            sinks is not None,
+            softcap != 0.0,
+            "ieee" if torch.version.hip else PRECISION,
+            num_warps=warps(block_m, max(size_block, value_block)),
+        )
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import lru_cache
 
 import torch
@@ -52,8 +53,10 @@ def run(x: torch.Tensor, y: torch.Tensor, transform: Transform) -> None:
         with torch.cuda.device(x.device):
             stream = torch.cuda.current_stream().cuda_stream
             launch = getattr(_native, f"kronecker_cuda_{_SUFFIX[x.dtype]}")
-            launch(x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, stream)
-        reference.follow(y, transform)
+            # The kernels have a factor for all levels; without a level it is left to torch.
+            scale = transform.scale if n else 1.0
+            launch(x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, scale, stream)
+        reference.follow(y, dataclasses.replace(transform, scale=1.0) if n else transform)
     elif transform.plain:
         _PLAIN[x.dtype](x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, torch.get_num_threads())
     else:

@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 
+from interact_kernels import triton_guard
 from interact_kernels.lattice.transform import Transform
 
 TILE_BITS = 11
@@ -129,30 +130,31 @@ def run(
     numbers = transform.matrix
     bits = min(TILE_BITS, max((x.numel() - 1).bit_length(), 0))
     source, done = x, n
-    while done > bits:
-        levels = min(COLUMN_LEVELS, done - bits)
-        done -= levels
-        width = 1 << (TILE_BITS - levels)
-        target = y if y.dtype in (torch.float32, torch.float64) else torch.empty_like(y, dtype=torch.float32)
-        target = source if source is not x and source.dtype == torch.float32 and target is not y else target
-        grid = (x.numel() >> TILE_BITS,)
-        columns_kernel[grid](source, target, 1 << done, *numbers, levels, width, double)
-        source = target
-    tile_kernel[(triton.cdiv(x.numel(), 1 << bits),)](
-        source,
-        y,
-        y if add is None else add,
-        x.numel(),
-        add_scale,
-        threshold,
-        *numbers,
-        transform.scale,
-        min(done, bits),
-        bits,
-        double,
-        add is not None,
-        threshold > 0,
-    )
+    with triton_guard.current_device(x.device):
+        while done > bits:
+            levels = min(COLUMN_LEVELS, done - bits)
+            done -= levels
+            width = 1 << (TILE_BITS - levels)
+            target = y if y.dtype in (torch.float32, torch.float64) else torch.empty_like(y, dtype=torch.float32)
+            target = source if source is not x and source.dtype == torch.float32 and target is not y else target
+            grid = (x.numel() >> TILE_BITS,)
+            columns_kernel[grid](source, target, 1 << done, *numbers, levels, width, double)
+            source = target
+        tile_kernel[(triton.cdiv(x.numel(), 1 << bits),)](
+            source,
+            y,
+            y if add is None else add,
+            x.numel(),
+            add_scale,
+            threshold,
+            *numbers,
+            transform.scale,
+            min(done, bits),
+            bits,
+            double,
+            add is not None,
+            threshold > 0,
+        )
     if transform.zero_first:
         y[..., 0] = 0
     if transform.from_first:
