@@ -12,8 +12,11 @@ from pathlib import Path
 
 from interact import embedded
 from interact.embedded.several import listed
+from interact.embedded.sources import source_named
 from interact.models import hub
-from interact.models.load import model_folder
+from interact.models.adapters import recorded_base
+from interact.models.load import near
+from interact.models.sources import find_source
 from interact.sft.data import hub_name, is_embedded, read_examples
 from interact.sft.rows import FORMATS, hub_set
 from interact.study.config import StudyConfig
@@ -33,12 +36,9 @@ def provide(config: StudyConfig, say: Callable[[str], None] = print) -> Iterator
         ValueError: A model folder or data file does not exist.
         RuntimeError: Something could not be fetched; the sentence names all of it.
     """
-    packed, models = [], []
-    for name in config.models:
-        if name in embedded.NAMES:
-            packed.append(name)
-        elif not Path(model_folder(name)).exists() and not hub.is_cached(name):
-            models.append(name)
+    named = list(dict.fromkeys(filter(None, (_downloaded(name) for name in config.models))))
+    packed = [name for name in named if name in embedded.NAMES]
+    models = [name for name in named if name not in packed and not hub.is_cached(name)]
     for name in config.data:
         if Path(name).suffix.lower() in FORMATS and not Path(name).expanduser().is_file():
             # It says what is wrong with the path.
@@ -68,3 +68,21 @@ def provide(config: StudyConfig, say: Callable[[str], None] = print) -> Iterator
             f"The study needs {listed(missing)}, which are not on this machine and could not be fetched: "
             f"{' '.join(reason for _, reason in failed)}"
         )
+
+
+def _downloaded(name: str, above: tuple[str, ...] = ()) -> str | None:
+    """Return the embedded model or the hub id that a model is made of; None for one that lies in folders alone.
+
+    Raises:
+        ValueError: It names a folder that does not exist or holds no model, or data.
+    """
+    if name in embedded.NAMES and source_named(name).kind == "gguf":
+        return name
+    path = Path(name).expanduser()
+    if not (path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or name in embedded.NAMES):
+        return name
+    found = find_source(name)
+    base = recorded_base(Path(found.place)) if found.adapter else None
+    base = near(base, Path(found.place)) if base else None
+    # A circle of adapters is refused by who loads it.
+    return _downloaded(base, (*above, name)) if base is not None and base not in (*above, name) else None
