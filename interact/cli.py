@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -122,10 +122,12 @@ class Doctor:
 
 @dataclass(frozen=True)
 class Demo:
-    """Run a small real study: two language models learn to judge movie reviews, and their interactions are followed."""
+    """Show one sentence's interactions, then run a small real study: two models learn to judge movie reviews."""
 
-    out: Path = field(default_factory=lambda: Path("runs/demo"))
-    """Folder for the study."""
+    out: Path | None = None
+    """Folder for the study; without it, runs/demo, or runs/demo-quick."""
+    quick: bool = False
+    """A very small study, of a minute."""
 
 
 def _command(arguments: list[str]) -> Any:
@@ -186,8 +188,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     elif isinstance(command, Fetch):
         if not command.names:
             raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
-        for name in command.names:
-            folder = embedded.fetch(name)
+        for name, folder in embedded.fetch_each(command.names):
             print(
                 json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
             )
@@ -200,7 +201,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     else:
         from interact import demo
 
-        demo.run(command.out, lambda line: print(line, flush=True))
+        demo.run(command.out, lambda line: print(line, flush=True), quick=command.quick)
 
 
 def _extract(command: Extract) -> None:

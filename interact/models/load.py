@@ -164,7 +164,7 @@ def _base_of(source: Source, base: str | None, seen: tuple[str, ...]) -> tuple[s
             "adapter_config.json is empty); name it (base= in Python, --base on the command line)."
         )
     try:
-        found = find_source(name if base else _near(name, folder))
+        found = find_source(name if base else near(name, folder))
     except ValueError as error:
         if base is not None:
             raise
@@ -177,7 +177,7 @@ def _base_of(source: Source, base: str | None, seen: tuple[str, ...]) -> tuple[s
     return name, found, seen
 
 
-def _near(name: str, folder: Path) -> str:
+def near(name: str, folder: Path) -> str:
     """Return where a relative base lies, looked for below each folder that the adapter is in."""
     if name in embedded.NAMES or Path(name).expanduser().exists() or Path(name).expanduser().is_absolute():
         return name
