@@ -50,7 +50,6 @@ def load_model(
     >>> model, tokenizer = interact.load_model("saves/reviews/checkpoint-30", base="smollm2")  # doctest: +SKIP
     """
     place = placed(dtype, device, device_map, bits)
-    transformers.utils.logging.disable_progress_bar()
     source = find_source(name)
     if source.adapter:
         return _with_adapter(source, base, place, ())
@@ -96,6 +95,7 @@ def dtype_for(name: str, dtype: str, device: str, *, base: str | None = None) ->
 
 def _whole(name: str, source: Source, place: Placement) -> tuple[Any, Any]:
     """Load a model that is not an adapter."""
+    transformers.utils.logging.disable_progress_bar()
     with _damage_explained(name):
         config = AutoConfig.from_pretrained(source.place)
         dtype = settled_dtype(place.dtype, place.device, source.place)
