@@ -24,7 +24,7 @@ from interact.study.config import StudyConfig, difference, fingerprint, from_jso
 
 FORMAT, VERSION = "interact.study", 1
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
-_FREE = ("device", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
+_FREE = ("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
 
 
 class Store:

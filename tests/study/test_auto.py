@@ -70,3 +70,21 @@ def test_an_adapter_is_trained_further(place, tmp_path):
     found = {r.provenance["step"]: r for r in results(tmp_path / "store").values()}
     assert set(found) == {0, 1} and (found[0].values != found[1].values).all()
     assert type(load_trainable(str(tmp_path / "checkpoint-7"))[0]).__name__ == found[0].provenance["model"]["class"]
+
+
+def test_a_device_map_may_change_and_bits_may_not(place, tmp_path):
+    one = {"models": (str(place / "one"),)}
+    config = make_config(place, **SHORT, **one)
+    assert not {"device_map", "bits"} & set(to_json(config))
+    quietly(tmp_path / "store", config)
+    before = results(tmp_path / "store")
+    quietly(tmp_path / "store", make_config(place, **SHORT, **one, device_map="auto"))
+    assert set(results(tmp_path / "store")) == set(before)
+    with pytest.raises(ValueError, match=r"bits: null in the store, 4 now"):
+        quietly(tmp_path / "store", make_config(place, **SHORT, **one, bits=4))
+    with pytest.raises(ValueError, match="give one of them"):
+        make_config(place, device="cpu", device_map="auto")
+    quietly(tmp_path / "mapped", make_config(place, **SHORT, **one, device_map="auto"))
+    assert {k: r.values.tolist() for k, r in results(tmp_path / "mapped").items()} == {
+        k: r.values.tolist() for k, r in before.items()
+    }
