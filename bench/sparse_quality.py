@@ -73,7 +73,7 @@ def run_real(given: argparse.Namespace) -> None:
     """Print and keep a row an input and method, then means; scores and rows that are there are not computed again."""
     folder, factor, sizes = given.folder / given.dtype, given.factor, (given.least, given.most)
     folder.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype, device="cpu")
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for place, prompt in reviews(tokenizer, given.inputs, sizes):
         n, done = prompt.n, folder / f"{place}-{factor:g}.json"
@@ -124,7 +124,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
 def run_long(given: argparse.Namespace) -> None:
     """Print how well, how fast and in what memory long reviews are explained: sentences, then the strongest's words."""
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype, device="cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for place, review in enumerate(embedded.reviews("imdb")):
         tokens = len(tokenizer(review.text)["input_ids"])
@@ -150,7 +150,7 @@ def run_long(given: argparse.Namespace) -> None:
 
 def run_sharing(calls: int, sizes: tuple[int, int]) -> None:
     """Print calls a second of flat and tree, by size of the groups, and what sharing costs in planted terms."""
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")))
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype="float32", device="cpu")
     _, prompt = next(reviews(tokenizer, 1, sizes))
     flat = 0.0
     for engine, shared in (("flat", 1), ("tree", 1), ("tree", 4), ("tree", 8)):

@@ -50,7 +50,11 @@ def qwen2() -> Any:
 def smollm2() -> Any | str:
     """Return SmolLM2-135M-Instruct if it is in the cache, or why not."""
     folder = embedded.find("smollm2")
-    return load_model(str(folder))[0] if folder else "SmolLM2 is not in the cache (interact fetch smollm2)"
+    return (
+        load_model(str(folder), dtype="float32", device="cpu")[0]
+        if folder
+        else "SmolLM2 is not in the cache (interact fetch smollm2)"
+    )
 
 
 def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
@@ -165,7 +169,7 @@ def chosen(name: str, model: Any, inputs: CoalitionInputs) -> Case:
 
 def whole_extraction(dtype: str, most_seconds: float) -> Case:
     """Build the row of `interact.extract` with SmolLM2, end to end."""
-    model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype)
+    model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype, device="cpu")
     inputs = interact.prepare(tokenizer, _TEXT, target="positive", template=REVIEW)
 
     def run() -> None:

@@ -50,7 +50,6 @@ def load_model(
     >>> model, tokenizer = interact.load_model("saves/reviews/checkpoint-30", base="smollm2")  # doctest: +SKIP
     """
     place = placed(dtype, device, device_map, bits)
-    transformers.utils.logging.disable_progress_bar()
     source = find_source(name)
     if source.adapter:
         return _with_adapter(source, base, place, ())
@@ -59,12 +58,19 @@ def load_model(
     return _whole(name, source, place)
 
 
-def load_trainable(name: str, *, dtype: str = "float32", device: str = "auto") -> tuple[Any, Any]:
+def load_trainable(
+    name: str,
+    *,
+    dtype: str = "float32",
+    device: str = "auto",
+    device_map: str | None = None,
+    bits: int | None = None,
+) -> tuple[Any, Any]:
     """Load a model as the base of further adapters: as `load_model`, but an adapter is added to its base's weights.
 
     The sum is taken in float32 whatever the precision, so that it is the same on each machine.
     """
-    return _base(name, placed(dtype, device), ())
+    return _base_from(name, find_source(name), placed(dtype, device, device_map, bits), ())
 
 
 def load_tokenizer(name: str, *, base: str | None = None) -> Any:
@@ -96,6 +102,7 @@ def dtype_for(name: str, dtype: str, device: str, *, base: str | None = None) ->
 
 def _whole(name: str, source: Source, place: Placement) -> tuple[Any, Any]:
     """Load a model that is not an adapter."""
+    transformers.utils.logging.disable_progress_bar()
     with _damage_explained(name):
         config = AutoConfig.from_pretrained(source.place)
         dtype = settled_dtype(place.dtype, place.device, source.place)
@@ -139,15 +146,13 @@ def _with_adapter(source: Source, base: str | None, place: Placement, seen: tupl
     return model, tokenizer
 
 
-def _base(name: str, place: Placement, seen: tuple[str, ...]) -> tuple[Any, Any]:
-    return _base_from(name, find_source(name), place, seen)
-
-
 def _base_from(name: str, source: Source, place: Placement, seen: tuple[str, ...]) -> tuple[Any, Any]:
     if not source.adapter:
         return _whole(name, source, place)
     if place.bits is not None or place.device_map is not None:
-        raise ValueError(f"{name} is an adapter below another, which is added to weights in float32; leave out bits.")
+        raise ValueError(
+            f"{name} is an adapter, which is added to its base model in float32; leave out bits and device_map."
+        )
     dtype = dtype_for(name, place.dtype, place.device)
     model, tokenizer = _with_adapter(source, None, Placement(place.device, "float32"), seen)
     return merged(model).to(DTYPES[dtype]).eval(), tokenizer

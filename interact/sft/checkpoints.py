@@ -62,7 +62,13 @@ def find_checkpoints(folder: str | Path) -> dict[int, Path]:
 
 
 def load_checkpoint(
-    base: str | Any, checkpoint: str | Path, *, dtype: str = "auto", device: str = "auto"
+    base: str | Any,
+    checkpoint: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    device_map: str | None = None,
+    bits: int | None = None,
 ) -> tuple[Any, Any]:
     """Load a checkpoint: an adapter on its base model, or a whole model.
 
@@ -71,6 +77,8 @@ def load_checkpoint(
         checkpoint: A folder as `find_checkpoints` returns.
         dtype: Precision of the weights, see `interact.load_model`.
         device: A torch device, see `interact.load_model`.
+        device_map: See `interact.load_model`.
+        bits: See `interact.load_model`.
 
     Returns:
         The model in eval mode, and the tokenizer. `swap_checkpoint` puts another checkpoint's adapter on it.
@@ -86,10 +94,11 @@ def load_checkpoint(
     if kind is None:
         raise ValueError(f"{checkpoint} holds neither an adapter (adapter_config.json) nor a model; check the path.")
     check_seal(checkpoint)
+    place: dict[str, Any] = {"dtype": dtype, "device": device, "device_map": device_map, "bits": bits}
     if kind == "model":
-        return load_model(str(checkpoint), dtype=dtype, device=device)
+        return load_model(str(checkpoint), **place)
     check_names(str(base), checkpoint)
-    model, tokenizer = load_trainable(str(base), dtype=dtype, device=device)
+    model, tokenizer = load_trainable(str(base), **place)
     return put_adapter(model, checkpoint), tokenizer
 
 

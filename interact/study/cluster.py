@@ -255,7 +255,9 @@ class Cluster:
 
     def _actor(self, workers: int) -> Any:
         remote = self._ray.remote(_Remote).options(num_cpus=1, num_gpus=int(self._device != "cpu"), max_restarts=0)
-        folder, config = self._store.folder.resolve(), replace(self._store.config, device=self._device)
+        folder, config = self._store.folder.resolve(), self._store.config
+        if config.device_map is None:
+            config = replace(config, device=self._device)
         return remote.remote(_Place(folder, config, self._beacon, Path.cwd(), workers, _version()))
 
 
@@ -299,15 +301,17 @@ class _Remote:
             # So that relative paths of models and data mean what they mean to the driver.
             os.chdir(place.cwd)
         # Ray shows a worker its own device only.
-        config = replace(config, device=resolved_device(config.device.partition(":")[0]))
-        if config.device == "cpu":
+        device = resolved_device(config.device.partition(":")[0])
+        # A device map spreads a model over the device that Ray shows to this worker, and memory.
+        config = replace(config, device="auto" if config.device_map else device)
+        if device == "cpu":
             # One thread each, so that a cell's last bits do not depend on how many workers there are.
             torch.set_num_threads(1)
             if config.memory_budget is None:
                 share = free_memory(torch.device("cpu")) // (4 * self._neighbours())
                 config = replace(config, memory_budget=max(1, share >> 20))
         self._worker = Worker(Store(place.folder, config))
-        return f"process {os.getpid()} on {host}, {config.device}"
+        return f"process {os.getpid()} on {host}, {device}"
 
     def do(self, job: Job) -> tuple[Answer, list[str]]:
         """Do a job; with the answer come warnings not given before."""

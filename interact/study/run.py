@@ -64,6 +64,8 @@ def _run(
     folder: Path, config: StudyConfig, say: Callable[[str], None], cluster: str | None, workers: int | None
 ) -> Store:
     store = Store.open(folder, config)
+    # With what the study began with where this one leaves it to the machine.
+    config = store.config
     deque(provide(config, say), maxlen=0)
     data = Data(store)
     work = list(cells(config, prepared_study(store, data.all)))

@@ -32,7 +32,7 @@ _MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
 _OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "set-aside", "report"}
 _OWN |= {f"{name}.parquet" for name in TABLES}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
-_FREE = ("device", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
+_FREE = ("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
 
 
 class Store:

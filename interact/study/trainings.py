@@ -119,10 +119,11 @@ class Loaded:
         # Given back before another is loaded, so that two never lie in memory.
         self._model = self._tokenizer = self._of = None
         gc.collect()
+        place: dict[str, Any] = {"device": config.device, "device_map": config.device_map, "bits": config.bits}
         if checkpoint is None:
-            self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, device=config.device)
+            self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, **place)
         else:
-            self._model, self._tokenizer = load_checkpoint(run.model, checkpoint, dtype=dtype, device=config.device)
+            self._model, self._tokenizer = load_checkpoint(run.model, checkpoint, dtype=dtype, **place)
         self._of = run.model if checkpoint is None or adapter else None
 
     def _checkpoint(self, run: Run, step: int) -> Path | None:

@@ -153,4 +153,5 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "sample": [sample.text, sample.spans, sample.response, asdict(sample.template)],
         "masking": [config.masking, run.baseline],
         "kappa": config.kappa,
+        **({} if config.bits is None else {"bits": config.bits}),
     }

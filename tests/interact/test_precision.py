@@ -51,6 +51,25 @@ def test_weights_that_cannot_be_widened_are_said(byte_level):
     assert found is not None and found["sigma"] is None and "quantised" in found["reason"]
 
 
+@pytest.mark.parametrize("kind", ["gptq", "torchao"])
+def test_quantised_weights_that_look_like_half_precision_are_known(byte_level, kind):
+    class Packed(torch.Tensor):
+        pass
+
+    model = causal("llama").to(torch.bfloat16)
+    if kind == "gptq":
+        # Its integers are buffers, and all parameters are bfloat16.
+        model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    else:
+        weight = model.lm_head.weight.detach().as_subclass(Packed)
+        model.lm_head.weight = torch.nn.Parameter(weight, requires_grad=False)
+    result = interact.extract(model, byte_level, "witty movie", players=1, target=7)
+    assert result.provenance["precision"]["reason"] == "quantised weights cannot be widened"
+    assert result.provenance["model"]["weights"] == "quantised"
+    with pytest.raises(ValueError, match="The quantised weights of LlamaForCausalLM cannot be widened"), widened(model):
+        pass
+
+
 def test_an_error_gives_the_weights_back():
     model = causal("llama").to(torch.bfloat16)
     with pytest.raises(KeyError), widened(model):
