@@ -17,12 +17,12 @@ import torch
 
 from interact.coalitions import all_coalitions, score_coalitions
 from interact.inputs import CoalitionInputs, Template
-from interact.interactions import Interactions
 from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import device_of, held_elsewhere, inspect_model, unwrapped
 from interact.models.precision import noise_floor
 from interact.players import LIMIT, MOST_SAMPLED, PlayerChoice, Players
 from interact.preparation import prepare_for
+from interact.results import ExactInteractions, Interactions
 from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions, checked_budget, explain
 from interact_kernels.sparsify import SplitOptions, and_or_split
@@ -137,7 +137,7 @@ def extract(
     arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
     bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
     found: dict[str, Any] = {"values": values, **arrays, **bounds}
-    return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
+    return ExactInteractions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
 
 
 def _check_method(method: str, *sampling: object) -> None:

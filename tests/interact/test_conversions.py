@@ -227,7 +227,7 @@ def test_json_holds_the_result_and_hostile_text():
 
 
 @pytest.mark.parametrize(
-    "name", ["interact.indices", "interact.indices.cardinal", "interact.indices.pairs", "interact.conversions"]
+    "name", ["interact.indices", "interact.indices.cardinal", "interact.indices.pairs", "interact.results.conversions"]
 )
 def test_examples_in_the_code_are_true(name):
     failed, tried = doctest.testmod(importlib.import_module(name))
