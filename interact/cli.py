@@ -21,7 +21,7 @@ import tyro
 from interact import cli_study, embedded
 
 if TYPE_CHECKING:
-    from interact.interactions import Interactions
+    from interact.results import Interactions
 
 # Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
 
@@ -174,7 +174,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
         _extract(command)
     elif isinstance(command, Show):
         from interact import report
-        from interact.interactions import load
+        from interact.results import load
 
         if not command.files:
             raise ValueError("No file was named; pass one or more files that extract wrote.")
@@ -207,10 +207,10 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
 def _extract(command: Extract) -> None:
     from interact.extraction import extract
     from interact.inputs import Template
-    from interact.interaction_file import check_writable
-    from interact.interactions import load
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
+    from interact.results import load
+    from interact.results.file import check_writable
     from interact.sft.llama_factory_prompt import system_note
     from interact.sparse.search import check_seed
 
@@ -305,22 +305,10 @@ def _key(command: Extract, text: str) -> str:
 
 
 def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:
-    from interact import display
+    from interact.results import display, schema
 
     if as_json:
-        answer = {
-            "text": result.text,
-            "players": [p.text for p in result.players],
-            "top": [{"kind": i.kind, "words": list(i.words), "effect": i.effect} for i in result.top(top)],
-            "bias": result.bias,
-            "primal": result.primal,
-            "dual": result.dual if result.sampled is None else None,
-            "gap": result.gap if result.sampled is None else None,
-            "r2": result.fidelity(0.0).r2,
-            "file": None if file is None else str(file),
-            "provenance": dict(result.provenance),
-        }
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
+        print(schema.to_json(result, k=top, path=file), flush=True)
     else:
         print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
 

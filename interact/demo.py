@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from interact.display import as_text
 from interact.extraction import extract
 from interact.inputs import Template
 from interact.models.load import load_model
 from interact.report import write
+from interact.results.display import as_text
 from interact.study.config import StudyConfig
 from interact.study.needs import provide
 from interact.study.run import run_study

@@ -12,9 +12,9 @@ import torch
 from interact.games.build import game
 from interact.games.game import check_method
 from interact.inputs import Template
-from interact.interactions import Interactions
 from interact.masking import Baseline
 from interact.players import LIMIT, MOST_SAMPLED, Players
+from interact.results import Interactions
 from interact.sparse.search import SparseOptions
 
 

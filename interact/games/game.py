@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from interact.games.coalitions import presence
-from interact.interactions import Interactions
 from interact.players import Player
+from interact.results import ExactInteractions, Interactions
 from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions, checked_budget, explain
 from interact_kernels.sparsify import SplitOptions, and_or_split
@@ -103,7 +103,7 @@ class Game(ABC):
         bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
         found: dict[str, Any] = {"values": values, **arrays, **bounds}
         provenance = {**self._provenance(), "kappa": kappa, **found_out}
-        return Interactions(players=self.players, text=self.text, provenance=provenance, **found)
+        return ExactInteractions(players=self.players, text=self.text, provenance=provenance, **found)
 
     def _sampled(self, cache: str | Path | None, *, progress: bool | None, **sampling: Any) -> Interactions:
         """Explain the game from sampled coalitions."""

@@ -18,10 +18,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from interact.display import table_html
 from interact.evolution import empty, overview
 from interact.evolution.tables import TABLES
 from interact.files import TEMPORARY, forget_partial, read_json, write_json
+from interact.notebook import table_html
 from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 from interact.study.work import Prepared

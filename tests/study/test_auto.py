@@ -6,8 +6,8 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from interact.interactions import load
 from interact.models.load import load_trainable
+from interact.results import load
 from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.samples import load as load_samples
