@@ -66,29 +66,46 @@ def run(cases, argument):
     cases.case("raises", lambda: 1 / 0)
     cases.case("deadly", lambda: os._exit(9))
     cases.case("behind it", lambda: ("said", True))
+
+
+def hang(cases, argument):
     cases.case("endless", lambda: time.sleep(600))
 """
 
 
-def test_what_kills_hangs_or_is_wrong_costs_only_itself(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def fatal(tmp_path, monkeypatch, capsys):
     (tmp_path / "fatal.py").write_text(FATAL)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    script = "import sys, fatal, bench.device.child as c; sys.modules['bench.device.fatal'] = fatal\n"
-    script += "import bench.device.plan as p; c.STAGES = (p.Stage('fatal', 'fatal:run', 1, 0),); c.main()"
-    monkeypatch.setattr(command.plan, "STAGES", (Stage("fatal", "fatal:run", 1, 0),))
     started = subprocess.Popen
 
-    def popen(arguments, **options):
-        # The child's own list of stages is in its process.
-        return started([arguments[0], "-c", script, *arguments[3:]], **options)
+    def run(function, deadline):
+        stage = f"Stage('fatal', 'fatal:{function}', 1, 0)"
+        script = "import sys, fatal, bench.device.child as c; sys.modules['bench.device.fatal'] = fatal\n"
+        script += f"from bench.device.plan import Stage; c.STAGES = ({stage},); c.main()"
+        monkeypatch.setattr(command.plan, "STAGES", (Stage("fatal", f"fatal:{function}", 1, 0),))
 
-    monkeypatch.setattr("bench.device.supervisor.subprocess.Popen", popen)
-    assert command.main(["--rehearse", "--deadline", "25", "--out", str(tmp_path / "out")]) == 1
-    text = capsys.readouterr().out
+        def popen(arguments, **options):
+            # The child's own list of stages is in its process.
+            return started([arguments[0], "-c", script, *arguments[3:]], **options)
+
+        monkeypatch.setattr("bench.device.supervisor.subprocess.Popen", popen)
+        assert command.main(["--rehearse", "--deadline", deadline, "--out", str(tmp_path / "out")]) == 1
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_what_kills_or_is_wrong_costs_only_itself(fatal):
+    text = fatal("run", "300")
+    assert "| fatal | done, after 1 cases that ended its process |" in text
     assert "| fatal | a kind | 2 | 1 | wrong: 2 of at most 1 |" in text
     assert "- fatal: raises: ZeroDivisionError: division by zero" in text
     assert "- fatal: deadly: its process ended in it" in text and "| behind it | 1 | 0 | said |" in text
-    assert "stopped at its limit of" in text and "in: endless" in text
+
+
+def test_what_hangs_is_stopped(fatal):
+    assert "- fatal: stopped at its limit of 9 s in: " in fatal("hang", "9")
 
 
 def test_a_half_written_row_is_left_out_and_a_later_one_stands(tmp_path):
@@ -123,7 +140,7 @@ def test_scoring_needs_torch_and_transformers_alone():
     lines = [
         f"import sys; sys.modules.update(dict.fromkeys({BARE.split()}))",
         "import interact.coalitions, interact.models.tree, interact.models.flat, interact.models.precision",
-        "import interact.extraction, bench.device.models, bench.device.speed, bench.device.algebra",
+        "import bench.device.models, bench.device.speed, bench.device.algebra",
     ]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
     command_line = [sys.executable, "-W", "ignore", "-c", "\n".join(lines)]

@@ -32,11 +32,12 @@ class Cases:
 
     def __init__(self, target: Target, path: Path, behind: int = 0, red: frozenset[str] = frozenset()) -> None:
         self.target, self.red = target, red
-        self._file, self._behind, self._count = path.open("a", buffering=1), behind, 0
+        self._path, self._behind, self._count = path, behind, 0
 
     def write(self, row: Row) -> None:
         """Write a row."""
-        print(row.line(), file=self._file)
+        with self._path.open("a") as file:
+            file.write(f"{row.line()}\n")
         if row.result is not None and row.begun is None:
             print(row.what, row.result, row.ok, flush=True)
 
