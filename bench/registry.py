@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 
 import bench
 
-FRAMEWORK = {"__main__", "registry", "run", "verify", "table", "sparse_quality", "sparse_peers", "stock"}
+FRAMEWORK = {"__main__", "registry", "run", "verify", "table", "sparse_quality", "sparse_peers", "stock", "device"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,251 @@
+"""Whole models with random weights made on the card: the tree against the best flat batch and against float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from bench.device.child import Cases
+from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profiled
+from bench.device.inputs import coalition_tree, lengths, players, prompt
+from interact.coalitions import all_coalitions, explain_engine, score_coalitions
+from interact.inputs import CoalitionInputs
+from interact.masking import Baseline, resolve_baseline
+from interact.models import flat
+from interact.models.family import inspect_model
+from interact.models.memory import free_memory
+from interact.models.precision import noise_floor, widened
+from interact.models.tree import run_size, tree_values
+from interact_kernels.sparsify import and_or_split
+
+BF16, F32 = torch.bfloat16, torch.float32
+_SIZES = {
+    "8B": (32, 4096, 14336, 32, 8, 128256),
+    "135M": (30, 576, 1536, 9, 3, 49152),
+    "tiny": (2, 64, 96, 4, 2, 30016),
+}
+"""Layers, hidden size, inner size, query heads, key heads, vocabulary."""
+_REPEATED = 16
+_OTHER_RUNS = 8192
+
+
+@dataclass
+class Scored:
+    """A model and a prompt, with what was found of them so far."""
+
+    target: Target
+    name: str
+    model: Any
+    inputs: CoalitionInputs
+    rows: int
+    cells: dict[str, str] = field(default_factory=dict)
+    times: dict[str, Time] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.coalitions = all_coalitions(self.inputs.n)
+        self.baseline: Baseline = resolve_baseline(self.model, None, self.inputs.special_ids)
+        self.what = f"{self.name} {self.dtype}".replace("torch.", "") + f", L={len(self.inputs.input_ids)}"
+        self.cells |= {
+            "model": f"{self.name}, {self.dtype}".replace("torch.", ""),
+            "L": str(len(self.inputs.input_ids)),
+        }
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.model.get_input_embeddings().weight.dtype
+
+    def tree(self, most_tokens: int | None = None) -> torch.Tensor:
+        """Score all coalitions by the tree, without asking whether the project trusts it for this model."""
+        how: dict[str, Any] = {"masking": "baseline", "baseline": self.baseline}
+        return tree_values(self.model, self.inputs, self.coalitions, most_tokens=most_tokens, **how)
+
+    def flat(self, coalitions: torch.Tensor, rows: int) -> torch.Tensor:
+        """Score some coalitions flat, `rows` in a batch."""
+        how: dict[str, Any] = {"masking": "baseline", "baseline": self.baseline}
+        with _batches_of(rows):
+            budget = free_memory(torch.device(self.target.device)) // 2
+            return flat.flat_values(self.model, self.inputs, coalitions, memory_budget=budget, **how)
+
+    def some(self, count: int) -> slice:
+        """Return which coalitions `count` of them are, at even distances."""
+        return slice(None, None, max(1, len(self.coalitions) // count))
+
+
+@contextmanager
+def _batches_of(rows: int) -> Iterator[None]:
+    """Let the flat forward take larger batches than it would by itself, for a fair comparison."""
+    before = flat._LARGEST_BATCH
+    flat._LARGEST_BATCH = rows
+    try:
+        yield
+    finally:
+        flat._LARGEST_BATCH = before
+
+
+def model(cases: Cases, which: str) -> None:
+    """Measure a model of the shape of Llama-3-8B in bfloat16, or of SmolLM2-135M in float32, too."""
+    target = cases.target
+    made = random_model(target, "tiny" if target.tiny else which)
+    steps = [_against_float32, _tree, _flat, _end_to_end]
+    later = [_linear_layers, _profile, partial(_tree, most_tokens=_OTHER_RUNS)]
+    scored = [
+        Scored(target, which, made, prompt(length, players(target)), rows) for length, rows in lengths(target).items()
+    ]
+    rate = matrix_rate(target, BF16)[1]
+    for step_group in (steps, later):
+        for one in scored:
+            for step in step_group:
+                _step(cases, one, step, rate)
+    if which == "8B" and not target.tiny:
+        return
+    made.float()
+    rate = matrix_rate(target, F32)[1]
+    for length, rows in list(lengths(target).items())[:2]:
+        one = Scored(target, which, made, prompt(length, players(target)), rows)
+        for step in (_against_float32, _tree, _flat, _linear_layers):
+            _step(cases, one, step, rate)
+
+
+def random_model(target: Target, which: str) -> Any:
+    """Return a Llama with random weights in bfloat16."""
+    layers, hidden, inner, heads, kv_heads, vocabulary = _SIZES[which]
+    config = LlamaConfig(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        intermediate_size=inner,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        vocab_size=vocabulary,
+        max_position_embeddings=2048,
+        # So large that scores depend on every token; with 0.02 they hardly move, and any tree seems right.
+        initializer_range=1.3 / hidden**0.5,
+    )
+    with torch.device(target.device):
+        return AutoModelForCausalLM.from_config(config, dtype=BF16).eval()
+
+
+def _step(cases: Cases, one: Scored, step: Callable[..., object], rate: float) -> None:
+    """Run a step as a case."""
+    if step is _end_to_end and len(one.inputs.input_ids) > 256:
+        return
+    if step is _profile and len(one.inputs.input_ids) > 256:
+        # The profiler itself takes longer than the run.
+        return
+    name = getattr(step, "__name__", "_tree in other runs").strip("_").replace("_", " ")
+    cases.case(f"{one.what}: {name}", partial(step, cases, one, rate))
+
+
+def _against_float32(cases: Cases, one: Scored, _: float) -> tuple[str, bool]:
+    """Hold tree and flat against flat in float32 with the same weights; in float32, tree against flat."""
+    some = one.some(_REPEATED)
+    ours, theirs = one.tree()[some], one.flat(one.coalitions[some], 64)
+    with widened(one.model) if one.dtype != F32 else nullcontext():
+        truth = one.flat(one.coalitions[some], 16)
+    off = {"tree - flat": ours - theirs, "tree - float32": ours - truth, "flat - float32": theirs - truth}
+    spread = {name: float(difference.std()) for name, difference in off.items()}
+    scores = float(truth.std())
+    allowed = 2 * spread["flat - float32"] + 1e-3 * scores
+    cells = {**one.cells, "coalitions": str(len(truth)), "deviation of scores": f"{scores:.3g}"}
+    for name, difference in off.items():
+        cells[f"{name}, largest (sd)"] = f"{float(difference.abs().max()):.3g} ({spread[name]:.3g})"
+    cases.line(one.what, "whole models against float32", cells)
+    said = explain_engine(one.model, one.inputs)
+    right = spread["tree - float32"] <= allowed
+    return f"sd {spread['tree - float32']:.3g} of at most {allowed:.3g}; {said}", right and "takes tree" in said
+
+
+def _tree(cases: Cases, one: Scored, _: float, most_tokens: int | None = None) -> None:
+    chosen = min(run_size(one.model, inspect_model(one.model), one.inputs, None)[0], coalition_tree(one.inputs).tokens)
+    name = f"tree, runs of {most_tokens}" if most_tokens else "tree"
+    if not most_tokens:
+        one.cells["runs of"] = str(chosen)
+    one.times[name] = clock(one.target, lambda: one.tree(most_tokens), seconds=0.7)
+    _table(cases, one)
+
+
+def _flat(cases: Cases, one: Scored, _: float) -> None:
+    some = one.coalitions[one.some(one.rows)]
+    share = len(one.coalitions) / len(some)
+    one.times["flat"] = clock(one.target, lambda: one.flat(some, one.rows), seconds=0.7).scaled(share)
+    one.cells["flat's rows"] = str(one.rows)
+    _table(cases, one)
+
+
+def _table(cases: Cases, one: Scored) -> None:
+    cells = dict(one.cells)
+    for name, time in one.times.items():
+        ratio = f" = {time.ms / one.times['tree'].ms:.2f}x" if "tree" in one.times else ""
+        cells[f"{name}, s"] = f"{time.ms / 1e3:.4g}{ratio}"
+    cases.line(one.what, "whole models", cells, times=in_full(one.times))
+
+
+def _linear_layers(cases: Cases, one: Scored, rate: float) -> None:
+    """Time all linear layers of all tokens alone, run by run; the tree skips most of the last layer."""
+    runs = list(coalition_tree(one.inputs).runs(*run_size(one.model, inspect_model(one.model), one.inputs, None)))
+    counts = [(len(run.position) - run.kept, len(run.leaves)) for run in runs]
+    linear = torch.nn.Linear
+    body = [m for name, m in one.model.named_modules() if isinstance(m, linear) and "lm_head" not in name]
+    widths, head = {layer.in_features for layer in body}, one.model.lm_head
+    most = max(tokens for tokens, _ in counts)
+    inputs = {width: one.target.random(most, width, dtype=one.dtype) for width in widths | {head.in_features}}
+
+    def products() -> None:
+        for tokens, leaves in counts:
+            for layer in body:
+                layer(inputs[layer.in_features][:tokens])
+            head(inputs[head.in_features][:leaves])
+
+    time = clock(one.target, products, seconds=0.7)
+    weights = sum(layer.weight.numel() for layer in body)
+    work = 2e-9 * sum(t * weights + leaves * head.weight.numel() for t, leaves in counts)
+    cells = {**{name: one.cells[name] for name in ("model", "L")}, "tokens": str(sum(t for t, _ in counts))}
+    cells |= {
+        "ms": f"{time.ms:.4g}",
+        "TFLOP/s": f"{work / time.ms:.0f}",
+        "of the matrix rate": f"{work / time.ms / rate:.0%}",
+    }
+    if "tree" in one.times:
+        cells["of the tree's time"] = f"{time.ms / one.times['tree'].ms:.0%}"
+        cells["the tree's TFLOP/s, of the matrix rate"] = f"{work / one.times['tree'].ms / rate:.0%}"
+    cases.line(one.what, "linear layers", cells, time=asdict(time))
+
+
+def _profile(cases: Cases, one: Scored, _: float) -> None:
+    seen = profiled(one.target, one.tree)
+    cells = {**{name: one.cells[name] for name in ("model", "L")}, "kernels": str(seen.kernels)}
+    cells |= {"copies to the card": str(seen.copies), "busy, ms": f"{seen.busy:.0f}", "of, ms": f"{seen.span:.0f}"}
+    cells["longest, ms"] = "; ".join(f"{name[:40]} {ms:.1f}" for name, ms in seen.longest[:4])
+    cases.line(one.what, "card and host", cells, longest=seen.longest)
+
+
+def _end_to_end(cases: Cases, one: Scored, _: float) -> tuple[str, bool]:
+    """Time the steps of an extraction one by one, as `interact.extract` takes them."""
+    how: dict[str, Any] = {"masking": "baseline", "baseline": one.baseline, "memory_budget": None}
+
+    def score() -> Any:
+        return score_coalitions(one.model, one.inputs, coalitions=None, engine="auto", progress=False, **how)
+
+    scores = score()
+    values = scores.values.double()
+    floor = partial(noise_floor, one.model, one.inputs, one.coalitions, scores.values, engine=scores.engine, **how)
+    card = values.to(one.target.device)
+    steps: dict[str, Callable[[], object]] = {
+        "scores": score,
+        "noise floor": floor,
+        "split on the CPU": lambda: and_or_split(values.numpy()),
+        "split on the card": lambda: and_or_split(card),
+    }
+    times = {name: clock(one.target, step, seconds=0.5) for name, step in steps.items()}
+    cells = {**{name: one.cells[name] for name in ("model", "L")}, "engine": scores.engine}
+    cells |= {f"{name}, s": f"{time.ms / 1e3:.3g}" for name, time in times.items()}
+    total = sum(times[name].ms for name in ("scores", "noise floor", "split on the CPU")) / 1e3
+    cells["sum, s"] = f"{total:.3g}"
+    cases.line(one.what, "end to end", cells, times=in_full(times))
+    return f"{total:.3g} s by {scores.engine}: {scores.reason}", scores.engine == "tree"

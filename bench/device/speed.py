@@ -1,0 +1,164 @@
+"""The speed of tree attention: against other attentions, against the matrix product, and by other cuts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from bench.device.child import Cases
+from bench.device.clock import Target, Time, clock, distance, in_full, kernels_alone, matrix_rate
+from bench.device.inputs import Heads, coalition_tree, heads_of, lengths, players, prompt, segment_trees
+from interact.models.tree import MOST_TOKENS
+from interact_kernels import attention as attention_operations
+from interact_kernels.attention import SegmentTree
+
+BF16, F32, F64 = torch.bfloat16, torch.float32, torch.float64
+LLAMA = Heads(32, 8, 128)
+_ONE_RUN = 4096
+"""Tokens of the run that others attend for, too: a dense mask of more does not fit everywhere."""
+_OFF = 2e-2
+"""Most |difference| / |other| of two attentions in bfloat16."""
+_CUTS = (
+    (128, 64, 8, 3),
+    (128, 64, 8, 2),
+    (128, 64, 4, 3),
+    (64, 64, 4, 2),
+    (64, 64, 4, 3),
+    (64, 64, 8, 3),
+    (64, 32, 4, 3),
+    (64, 128, 4, 2),
+)
+"""Rows, keys, warps and stages that are tried beside the shipped ones."""
+
+
+def attention(cases: Cases, _: str) -> None:
+    """Time one run against FlexAttention and a dense mask, then a layer of all runs against the matrix product."""
+    target = cases.target
+    dtype = F32 if target.rehearsal else BF16
+    rate = matrix_rate(target, dtype)[1]
+    for length in lengths(target):
+        cases.case(f"one run, L={length}", partial(_one_run, cases, length, dtype))
+        cases.case(f"all coalitions, L={length}", partial(_all_runs, cases, length, dtype, rate))
+
+
+def _implementation(target: Target) -> str:
+    return "native" if target.rehearsal else "triton"
+
+
+def _red(cases: Cases, dtype: torch.dtype) -> bool:
+    return f"tree {dtype} 128" in cases.red
+
+
+def _one_run(cases: Cases, length: int, dtype: torch.dtype) -> tuple[str, bool]:
+    target = cases.target
+    trees = segment_trees(coalition_tree(prompt(length, players(target))), _ONE_RUN)
+    tree = trees[len(trees) // 2]
+    q, k, v = heads_of(target, tree.queries, tree.keys, LLAMA, dtype)
+    group = LLAMA.queries // LLAMA.keys
+    wide = [q[None], *(x.repeat_interleave(group, 0)[None] for x in (k, v))]
+    mask = attention_operations.reference.visible(tree).to(target.device)
+    impl = _implementation(target)
+    tries: dict[str, Callable[[], torch.Tensor]] = {
+        "tree": lambda: attention_operations.tree_attention(q, k, v, tree, impl=impl),
+        "FlexAttention": flex_attention(target, tree, (q, k, v)),
+        "dense": lambda: scaled_dot_product_attention(*wide, attn_mask=mask)[0].transpose(0, 1),
+    }
+    ours = tries["tree"]()
+    off = max(distance(ours, tries[name]()) for name in ("FlexAttention", "dense"))
+    useful = 4e-9 * LLAMA.queries * LLAMA.size * int(mask.sum())
+    cells = {"L": str(length), "queries": str(tree.queries), "useful GFLOP": f"{useful:.1f}"}
+    said = f"differs by {off:.2g} of at most {_OFF:.2g}"
+    if off <= _OFF and not _red(cases, dtype):
+        times = {name: clock(target, call) for name, call in tries.items()}
+        alone = {name: kernels_alone(target, call) for name, call in tries.items()}
+        cells |= {f"{name}, ms": time.against(times["tree"]) for name, time in times.items()}
+        cells |= {f"{name}, kernels alone": f"{ms:.4g} = {ms / alone['tree']:.2f}x" for name, ms in alone.items()}
+        cases.line(f"L={length}", "attention, one run", cells, times=in_full(times), alone=alone)
+    return said, off <= _OFF
+
+
+def flex_attention(target: Target, tree: SegmentTree, parts: tuple[torch.Tensor, ...]) -> Callable[[], torch.Tensor]:
+    """Return FlexAttention of a tree: a key sees from itself to the end of its segment's subtree, in preorder."""
+    from torch.nn.attention.flex_attention import create_block_mask
+    from torch.nn.attention.flex_attention import flex_attention as flex
+
+    reach = (tree.start + tree.length).tolist()
+    for segment, above in reversed(list(enumerate(tree.parent.tolist()))):
+        if above >= 0:
+            reach[above] = max(reach[above], reach[segment])
+    until = torch.tensor(reach).repeat_interleave(tree.length).to(target.device)
+    silent = tree.keys - tree.queries
+
+    def sees(_: Any, __: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+        return (key <= query + silent) & (query + silent < until[key])
+
+    mask = create_block_mask(sees, None, None, tree.queries, tree.keys, device=target.device)
+    fused: Any = flex if target.rehearsal else torch.compile(flex, dynamic=False)
+    q, k, v = (x[None] for x in parts)
+    return lambda: fused(q, k, v, block_mask=mask, enable_gqa=True)[0].transpose(0, 1)
+
+
+def _all_runs(cases: Cases, length: int, dtype: torch.dtype, rate: float) -> str | None:
+    if _red(cases, dtype):
+        return "refused: its correctness is red"
+    target, whole = cases.target, coalition_tree(prompt(length, players(cases.target)))
+    trees = segment_trees(whole, MOST_TOKENS.get(target.device, _ONE_RUN))
+    parts = [heads_of(target, tree.queries, tree.keys, LLAMA, dtype) for tree in trees]
+    impl, runs = _implementation(target), list(zip(parts, trees, strict=True))
+
+    def layer() -> list[torch.Tensor]:
+        return [attention_operations.tree_attention(q, k, v, tree, impl=impl) for (q, k, v), tree in runs]
+
+    time, alone = clock(target, layer), kernels_alone(target, layer)
+    # A query sees its path and itself: as many keys as its place in the prompt says.
+    seen = sum(int((tree.position[tree.keys - tree.queries :] + 1).sum()) for tree in trees)
+    useful = 4e-9 * LLAMA.queries * LLAMA.size * seen
+    cells = {"L": str(length), "tokens": str(whole.tokens), "runs": str(len(trees)), "useful GFLOP": f"{useful:.1f}"}
+    cells |= {"ms": f"{time.ms:.4g}", "kernels alone, ms": f"{alone:.4g}", "useful TFLOP/s": f"{useful / alone:.0f}"}
+    cells |= {"floor, ms": f"{useful / rate:.3g}", "kernels / floor": f"{alone * rate / useful:.2f}x"}
+    cases.line(f"L={length}", "attention, all coalitions", cells, time=asdict(time))
+    return None
+
+
+def tilings(cases: Cases, _: str) -> None:
+    """Time other cuts of the tree kernel, lists made before, against the shipped one."""
+    target = cases.target
+    for length in list(lengths(target))[:1] if target.tiny else (256, 1024):
+        for heads in (LLAMA, Heads(9, 3, 64)):
+            trees = segment_trees(
+                coalition_tree(prompt(length, players(target))), MOST_TOKENS.get(target.device, _ONE_RUN)
+            )
+            dtype = F32 if target.rehearsal else BF16
+            parts = [heads_of(target, tree.queries, tree.keys, heads, dtype) for tree in trees]
+            cells = {"heads": f"{heads.queries}/{heads.keys} of {heads.size}", "L": str(length)}
+            shipped: list[Time] = []
+            for cut in (None, *_CUTS[: 1 if target.tiny else None]):
+                timed = partial(_cut, cases, cut, list(zip(parts, trees, strict=True)), cells, shipped)
+                cases.case(f"{cells['heads']}, L={length}, {cut or 'shipped'}", timed)
+
+
+def _cut(
+    cases: Cases,
+    cut: tuple[int, int, int, int] | None,
+    runs: list[tuple[list[torch.Tensor], SegmentTree]],
+    cells: dict[str, str],
+    shipped: list[Time],
+) -> None:
+    """Time one cut and write its cell; the first is the shipped one."""
+    from interact_kernels.attention import triton
+
+    tiling = triton.Tiling(*cut) if cut else None
+
+    def layer() -> None:
+        for (q, k, v), tree in runs:
+            triton.tree_attention(q, k, v, tree, q.shape[-1] ** -0.5, 0.0, None, tiling)
+
+    time = clock(cases.target, layer, seconds=0.2)
+    shipped.append(time)
+    cells[f"{cut or 'shipped'}, ms".replace("(", "").replace(")", "")] = time.against(shipped[0])
+    cases.line(f"{cells['heads']}, L={cells['L']}", "tilings", cells)
