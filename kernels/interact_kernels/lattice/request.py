@@ -33,7 +33,8 @@ class TransformRequest(NamedTuple):
     @property
     def in_place(self) -> bool:
         """Whether `y` is `x`."""
-        return self.x.data_ptr() == self.y.data_ptr()
+        # Tensors without data have the address 0.
+        return self.x.data_ptr() == self.y.data_ptr() != 0
 
 
 def in_single(run: Callable[[TransformRequest], None]) -> Callable[[TransformRequest], None]:
