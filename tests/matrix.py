@@ -51,7 +51,7 @@ def lowest() -> tuple[str, ...]:
 
 
 LOW = set(re.findall(r'^    "([\w-]+)', (ROOT / "pyproject.toml").read_text().split("[project.optional")[0], re.M))
-LOW |= {"gguf", "sentencepiece", "triton", "shap", "shapiq", "trl"}
+LOW |= {"gguf", "sentencepiece", "triton", "shap", "shapiq", "lightgbm", "trl"}
 LOCK = tuple(line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#"))
 GPU_IMAGE = ("torch==2.11.0", "triton==3.6.0", "numpy==2.5.2", "transformers==5.17.0")
 SETS = {
