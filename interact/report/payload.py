@@ -16,8 +16,9 @@ import pandas as pd
 from interact.interactions import Fidelity, Interactions
 from interact.report.measures import Measures, Series, StepScale
 from interact.report.results import Results, relative_strengths
-from interact.report.runs import CLASSES, STAGES, Run, beside, losses_of, steps_of
+from interact.report.runs import beside, losses_of, steps_of
 from interact.report.store import Study
+from interact.schema import CLASSES, STAGES, Run
 
 MOST_CELLS = 600
 """Most results in one page; a study of more shows the first samples and says so."""
