@@ -78,7 +78,8 @@ class ExactInteractions(Interactions):
         if not fits or any(a.shape != (1 << n,) or a.dtype != np.float64 for a in arrays.values()):
             raise ValueError(MISFIT)
         bounds = {name: float("nan" if value is None else value) for name, value in header["split"].items()}
-        return cls(**{**common_fields(header), **bounds}, **arrays)
+        fields: dict[str, Any] = {**common_fields(header), **bounds, **arrays}
+        return cls(**fields)
 
     def _to_file(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {name: getattr(self, name) for name in _ARRAYS}
