@@ -59,3 +59,50 @@ def test_no_circle_between_the_files_of_interact():
 
     for name in graph:
         walk(name, ())
+
+
+# Rooms and loose modules of interact/, from the lowest layer to the highest; a file imports from its own room and from
+# layers below.
+LAYERS = (
+    ("files", "notebook", "players", "schema"),
+    ("embedded", "inputs", "indices"),
+    ("models", "evolution", "results"),
+    ("masking", "sparse"),
+    ("engines",),
+    ("games",),
+    ("extraction", "coalitions"),
+    ("sft",),
+    ("study", "report"),
+    ("demo", "doctor"),
+    ("cli_study",),
+    ("cli",),
+)
+
+
+def test_imports_between_the_rooms_run_one_way():
+    layer = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+    here = {p.stem for p in (ROOT / "interact").iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert here - {"__init__"} == set(layer)
+    for path in (ROOT / "interact").rglob("*.py"):
+        room = path.relative_to(ROOT / "interact").parts[0].removesuffix(".py")
+        tree = ast.parse(path.read_text())
+        tree.body = [n for n in tree.body if not (isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test))]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("interact."):
+                other = node.module.split(".")[1]
+                allowed = room == "__init__" or other == room or layer[other] < layer[room]
+                assert allowed, f"{path.relative_to(ROOT)} imports {node.module}"
+
+
+def test_functions_are_short():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if any("triton.jit" in ast.unparse(decorator) for decorator in node.decorator_list):
+                # A Triton kernel cannot be cut: what it calls is inlined anyway, with all arguments by hand.
+                continue
+            lines = node.end_lineno - node.lineno + 1
+            if ast.get_docstring(node):
+                lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+            assert lines <= 60, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"

@@ -172,16 +172,14 @@ def explain(
         found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
         reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
     errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
-    record = {
-        "method": "sparse",
-        "sparse": {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy},
-        "rounds": reached,
-        "alpha": found.alpha,
-        "shrunk": found.prior is not None,
-        "failed": len(kept.failed),
-        "known": len(given),
-    }
+    asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
+    record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=len(given))
     return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+
+
+def _record(found: Recovered, asked: dict[str, Any], **counted: Any) -> dict[str, Any]:
+    """Return what a result tells of its sample and its fit."""
+    return {"method": "sparse", "sparse": asked, "alpha": found.alpha, "shrunk": found.prior is not None, **counted}
 
 
 def checked_budget(
