@@ -129,7 +129,7 @@ def tilings(cases: Cases, _: str) -> None:
     """Time other cuts of the tree kernel, lists made before, against the shipped one."""
     target = cases.target
     for length in list(lengths(target))[:1] if target.tiny else (256, 1024):
-        for heads in (LLAMA, Heads(9, 3, 64)):
+        for heads in (Heads(9, 3, 64), LLAMA)[: 1 if target.tiny else None]:
             trees = segment_trees(
                 coalition_tree(prompt(length, players(target))), MOST_TOKENS.get(target.device, _ONE_RUN)
             )
