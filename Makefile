@@ -9,11 +9,17 @@ UNLOCKED := $(if $(filter $(LOCKED_TORCH),$(TORCH)),^$$,^(triton|setuptools)==)
 PIP := .venv/bin/python -m pip install --quiet --constraint .venv/constraints.txt
 BIN := .venv/bin
 NATIVE := $(shell find csrc -type f) setup.py pyproject.toml requirements.lock
+# What decides the native build besides these files: where it is not what .venv was built with, it is built again.
+BUILD := $(strip $(INTERACT_CUDA) $(INTERACT_CUDA_ARCHS) $(CUDA_HOME) $(shell command -v nvcc))
 export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export INTERACT_WERROR ?= 1
 
 .PHONY: demo test check bench docs matrix newest lock clean
+
+ifneq ($(BUILD),$(strip $(shell cat .venv/build 2>/dev/null)))
+.PHONY: .venv/.ready
+endif
 
 .venv: .venv/.ready
 .venv/.ready: $(NATIVE)
@@ -21,18 +27,20 @@ export INTERACT_WERROR ?= 1
 	    here = '%d.%d' % sys.version_info[:2]; here in '$(LOCKED_PYTHONS)'.split() or sys.exit( \
 	    'requirements.lock was made for Python $(LOCKED_PYTHONS), but ' + sys.executable + ' is ' + here + \
 	    ': say make PYTHON=python3.X with one of these, after make clean where .venv is there.')"
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	grep -Ev "$(UNLOCKED)" requirements.lock > .venv/constraints.txt
 	$(PIP) --upgrade pip
 	$(PIP) "$(TORCH)" setuptools pybind11
 	$(PIP) --no-build-isolation --editable ".[dev,embedded,fuzz,triton]"
+	echo "$(BUILD)" > .venv/build
 	touch $@
 
+# DEMO=--quick makes a very small study.
 demo: .venv
-	$(BIN)/interact demo --out runs/demo
+	$(BIN)/python -m interact.cli demo $(DEMO)
 
 test: .venv
-	$(BIN)/interact fetch smollm2 reviews
+	$(BIN)/python -m interact.cli fetch smollm2 reviews
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv

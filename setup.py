@@ -1,7 +1,6 @@
 """Build `interact_kernels._native`: C++ always, CUDA when a toolkit is found (INTERACT_CUDA=0|1|auto).
 
-Everything that decides what the library holds is hashed into a key, which the library carries: another key, another
-build. What a CUDA build holds is read out of the library before the build ends.
+The library carries the hash of all that decides it: another hash, another build. A CUDA build reads what code it holds.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ def cuda_home() -> Path | None:
 
 
 def cudart(home: Path) -> Path | None:
-    folders = (home / d for d in ("lib64", "lib", "targets/x86_64-linux/lib"))
-    return next((d / "libcudart_static.a" for d in folders if (d / "libcudart_static.a").exists()), None)
+    places = (home / folder / "libcudart_static.a" for folder in ("lib64", "lib", "targets/x86_64-linux/lib"))
+    return next((place for place in places if place.exists()), None)
 
 
 def code_asked_for() -> set[str]:
@@ -82,14 +81,13 @@ def usable_cuda() -> Path | None:
 def code_held(library: Path, home: Path) -> set[str]:
     """Read which code a library holds: sm_90 is machine code for 9.0 (or 9.0a), compute_90 its PTX."""
     if (tool := home / "bin/cuobjdump").exists():
-        # It fails where there is none, which is an answer too.
         asked = [subprocess.run([tool, f"--list-{k}", library], capture_output=True, text=True) for k in ("elf", "ptx")]
         machine, ptx = (re.findall(r"\.sm_(\d+)[af]?\.", done.stdout) for done in asked)
         return {f"sm_{n}" for n in machine} | {f"compute_{n}" for n in ptx}
     data, found = library.read_bytes(), set()
     for start in re.finditer(re.escape(FAT_BINARY), data):
-        (size,) = struct.unpack_from("<Q", data, start.end())
-        at, end = start.end() + 8, start.end() + 8 + size
+        at = start.end() + 8
+        end = at + struct.unpack_from("<Q", data, start.end())[0]
         while at < end:
             kind, header, length, number = struct.unpack_from("<H2xIQ12xI", data, at)
             found.add(f"{'compute' if kind == 1 else 'sm'}_{number}")
@@ -111,10 +109,7 @@ class BuildNative(build_ext):
         super().build_extension(ext)
         if home and (missing := {c.rstrip("af") for c in code_asked_for()} - code_held(library, home)):
             library.unlink()
-            told = ", ".join(sorted(missing))
-            raise SystemExit(
-                f"interact: {home}/bin/nvcc left out the code for {told}; set CUDA_HOME to another toolkit."
-            )
+            raise SystemExit(f"interact: {home}/bin/nvcc left out {sorted(missing)}; set CUDA_HOME to another toolkit.")
 
     def key(self, ext: Extension, home: Path | None) -> str:
         nvcc = [*nvcc_command(home), subprocess.check_output([home / "bin/nvcc", "--version"])] if home else []

@@ -14,12 +14,13 @@ from transformers import BertConfig, BertForSequenceClassification
 from bench.registry import Case, Check, Entry, Timed
 from interact import CoalitionInputs
 from interact.coalitions import all_coalitions
-from interact.models.flat import flat_values
-from interact.models.packed import Packing, packed_values
+from interact.engines.flat import Flat
+from interact.engines.packed import Packed, Packing
+from interact.engines.runner import score_by
+from interact.games.prompt_game import game_of
 
 _SHARE = 64
 """Coalitions that the flat contender scores, of all 2^n."""
-_OPTIONS: dict[str, Any] = {"masking": "attention", "baseline": None}
 
 
 def minilm() -> Any:
@@ -43,20 +44,22 @@ def case(model: Any, inputs: CoalitionInputs, threads: int) -> Case:
     # A step that shares no factor with the powers of two meets each player in half of the coalitions.
     some = coalitions[torch.arange(_SHARE) * (len(coalitions) // _SHARE + 1) % len(coalitions)]
 
-    def timed(values: Any, rows: torch.Tensor) -> Timed:
+    game = game_of(model, inputs, masking="attention")
+
+    def timed(engine: Any, rows: torch.Tensor) -> Timed:
         def run() -> None:
             with torch.no_grad():
-                values(model, inputs, rows, **_OPTIONS)
+                score_by(engine, game, rows.numpy())
 
         return Timed(run, work=len(rows) / len(coalitions))
 
-    plan = Packing(inputs, coalitions)
+    plan = Packing(game, coalitions.numpy())
     covered = sum(high - low for low, high in inputs.spans) / len(inputs.input_ids)
     return Case(
         f"BERT 6x384, {len(inputs.input_ids)} tokens, n={inputs.n}, players over {covered:.0%}, "
         f"{plan.flat_tokens / plan.tokens:.2f}x fewer tokens",
-        ours=timed(packed_values, coalitions),
-        baselines={"flat batch": timed(flat_values, some)},
+        ours=timed(Packed(), coalitions),
+        baselines={"flat batch": timed(Flat(), some)},
         at_least={"flat batch": 1.6},
         threads=threads,
         slow=True,
@@ -73,10 +76,9 @@ def cases(quick: bool) -> Iterator[Case]:
 def gate(quick: bool) -> Iterator[Check]:
     """Yield the largest difference of log-odds between packed and flat."""
     model, inputs = minilm(), prompt(40, 5)
-    coalitions = all_coalitions(5)
+    game, every = game_of(model, inputs, masking="attention"), all_coalitions(5).numpy()
     with torch.no_grad():
-        flat = flat_values(model, inputs, coalitions, **_OPTIONS)
-        packed = packed_values(model, inputs, coalitions, **_OPTIONS)
+        flat, packed = score_by(Flat(), game, every), score_by(Packed(), game, every)
     yield Check("packed against flat", float((packed - flat).abs().max()), 1e-4)
 
 

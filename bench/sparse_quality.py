@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from bench.sparse import planted, recovered
 from bench.sparse_peers import METHODS, compared, judges
 from interact import embedded, extract, prepare, sparse
-from interact.coalitions import score_coalitions
+from interact.games.prompt_game import game_of
 from interact.inputs import CoalitionInputs
 from interact.models.load import load_model
 from interact.sft.data import REVIEW
@@ -74,7 +73,7 @@ def run_real(given: argparse.Namespace) -> None:
     """Print and keep a row an input and method, then means; scores and rows that are there are not computed again."""
     folder, factor, sizes = given.folder / given.dtype, given.factor, (given.least, given.most)
     folder.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype, device="cpu")
     rows_of: dict[str, list[dict[str, Any]]] = {}
     for place, prompt in reviews(tokenizer, given.inputs, sizes):
         n, done = prompt.n, folder / f"{place}-{factor:g}.json"
@@ -83,11 +82,7 @@ def run_real(given: argparse.Namespace) -> None:
             cache = ScoreCache(folder / f"{place}.scores", f"smollm2 {given.dtype} attention {place}")
             cache.open(n)
 
-            def ask(masks: np.ndarray, prompt: CoalitionInputs = prompt) -> np.ndarray:
-                options: dict[str, Any] = {"masking": "attention", "baseline": None, "engine": "auto"}
-                rest: dict[str, Any] = {"memory_budget": None, "progress": False}
-                scored = score_coalitions(model, prompt, coalitions=torch.from_numpy(masks), **options, **rest)
-                return scored.values.double().numpy()
+            ask = game_of(model, prompt, masking="attention")
 
             def value(masks: np.ndarray, cache: ScoreCache = cache, ask: sparse.Value = ask) -> np.ndarray:
                 return score(ask, masks, cache, batch=128)
@@ -129,7 +124,7 @@ def _in_words(row: dict[str, Any]) -> str:
 
 def run_long(given: argparse.Namespace) -> None:
     """Print how well, how fast and in what memory long reviews are explained: sentences, then the strongest's words."""
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype)
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype, device="cpu")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for place, review in enumerate(embedded.reviews("imdb")):
         tokens = len(tokenizer(review.text)["input_ids"])
@@ -155,15 +150,15 @@ def run_long(given: argparse.Namespace) -> None:
 
 def run_sharing(calls: int, sizes: tuple[int, int]) -> None:
     """Print calls a second of flat and tree, by size of the groups, and what sharing costs in planted terms."""
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")))
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype="float32", device="cpu")
     _, prompt = next(reviews(tokenizer, 1, sizes))
-    options: dict[str, Any] = {"masking": "attention", "baseline": None, "memory_budget": None, "progress": False}
     flat = 0.0
     for engine, shared in (("flat", 1), ("tree", 1), ("tree", 4), ("tree", 8)):
         masks = draw(prompt.n, calls, kind="uniform", paired=False, shared=shared, rng=np.random.default_rng(0))[0]
-        score_coalitions(model, prompt, coalitions=torch.from_numpy(masks[:2]), engine=engine, **options)
+        game = game_of(model, prompt, masking="attention", engine=engine)
+        game(masks[:2])
         start = time.process_time()
-        score_coalitions(model, prompt, coalitions=torch.from_numpy(masks), engine=engine, **options)
+        game(masks)
         speed = calls / (time.process_time() - start)
         flat = flat or speed
         truth, value = planted(64, 30, seed=0)

@@ -10,10 +10,10 @@ import torch
 from transformers import DynamicCache
 
 from interact import CoalitionInputs
+from interact.engines.cache import branch, cache_argument, cache_of
+from interact.engines.score import log_odds
 from interact.masking import Baseline
-from interact.models.cache import branch, cache_argument, cache_of
 from interact.models.family import inspect_model
-from interact.score import log_odds
 
 GROUP = 64
 """Rows of a call."""

@@ -17,11 +17,12 @@ from bench.registry import Case, Check, Entry, Timed
 from bench.stock import Stock
 from interact import CoalitionInputs, coalition_values, embedded
 from interact.coalitions import all_coalitions
+from interact.engines.flat import Flat
+from interact.engines.runner import score_by
+from interact.engines.tree import Tree, coalition_tree
+from interact.games.prompt_game import PromptGame, game_of
 from interact.masking import resolve_baseline
-from interact.models.family import inspect_model
-from interact.models.flat import flat_values
 from interact.models.load import load_model
-from interact.models.tree import plan, run_size, tree_values
 from interact.sft.data import REVIEW
 
 _SHARES = {64: 64, 256: 32, 1024: 16}
@@ -49,7 +50,11 @@ def qwen2() -> Any:
 def smollm2() -> Any | str:
     """Return SmolLM2-135M-Instruct if it is in the cache, or why not."""
     folder = embedded.find("smollm2")
-    return load_model(str(folder))[0] if folder else "SmolLM2 is not in the cache (interact fetch smollm2)"
+    return (
+        load_model(str(folder), dtype="float32", device="cpu")[0]
+        if folder
+        else "SmolLM2 is not in the cache (interact fetch smollm2)"
+    )
 
 
 def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
@@ -60,16 +65,14 @@ def prompt(length: int, n: int, tail: int) -> CoalitionInputs:
 
 
 @torch.no_grad()
-def matrix_products(
-    model: Any, inputs: CoalitionInputs, coalitions: torch.Tensor, masking: str, part: int = 1
-) -> Timed:
+def matrix_products(game: PromptGame, coalitions: torch.Tensor, part: int = 1) -> Timed:
     """Return only the linear layers of the tree's tokens, run by run; of every `part`-th run.
 
     All layers for all tokens and the head for the leaves: the tree itself skips most of the last layer.
     """
-    family = inspect_model(model)
-    tree = plan(inputs, coalitions.numpy(), masking)
-    runs = [(len(r.position) - r.kept, len(r.leaves)) for r in tree.runs(*run_size(model, family, inputs, None))]
+    model, size = game.model, Tree().plan(game, coalitions.numpy())
+    tree = coalition_tree(game, coalitions.numpy())
+    runs = [(len(r.position) - r.kept, len(r.leaves)) for r in tree.runs(size.size, size.leaves)]
     total = sum(tokens for tokens, _ in runs)
     runs = runs[part // 2 :: part]
     body = [m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in name]
@@ -101,21 +104,20 @@ def case(
 
         return Timed(run, work=share)
 
-    how: dict[str, Any] = {"masking": masking, "baseline": baseline}
     settings: dict[str, Any] = {"slow": True} | options
-    tree = plan(inputs, coalitions.numpy(), masking)
+    game = game_of(model, inputs, masking=masking, baseline=baseline, memory_budget=int(_BUDGET))
+    free = game_of(model, inputs, masking=masking, baseline=baseline)
+    tree = coalition_tree(game, coalitions.numpy())
     ratio = tree.flat_tokens / tree.tokens
     wanted = 1.0 if length >= 256 else 0.9
     return Case(
         f"{name}, {length} tokens, n={inputs.n}, {masking}, {ratio:.1f}x fewer tokens",
-        ours=timed(lambda: tree_values(model, inputs, coalitions, memory_budget=int(_BUDGET), **how)),
+        ours=timed(lambda: score_by(Tree(), game, coalitions.numpy())),
         baselines={
-            "flat batch": timed(lambda: flat_values(model, inputs, some, **how), len(some) / len(coalitions)),
+            "flat batch": timed(lambda: score_by(Flat(), free, some.numpy()), len(some) / len(coalitions)),
             "flat + prefix cache": timed(lambda: stock.flat(some), len(some) / len(coalitions)),
             "prefix tree of stock caches": timed(stock.tree) if stock_tree else "not run (minutes a call)",
-            "its matrix products": matrix_products(
-                model, inputs, coalitions, masking, max(_PARTS[near], len(coalitions) >> 12)
-            ),
+            "its matrix products": matrix_products(free, coalitions, max(_PARTS[near], len(coalitions) >> 12)),
         },
         at_least={"flat batch": wanted * ratio, "prefix tree of stock caches": 1, "its matrix products": 1 / 1.2},
         threads=threads,
@@ -128,21 +130,21 @@ def listed(model: Any) -> Case:
     ids = torch.randint(10, 30000, (1024 + 8,), generator=torch.Generator().manual_seed(0)).tolist()
     inputs = CoalitionInputs(ids, [(16 * i, 16 * i + 16) for i in range(64)], [77])
     rows = torch.rand(2000, 64, generator=torch.Generator().manual_seed(0)) < 0.5
-    options: dict[str, Any] = {"masking": "attention", "baseline": None}
-    saved = plan(inputs, rows.numpy(), "attention")
+    game = game_of(model, inputs, masking="attention")
+    saved = coalition_tree(game, rows.numpy())
 
     def values(engine: Any, some: torch.Tensor) -> Timed:
         def run() -> None:
             with torch.no_grad():
-                engine(model, inputs, some, **options)
+                score_by(engine, game, some.numpy())
 
         return Timed(run, work=len(some) / len(rows))
 
     return Case(
         f"Qwen2 8x512, 2,000 sampled coalitions of n=64 over 1,032 tokens, attention, "
         f"{saved.flat_tokens / saved.tokens:.2f}x fewer tokens",
-        ours=values(tree_values, rows),
-        baselines={"flat batch": values(flat_values, rows[:16])},
+        ours=values(Tree(), rows),
+        baselines={"flat batch": values(Flat(), rows[:16])},
         at_least={"flat batch": 1.8},
         threads=1,
         rounds=1,
@@ -167,7 +169,7 @@ def chosen(name: str, model: Any, inputs: CoalitionInputs) -> Case:
 
 def whole_extraction(dtype: str, most_seconds: float) -> Case:
     """Build the row of `interact.extract` with SmolLM2, end to end."""
-    model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype)
+    model, tokenizer = load_model(str(embedded.find("smollm2")), dtype=dtype, device="cpu")
     inputs = interact.prepare(tokenizer, _TEXT, target="positive", template=REVIEW)
 
     def run() -> None:
@@ -177,7 +179,7 @@ def whole_extraction(dtype: str, most_seconds: float) -> Case:
         f"SmolLM2-135M, interact.extract, n=10, {dtype}",
         ours=Timed(run),
         # What this machine needs at least, so that a slow hour can be told from a slow program.
-        baselines={"its matrix products": matrix_products(model, inputs, all_coalitions(inputs.n), "baseline")},
+        baselines={"its matrix products": matrix_products(game_of(model, inputs), all_coalitions(inputs.n))},
         at_most={"ours": most_seconds},
         threads=2,
         slow=True,
@@ -218,10 +220,9 @@ def gate(quick: bool) -> Iterator[Check]:
     inputs = prompt(32, 5, 3)
     for masking in ("baseline", "attention"):
         baseline = resolve_baseline(model, None, inputs.special_ids) if masking == "baseline" else None
-        options: dict[str, Any] = {"masking": masking, "baseline": baseline}
+        game, every = game_of(model, inputs, masking=masking, baseline=baseline), all_coalitions(5).numpy()
         with torch.no_grad():
-            flat = flat_values(model, inputs, all_coalitions(5), **options)
-            tree = tree_values(model, inputs, all_coalitions(5), **options)
+            flat, tree = score_by(Flat(), game, every), score_by(Tree(), game, every)
         yield Check(f"tree against flat, {masking}", float((tree - flat).abs().max()), 1e-4)
         stock = Stock(model, inputs, baseline)
         for name, values in (("flat + prefix cache", stock.flat(all_coalitions(5))), ("stock caches", stock.tree())):

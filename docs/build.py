@@ -31,7 +31,7 @@ GUIDE = (
 )
 """The pages in the order of the navigation."""
 MODULES = (
-    *("interact", "interact.evolution", "interact.report", "interact.sparse"),
+    *("interact", "interact.evolution", "interact.report", "interact.results", "interact.sparse"),
     *("interact.sft", "interact.study", "interact_kernels"),
 )
 """The parts of the reference in the order of the navigation; each has the modules inside it on its own page."""

@@ -12,24 +12,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from interact import embedded, indices, sparse
     from interact.coalitions import coalition_values, explain_engine
-    from interact.conversions import as_shapiq_game, from_shapiq, to_shap, to_shapiq
     from interact.extraction import extract
+    from interact.games.build import game
+    from interact.games.game import Game, game_from
+    from interact.games.learned import learn_baseline
+    from interact.games.shapiq import as_shapiq_game
     from interact.inputs import CoalitionInputs, Template, prepare
-    from interact.interactions import Fidelity, Interaction, Interactions, load
-    from interact.learned import learn_baseline
+    from interact.models.load import load_model
     from interact.players import Player, PlayerChoice
+    from interact.results import (
+        ExactInteractions,
+        Fidelity,
+        Interaction,
+        Interactions,
+        SampledInteractions,
+        from_shapiq,
+        load,
+        to_shap,
+        to_shapiq,
+    )
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
 
 __all__ = [
     "CoalitionInputs",
+    "ExactInteractions",
     "Fidelity",
+    "Game",
     "Interaction",
     "InteractionCallback",
     "InteractionEarlyStopping",
     "Interactions",
     "Player",
     "PlayerChoice",
+    "SampledInteractions",
     "Template",
     "as_shapiq_game",
     "coalition_values",
@@ -37,9 +53,12 @@ __all__ = [
     "explain_engine",
     "extract",
     "from_shapiq",
+    "game",
+    "game_from",
     "indices",
     "learn_baseline",
     "load",
+    "load_model",
     "prepare",
     "sparse",
     "to_shap",
@@ -48,12 +67,18 @@ __all__ = [
 
 _ROOMS = {
     "coalitions": ("coalition_values", "explain_engine"),
-    "conversions": ("as_shapiq_game", "from_shapiq", "to_shap", "to_shapiq"),
+    "games.shapiq": ("as_shapiq_game",),
     "extraction": ("extract",),
+    "games.build": ("game",),
+    "games.game": ("Game", "game_from"),
+    "games.learned": ("learn_baseline",),
     "inputs": ("CoalitionInputs", "Template", "prepare"),
-    "interactions": ("Fidelity", "Interaction", "Interactions", "load"),
-    "learned": ("learn_baseline",),
+    "models.load": ("load_model",),
     "players": ("Player", "PlayerChoice"),
+    "results": (
+        *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
+        *("from_shapiq", "load", "to_shap", "to_shapiq"),
+    ),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),
 }

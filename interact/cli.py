@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -21,7 +21,7 @@ import tyro
 from interact import cli_study, embedded
 
 if TYPE_CHECKING:
-    from interact.interactions import Interactions
+    from interact.results import Interactions
 
 # Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
 
@@ -31,7 +31,9 @@ class Extract:
     """Extract the AND-OR interactions of one or more texts."""
 
     model: str
-    """Model folder, hub id, or embedded model (smollm2, gemma3-270m)."""
+    """Model or adapter: a folder, a training's checkpoint, a hub id, or an embedded model (smollm2, gemma3-270m)."""
+    base: str | None = None
+    """Base model of an adapter; without it, the one that its configuration names."""
     text: tuple[str, ...] = ()
     """The texts; their words are the players."""
     text_file: Path | None = None
@@ -70,10 +72,14 @@ class Extract:
     """How coalitions are scored; auto takes what is exact and computes least."""
     memory_budget: int | None = None
     """Megabytes that one batch may take; without it, a quarter of the free memory."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the model."""
-    device: str = "cpu"
-    """Where the model runs, such as cpu or cuda."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the model; auto is float32 on a CPU, the checkpoint's own on a GPU."""
+    device: str = "auto"
+    """Where the model runs, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
+    device_map: str | None = None
+    """Instead of a device, auto: spread a model over GPUs and memory, as transformers does."""
+    bits: Literal[4, 8] | None = None
+    """Quantise the weights while they are loaded (bitsandbytes, a GPU)."""
     out: Path | None = None
     """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
     json: bool = False
@@ -116,10 +122,12 @@ class Doctor:
 
 @dataclass(frozen=True)
 class Demo:
-    """Run a small real study: two language models learn to judge movie reviews, and their interactions are followed."""
+    """Show one sentence's interactions, then run a small real study: two models learn to judge movie reviews."""
 
-    out: Path = field(default_factory=lambda: Path("runs/demo"))
-    """Folder for the study."""
+    out: Path | None = None
+    """Folder for the study; without it, runs/demo, or runs/demo-quick."""
+    quick: bool = False
+    """A very small study, of a minute."""
 
 
 def _command(arguments: list[str]) -> Any:
@@ -166,7 +174,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
         _extract(command)
     elif isinstance(command, Show):
         from interact import report
-        from interact.interactions import load
+        from interact.results import load
 
         if not command.files:
             raise ValueError("No file was named; pass one or more files that extract wrote.")
@@ -180,8 +188,7 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     elif isinstance(command, Fetch):
         if not command.names:
             raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
-        for name in command.names:
-            folder = embedded.fetch(name)
+        for name, folder in embedded.fetch_each(command.names):
             print(
                 json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
             )
@@ -194,15 +201,17 @@ def run(command: Extract | Show | cli_study.Study | Fetch | Doctor | Demo) -> No
     else:
         from interact import demo
 
-        demo.run(command.out, lambda line: print(line, flush=True))
+        demo.run(command.out, lambda line: print(line, flush=True), quick=command.quick)
 
 
 def _extract(command: Extract) -> None:
     from interact.extraction import extract
     from interact.inputs import Template
-    from interact.interaction_file import check_writable
-    from interact.interactions import load
-    from interact.models.load import load_model
+    from interact.models.load import dtype_for, load_model
+    from interact.models.placement import placed
+    from interact.results import load
+    from interact.results.file import check_writable
+    from interact.sft.llama_factory_prompt import system_note
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)
@@ -210,10 +219,13 @@ def _extract(command: Extract) -> None:
     template = Template(command.template, command.system, command.answer_prefix, command.chat)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
     loaded: tuple[Any, Any] | None = None
+    place = placed(command.dtype, command.device, command.device_map, command.bits)
+    # Named, so that a result of another machine's auto is not taken for this one's.
+    dtype = dtype_for(command.model, command.dtype, place.device, base=command.base) if to_folder else command.dtype
     for number, text in enumerate(texts, start=1):
         file = command.out
         if to_folder and file is not None:
-            file = file / f"{number:03d}-{_key(command, text)}.interactions"
+            file = file / f"{number:03d}-{_key(replace(command, dtype=dtype), text)}.interactions"
             if file.exists():
                 _print(load(file), file, command.json, command.top)
                 continue
@@ -221,7 +233,11 @@ def _extract(command: Extract) -> None:
             check_writable(file)
         # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
         kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
-        loaded = loaded or load_model(command.model, dtype=command.dtype, device=command.device)
+        if loaded is None:
+            loaded = load_model(command.model, dtype=dtype, **_loading(command))
+            asked = command.system is not None or command.chat is False
+            if not asked and (note := system_note(command.model, loaded[1])):
+                print(f"interact: note: {note}", file=sys.stderr)
         result = extract(
             *loaded,
             text,
@@ -245,6 +261,10 @@ def _extract(command: Extract) -> None:
         if kept is not None:
             kept.unlink(missing_ok=True)
         _print(result, file, command.json, command.top)
+
+
+def _loading(command: Extract) -> dict[str, Any]:
+    return {name: getattr(command, name) for name in ("base", "device", "device_map", "bits")}
 
 
 def _texts(command: Extract) -> list[str]:
@@ -277,28 +297,18 @@ def _players(command: Extract) -> Any:
 
 def _key(command: Extract, text: str) -> str:
     """Name a result by everything that decides it."""
-    shown = ("text", "text_file", "out", "json", "top", "device", "engine", "memory_budget")
-    options = {k: str(v) for k, v in vars(command).items() if k not in shown}
+    shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
+    later = ("base", "bits")
+    # Options that came later are left out where they were not given, so that older results keep their names.
+    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v is None)}
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
 
 
 def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:
-    from interact import display
+    from interact.results import display, schema
 
     if as_json:
-        answer = {
-            "text": result.text,
-            "players": [p.text for p in result.players],
-            "top": [{"kind": i.kind, "words": list(i.words), "effect": i.effect} for i in result.top(top)],
-            "bias": result.bias,
-            "primal": result.primal,
-            "dual": result.dual if result.sampled is None else None,
-            "gap": result.gap if result.sampled is None else None,
-            "r2": result.fidelity(0.0).r2,
-            "file": None if file is None else str(file),
-            "provenance": dict(result.provenance),
-        }
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
+        print(schema.to_json(result, k=top, path=file), flush=True)
     else:
         print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
 

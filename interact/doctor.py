@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from interact import embedded
+from interact.models.placement import gpu
 from interact_kernels import attention, lattice, native_build, sparsify
 
 _EXTRAS = {
@@ -20,6 +21,7 @@ _EXTRAS = {
     "shapley": ("shapiq",),
     "shap": ("shap",),
     "cluster": ("ray", "grpc"),
+    "quantized": ("bitsandbytes",),
 }
 
 
@@ -29,9 +31,11 @@ def examine() -> dict[str, str]:
     found["torch"] = f"{torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} processors"
     found["transformers"] = _version("transformers")
     found["native build"] = native_build()
-    found["CUDA"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "torch finds no usable CUDA device"
+    usable, reason = gpu()
+    missing = f"torch finds no usable CUDA device{f': {reason}' if reason else ''}"
+    found["CUDA"] = torch.cuda.get_device_name(0) if usable else missing
     found["lattice"] = lattice.explain(torch.zeros(2))
-    if torch.cuda.is_available():
+    if usable:
         found["lattice on CUDA"] = lattice.explain(torch.zeros(2, device="cuda"))
     found["split"] = sparsify.explain()
     found["tree attention"] = attention.explain(torch.zeros(1, 1, 1))

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-import platform
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from interact.coalitions import all_coalitions, score_coalitions
-from interact.inputs import CoalitionInputs, Template
-from interact.interactions import Interactions
-from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.models.family import inspect_model
-from interact.models.precision import noise_floor
-from interact.players import LIMIT, MOST_SAMPLED, PlayerChoice, Players
-from interact.preparation import prepare_for
-from interact.sparse.scores import ScoreCache
-from interact.sparse.search import SparseOptions, checked_budget, explain
-from interact_kernels.sparsify import SplitOptions, and_or_split
-
-METHODS = ("exact", "sparse")
-_SPLIT_SECONDS = 600.0
-"""After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
+from interact.games.build import game
+from interact.games.game import check_method
+from interact.inputs import Template
+from interact.masking import Baseline
+from interact.players import LIMIT, MOST_SAMPLED, Players
+from interact.results import Interactions
+from interact.sparse.search import SparseOptions
 
 
 def extract(
@@ -95,9 +81,8 @@ def extract(
 
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
-    check_masking(masking)
-    _check_method(method, budget, cache, sparse, known)
-    inputs = prepare_for(
+    check_method(method, budget, cache, sparse, known)
+    asked = game(
         model,
         tokenizer,
         text,
@@ -105,112 +90,20 @@ def extract(
         target=target,
         template=template,
         target_tokens=target_tokens,
+        masking=masking,
+        baseline=baseline,
+        engine=engine,
+        memory_budget=memory_budget,
         most_players=LIMIT if method == "exact" else MOST_SAMPLED,
     )
-    vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-    provenance = {
-        "model": _model_identity(model),
-        "target": _target_identity(model, tokenizer, inputs, given=target is not None),
-        "players": _players_identity(players),
-        "template": asdict(template) if isinstance(template, Template) else template,
-        "masking": masking,
-        "baseline": vector.identity() if vector else None,
-        "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,
-        "kappa": kappa if method == "exact" else None,
-        "input_ids": list(inputs.input_ids),
-        "notes": list(inputs.notes),
-        "versions": _versions(),
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
-    scoring: dict[str, Any] = {"masking": masking, "baseline": vector, "engine": engine, "memory_budget": memory_budget}
-    if method == "sparse":
-        sampling: dict[str, Any] = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse}
-        return _sampled(
-            model, inputs, provenance, scoring, {**sampling, "cache": cache, "known": known, "progress": progress}
-        )
-    scores = score_coalitions(model, inputs, coalitions=None, progress=progress, **scoring)
-    values = scores.values.double().numpy()
-    split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
-    provenance["engine"] = {"asked": engine, "used": scores.engine, "reason": scores.reason}
-    scoring["engine"] = scores.engine
-    provenance["precision"] = noise_floor(model, inputs, all_coalitions(inputs.n), scores.values, **scoring)
-    arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
-    bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
-    found: dict[str, Any] = {"values": values, **arrays, **bounds}
-    return Interactions(players=inputs.players, text=inputs.text, provenance=provenance, **found)
-
-
-def _check_method(method: str, *sampling: object) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
-    if method == "exact" and any(given is not None for given in sampling):
-        raise ValueError(
-            "budget, cache, sparse and known belong to sampled coalitions; pass method='sparse' with them."
-        )
-
-
-def _sampled(
-    model: Any, inputs: CoalitionInputs, provenance: dict[str, Any], scoring: dict[str, Any], sampling: dict[str, Any]
-) -> Interactions:
-    """Explain a prompt from sampled coalitions."""
-    used: dict[str, str] = {}
-
-    def value(masks: np.ndarray) -> np.ndarray:
-        scores = score_coalitions(model, inputs, coalitions=torch.from_numpy(masks), progress=False, **scoring)
-        used.update(used=scores.engine, reason=scores.reason)
-        return scores.values.double().numpy()
-
-    told = {name: provenance[name] for name in ("model", "target", "masking", "baseline", "input_ids")}
-    belongs = json.dumps([told, inputs.spans], sort_keys=True, default=str)
-    # Scores of another model, text or masking must not be gone on with.
-    identity = hashlib.sha256(belongs.encode()).hexdigest()[:16]
-    checked_budget(inputs.n, sampling["budget"], sampling["max_order"], sampling["seed"])
-    cache = ScoreCache(sampling["cache"], identity)
-    cache.open(inputs.n)
-    ends = np.array([[False] * inputs.n, [True] * inputs.n], dtype=bool)[: 2 if inputs.n else 1]
-    if np.isnan(cache.get(ends)).any():
-        # What is wrong with all coalitions is said here in its own words, before any are sampled.
-        cache.put(ends, value(ends))
-    sampling = {**sampling, "cache": cache}
-    result = explain(value, inputs.n, players=inputs.players, text=inputs.text, **sampling)
-    engine = {"asked": scoring["engine"], "used": None, "reason": "all scores were in the cache", **used}
-    return replace(result, provenance={**provenance, **result.provenance, "engine": engine})
-
-
-def _model_identity(model: Any) -> dict[str, Any]:
-    config = model.config
-    return {
-        "name": getattr(config, "_name_or_path", "") or type(model).__name__,
-        "revision": getattr(config, "_commit_hash", None),
-        "class": type(model).__name__,
-        "dtype": str(model.get_input_embeddings().weight.dtype).removeprefix("torch."),
-        "device": str(model.get_input_embeddings().weight.device),
-    }
-
-
-def _target_identity(model: Any, tokenizer: Any, inputs: CoalitionInputs, *, given: bool) -> dict[str, Any]:
-    ids = list(inputs.target_ids or ())
-    names = getattr(model.config, "id2label", None) or {}
-    labels = inspect_model(model).kind == "classifier"
-    text = str(names.get(ids[0], ids[0])) if labels else tokenizer.decode(ids)
-    return {"ids": ids, "text": text, "chosen": "label" if given else "predicted"}
-
-
-def _players_identity(players: Players) -> Any:
-    if players is None or isinstance(players, (int, str)):
-        return players
-    return (
-        asdict(players)
-        if isinstance(players, PlayerChoice)
-        else [p if isinstance(p, str) else list(p) for p in players]
+    return asked.interactions(
+        method,
+        kappa=kappa,
+        budget=budget,
+        max_order=max_order,
+        seed=seed,
+        sparse=sparse,
+        cache=cache,
+        known=known,
+        progress=progress,
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in ("interact-llm", "torch", "transformers", "numpy", "scipy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from interact.models.family import device_of
+
 MASKINGS = ("baseline", "attention", "text")
 _CHAIN = ("unk", "pad", "eos")
 
@@ -62,7 +64,7 @@ def resolve_baseline(
     if isinstance(baseline, Baseline):
         return baseline
     embedding = model.get_input_embeddings()
-    weight = embedding.weight
+    weight, device = embedding.weight, device_of(model)
     if baseline is not None and (isinstance(baseline, bool) or not isinstance(baseline, (str, int, torch.Tensor))):
         raise ValueError(f"The baseline must be a name, a token id or a torch vector, but is {baseline!r:.60}.")
     if isinstance(baseline, torch.Tensor):
@@ -71,16 +73,16 @@ def resolve_baseline(
                 f"The baseline vector has the shape {tuple(baseline.shape)}, but the embeddings of this model have "
                 f"{tuple(weight.shape[1:])}."
             )
-        return Baseline("vector", baseline.to(weight))
+        return Baseline("vector", baseline.to(device, weight.dtype))
     if baseline == "mean":
         # Through the module, not the table: some families scale what they look up.
-        chunks = torch.arange(weight.shape[0], device=weight.device).split(8192)
+        chunks = torch.arange(weight.shape[0], device=device).split(8192)
         total = torch.stack([embedding(chunk).double().sum(0) for chunk in chunks]).sum(0)
         return Baseline("mean", (total / weight.shape[0]).to(weight.dtype))
     name, token = _token(model, baseline, special_ids)
     if not 0 <= token < weight.shape[0]:
         raise ValueError(f"The baseline token {token} is not in the vocabulary of {weight.shape[0]} tokens.")
-    return Baseline(name, embedding(torch.tensor([token], device=weight.device))[0].clone())
+    return Baseline(name, embedding(torch.tensor([token], device=device))[0].clone())
 
 
 def _token(model: Any, baseline: str | int | None, special_ids: Mapping[str, int]) -> tuple[str, int]:

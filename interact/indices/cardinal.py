@@ -1,6 +1,6 @@
 """The classical indices, one function each: Shapley, Banzhaf, SII, BII, k-SII, STII, FSII, FBII, Moebius, co-Moebius.
 
-Each takes interactions (dense or sparse) or an array of all 2^n scores. With all scores at hand, the index is that of
+Each takes interactions (exact or sampled) or an array of all 2^n scores. With all scores at hand, the index is that of
 the scores v; pass ``result.predict()`` for that of the split, which differs by its noise. With terms only, it is that
 of the terms. See docs/indices.md for what equals what.
 """
@@ -24,7 +24,7 @@ def shapley(result: Any) -> np.ndarray:
     """Shapley values: ``phi_i = sum_{S without i} |S|! (n-|S|-1)! / n! (v(S+i) - v(S)) = sum_{T with i} m(T) / |T|``.
 
     Args:
-        result: Interactions, dense or sparse, or all 2**n scores, float, shape [2**n] (docs/math.md, bit order).
+        result: Interactions, exact or sampled, or all 2**n scores, float, shape [2**n] (docs/math.md, bit order).
 
     Returns:
         float64, shape [n]; they sum to v(N) - v(empty).

@@ -43,10 +43,10 @@ class Game:
 
 
 def read_game(result: Any) -> Game:
-    """Read the game behind interactions (dense or sparse), Moebius coefficients, or an array of scores.
+    """Read the game behind interactions (exact or sampled), Moebius coefficients, or an array of scores.
 
     Args:
-        result: Something with `values` of shape [2**n], something with `n`, `bias`, `and_terms` and `or_terms`
+        result: Something with `all_scores` of shape [2**n], something with `n`, `bias`, `and_terms` and `or_terms`
             (mappings from sets of player indices to effects), or an array of scores, shape [2**n].
 
     Raises:
@@ -66,11 +66,10 @@ def read_game(result: Any) -> Game:
         )
     players = getattr(result, "players", ())
     names = tuple(str(getattr(player, "text", player)) for player in players)
-    values: Any = getattr(result, "values", None)
-    n = getattr(result, "n", None)
-    # A sparse result keeps the scores it sampled; only a full lattice is a game by itself.
-    if n is not None and n <= LARGEST and getattr(result, "sampled", None) is None and np.shape(values) == (1 << n,):
-        return _from_scores(values, names)
+    # A sampled result has scores too, but only all of them are a game by themselves.
+    scores = getattr(result, "all_scores", None)
+    if scores is not None:
+        return _from_scores(scores, names)
     if hasattr(result, "and_terms") and hasattr(result, "or_terms"):
         return _from_terms(result, names)
     if hasattr(result, "__array__") or isinstance(result, (list, tuple)):

@@ -25,7 +25,7 @@ def multi_order(result: Any, *, m: int | Sequence[int] | None = None) -> np.ndar
     """Multi-order interactions: ``I^(m)(i,j) = mean_{|S|=m} v(S+ij) - v(S+i) - v(S+j) + v(S)``.
 
     Args:
-        result: Interactions, dense or sparse, or all 2**n scores, float, shape [2**n].
+        result: Interactions, exact or sampled, or all 2**n scores, float, shape [2**n].
         m: Sizes of the context, each in [0, n-2]; None for all of them.
 
     Returns:

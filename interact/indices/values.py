@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 
-from interact.display import table_html
+from interact.notebook import table_html
 
 _LARGEST_ARRAY = 1 << 26
 

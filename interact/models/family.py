@@ -12,6 +12,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
 )
 
+_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 @dataclass(frozen=True)
 class Family:
@@ -161,7 +163,25 @@ def label_index(model: Any, label: str | int) -> int:
 
 def device_of(model: Any) -> torch.device:
     """Return where the model's inputs belong."""
-    return model.get_input_embeddings().weight.device
+    embedding = model.get_input_embeddings()
+    hook = getattr(embedding, "_hf_hook", None)
+    for one in (hook, *getattr(hook, "hooks", ())):
+        # Weights that accelerate offloads lie on no device between two calls; it computes with them here.
+        if (device := getattr(one, "execution_device", None)) is not None:
+            return torch.device(device)
+    return embedding.weight.device
+
+
+def held_elsewhere(model: Any) -> str | None:
+    """Say how a model holds its weights, ``"offloaded"`` or ``"quantised"``, where they are not plain numbers here."""
+    plain = unwrapped(model)
+    weights = list(plain.parameters())
+    if any(weight.is_meta for weight in weights):
+        return "offloaded"
+    # GPTQ keeps integers as buffers, torchao behind a tensor that says it is bfloat16.
+    odd = any(type(w.data) is not torch.Tensor or w.dtype not in _PLAIN for w in weights)
+    told = getattr(plain.config, "quantization_config", None) or getattr(plain, "is_quantized", False)
+    return "quantised" if odd or told else None
 
 
 def _names(mapping: Any) -> set[str]:

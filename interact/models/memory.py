@@ -6,15 +6,9 @@ from pathlib import Path
 
 import torch
 
-# How torch's CPU allocator, cuBLAS, cuDNN, the CUDA runtime and its driver say it, in lower case.
-_EXHAUSTED = (
-    "not enough memory",
-    "can't allocate memory",
-    "status_alloc_failed",
-    "out of memory",
-    "cuda_error_out_of_memory",
-    "cudaerrormemoryallocation",
-)
+from interact_kernels.memory import out_of_memory
+
+__all__ = ["free_memory", "out_of_memory", "size_in_words"]
 
 
 def free_memory(device: torch.device) -> int:
@@ -28,12 +22,6 @@ def free_memory(device: torch.device) -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return 8 << 30
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Say whether an error means that memory ran out, on any device."""
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in words for sign in _EXHAUSTED)
 
 
 def size_in_words(count: int) -> str:

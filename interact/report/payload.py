@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact.interactions import Fidelity, Interactions
 from interact.report.measures import Measures, Series, StepScale
 from interact.report.results import Results, relative_strengths
 from interact.report.runs import CLASSES, STAGES, Run, beside, losses_of, steps_of
 from interact.report.store import Study
+from interact.results import Fidelity, Interactions
 
 MOST_CELLS = 600
 """Most results in one page; a study of more shows the first samples and says so."""
@@ -86,7 +86,7 @@ def result_payload(
         "players": [player.text for player in result.players],
         "target": str(target.get("text", "")) if isinstance(target, Mapping) else "",
         "bias": number(result.bias),
-        "total": number(float(result.values[-1])),
+        "total": number(result.total),
         "primal": number(result.primal),
         "gap": number(max(result.gap, 0.0)),
         "tau": tau,

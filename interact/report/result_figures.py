@@ -12,11 +12,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from interact.interactions import Interaction, Interactions
 from interact.report.drawing import COLOURS, CONTROL, NEGATIVE, POSITIVE, canvas, plain, say, title
 from interact.report.results import Results, relative_strengths
 from interact.report.runs import Setting, steps_of
 from interact.report.store import Study
+from interact.results import Interaction, Interactions
 
 _MOST_SAMPLES = 40
 _GATES = 10

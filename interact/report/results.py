@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from interact.interactions import Interactions
 from interact.report.store import Study
+from interact.results import Interactions
 
 
 class Results:

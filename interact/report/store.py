@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interact.interactions import Interactions, load
+from interact.results import Interactions, load
 
 FORMAT = "interact.study"
 VERSION = 1

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interact.files import whole
-from interact.interactions import Interactions
 from interact.report.figures import write_figures
 from interact.report.measures import Measures
 from interact.report.page import results_page, study_page
 from interact.report.results import Results
 from interact.report.store import open_study
+from interact.results import Interactions
 
 
 def write(store: Path | str, out: Path | str | None = None) -> Path:

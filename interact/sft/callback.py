@@ -20,11 +20,11 @@ from transformers import TrainerCallback
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import CallbackHandler
 
-from interact.display import table_html
 from interact.evolution import classify, empty, fixed_reference, mark_salient, measure, overview
-from interact.interaction_file import check_writable
-from interact.interactions import Interactions
+from interact.notebook import table_html
 from interact.players import Players
+from interact.results import Interactions
+from interact.results.file import check_writable
 from interact.sft.data import Example
 from interact.sft.following import (
     FollowOptions,

@@ -90,9 +90,10 @@ def read_examples(
     """Read a data set.
 
     Args:
-        source: ``"reviews"`` or ``"imdb"`` (embedded; the response is "positive" or "negative"); ``"goemotions"``,
-            ``"dolly"``, ``"unilaw"`` or any ``"owner/name"`` of the hub; a folder with GoEmotions' ``train.tsv`` and
-            ``labels.txt``; a JSONL, JSON, CSV, TSV or Parquet file; LLaMA-Factory's ``dataset_info.json``.
+        source: ``"reviews"`` or ``"imdb"`` (embedded, fetched when missing; the response is "positive" or "negative");
+            ``"goemotions"``, ``"dolly"``, ``"unilaw"`` or any ``"owner/name"`` of the hub; a folder with GoEmotions'
+            ``train.tsv`` and ``labels.txt``; a JSONL, JSON, CSV, TSV or Parquet file; LLaMA-Factory's
+            ``dataset_info.json``.
         columns: Which columns hold what, a `Columns` or a mapping such as ``{"text": "question", "response":
             "answer"}``; not needed where the source's layout is known.
         template: What stands around each text; None for the source's own (a question for reviews and emotions).
@@ -104,14 +105,13 @@ def read_examples(
 
     Raises:
         ValueError: Something given is wrong: an unknown source or format, a missing file or column, an empty response.
-        RuntimeError: Reviews not fetched, no package for hub sets, no network.
+        RuntimeError: Reviews or a hub set that are not here cannot be fetched: no network, no package for hub sets.
 
     >>> read_examples("train.jsonl", columns={"text": "question", "response": "answer"})  # doctest: +SKIP
     """
     name = str(source)
-    if name in REVIEW_SOURCES or name == "reviews":
+    if is_embedded(name):
         return _reviews(name, template or REVIEW)
-    hub = _SHORT.get(name, name)
     path = Path(source).expanduser()
     if path.is_dir() and (path / "labels.txt").is_file():
         return _goemotions_folder(path, part or "train", template or EMOTION)
@@ -127,15 +127,32 @@ def read_examples(
             f"{path} is neither a data file ({', '.join(FORMATS)}) nor a folder with labels.txt (GoEmotions) or "
             "dataset_info.json (LLaMA-Factory)."
         )
-    if hub.count("/") != 1 or name.startswith((".", "/", "~")):
+    on_hub = hub_name(name)
+    if on_hub is None:
         raise ValueError(
             f"The data set {name!r} is not known: no such file exists, and it is none of reviews, imdb, "
             f"{', '.join(_SHORT)} or an owner/name of the hub."
         )
-    rows = hub_rows(hub, split=part or "train", subset="simplified" if hub == _GOEMOTIONS else None)
+    hub, subset = on_hub
+    rows = hub_rows(hub, split=part or "train", subset=subset)
     if hub == _GOEMOTIONS and columns is None:
         return _goemotions(((r["text"], r["labels"], r["id"]) for r in rows), _EMOTIONS, template or EMOTION)
     return _mapped(rows, hub.split("/")[1], columns or _HUB.get(hub), template, skip_empty)
+
+
+def is_embedded(source: str) -> bool:
+    """Whether a data set is among the embedded reviews."""
+    return source in (*REVIEW_SOURCES, "reviews")
+
+
+def hub_name(source: str) -> tuple[str, str | None] | None:
+    """Return the hub id of a data set and its configuration there; None for one that is not on the hub."""
+    name = _SHORT.get(source, source)
+    path = Path(source).expanduser()
+    local = is_embedded(source) or path.exists() or path.suffix.lower() in FORMATS
+    if local or name.count("/") != 1 or source.startswith((".", "/", "~")):
+        return None
+    return name, "simplified" if name == _GOEMOTIONS else None
 
 
 def split_examples(examples: Iterable[Example], *, heldout: int, follow: int, seed: int = 0) -> Split:
@@ -175,6 +192,7 @@ def split_examples(examples: Iterable[Example], *, heldout: int, follow: int, se
 
 
 def _reviews(name: str, template: Template) -> list[Example]:
+    embedded.fetch("reviews")
     source = "rotten_tomatoes" if name == "reviews" else name
     answers = ("negative", "positive")
     return [

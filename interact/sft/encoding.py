@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from interact.engines.trust import quiet
 from interact.inputs import encode_answer, prepare
 from interact.models.family import device_of, inspect_model, label_index
-from interact.models.trust import quiet
 from interact.sft.data import Example
 
 IGNORED = -100

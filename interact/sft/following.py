@@ -19,9 +19,9 @@ import pandas as pd
 from interact.evolution.tables import check, orders_of
 from interact.extraction import extract
 from interact.inputs import Template
-from interact.interactions import Interactions, load
 from interact.models.family import inspect_model
 from interact.players import PlayerChoice, Players
+from interact.results import Interactions, load
 from interact.sft.data import Example
 
 Sample = Example | str | tuple[str, str]
@@ -175,7 +175,7 @@ def cell_row(result: Interactions, key: str = "") -> dict[str, Any]:
         "sample": str(known["sample"]),
         "n": result.n,
         "bias": result.bias,
-        "total": float(result.values[-1]),
+        "total": result.total,
         "primal": result.primal,
         "dual": result.dual,
         "gap": result.gap,

@@ -73,6 +73,11 @@ def hub_rows(name: str, *, split: str = "train", subset: str | None = None) -> l
 
     >>> hub_rows("databricks/databricks-dolly-15k")  # doctest: +SKIP
     """
+    return [dict(row) for row in hub_set(name, split=split, subset=subset)]
+
+
+def hub_set(name: str, *, split: str = "train", subset: str | None = None) -> Any:
+    """Get a data set of the hub into the cache of `datasets`, and open it there; args and errors as `hub_rows`."""
     try:
         from datasets import load_dataset
     except ImportError as error:
@@ -81,7 +86,7 @@ def hub_rows(name: str, *, split: str = "train", subset: str | None = None) -> l
             '`pip install "interact-llm[hub]"`, or pass a local file.'
         ) from error
     try:
-        found = load_dataset(name, subset, split=split)
+        return load_dataset(name, subset, split=split)
     except Exception as error:
         # The hub's client raises a dozen kinds of error, its own and its network library's.
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -89,7 +94,6 @@ def hub_rows(name: str, *, split: str = "train", subset: str | None = None) -> l
             f"The data set {name!r} (split {split!r}) could not be loaded: {first} Check its name, its split and the "
             "network, or pass a local file."
         ) from error
-    return [dict(row) for row in found]
 
 
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:

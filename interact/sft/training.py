@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from interact.files import seal
+from interact.models.adapters import fingerprint, record_base
 from interact.models.family import device_of, inspect_model
-from interact.sft.checkpoints import fingerprint, record_base
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples, mean_loss
 from interact.sft.loss_log import LossLog

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from interact.models.trust import quiet
+from interact.engines.trust import quiet
 
 
 @contextmanager

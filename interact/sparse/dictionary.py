@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interact.sampled import triggered
+from interact.results.terms import triggered
 
 Term = tuple[str, frozenset[int]]
 

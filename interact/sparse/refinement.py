@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from interact.interactions import Interactions
 from interact.players import MOST_SAMPLED, PlayerChoice, Span, choose_spans
+from interact.results import Interactions, SampledInteractions
 
 
 def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: int, keep: int = 3) -> Interactions:
@@ -45,8 +45,8 @@ def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: 
     parts = [_words(coarse.text, p.chars) if i in opened else [p.chars] for i, p in enumerate(coarse.players)]
     spans = [span for part in parts for span in part]
     known = None
-    if coarse.sampled is not None:
-        known = np.repeat(coarse.sampled.coalitions, [len(part) for part in parts], axis=1), coarse.values
+    if isinstance(coarse, SampledInteractions):
+        known = np.repeat(coarse.coalitions, [len(part) for part in parts], axis=1), coarse.values
     fine = again(players=spans, budget=budget, known=known)
     told = {"opened": [coarse.players[i].text for i in opened], "coarse": dict(coarse.provenance)}
     return replace(fine, provenance={**fine.provenance, "refined": told})

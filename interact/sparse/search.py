@@ -5,7 +5,7 @@
    explained. Each round begins with the terms of the one before.
 3. Where all coalitions of few players were scored and the terms do not rebuild them, take the certified split of all
    scores instead (`interact.sparse.complete`); nothing is held out of it and nothing is left to chance.
-4. Bootstrap the terms; return them in the sparse form of `Interactions`.
+4. Bootstrap the terms; return them as `SampledInteractions`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from interact.interactions import Interactions
 from interact.players import Player
-from interact.sampled import Sampled
+from interact.results import SampledInteractions, Terms
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.recovery import Recovered, Sample, predictive
@@ -93,7 +92,7 @@ def explain(
     players: Sequence[Player] | None = None,
     text: str = "",
     progress: bool | None = None,
-) -> Interactions:
+) -> SampledInteractions:
     """Find the AND-OR interactions of a value function of any number of players from sampled coalitions.
 
     phi(S) = bias + sum_{T subset S} and_terms[T] + sum_{T meets S} or_terms[T], with few terms T of at most `max_order`
@@ -302,13 +301,12 @@ def _joined(first: Sample, second: Sample) -> Sample:
 
 def _result(
     found: Recovered, sample: Sample, tested: Sample, errors: np.ndarray, stability: np.ndarray, **told: Any
-) -> Interactions:
-    """Put terms and scores into the sparse form."""
+) -> SampledInteractions:
+    """Put terms and scores into a result."""
     both = _joined(sample, tested)
     rows = {kind: [i for i, term in enumerate(found.terms) if term[0] == kind] for kind in ("and", "or")}
-    form = Sampled(
-        coalitions=both.masks,
-        held_out=np.arange(len(both)) >= len(sample),
+    terms = Terms(
+        n=both.masks.shape[1],
         bias=found.bias,
         and_sets=tuple(found.terms[i][1] for i in rows["and"]),
         or_sets=tuple(found.terms[i][1] for i in rows["or"]),
@@ -318,15 +316,14 @@ def _result(
         or_stability=stability[rows["or"]],
     )
     i_and, i_or = found.effects[rows["and"]], found.effects[rows["or"]]
-    return Interactions(
+    return SampledInteractions(
         values=both.values,
         i_and=i_and,
         i_or=i_or,
-        noise=form.predict(both.masks, i_and, i_or) - both.values,
+        noise=terms.predict(both.masks, i_and, i_or) - both.values,
         primal=float(np.abs(found.effects).sum()),
-        dual=math.nan,
-        gap=math.nan,
-        certificate=np.zeros(0),
-        sampled=form,
+        coalitions=both.masks,
+        held_out=np.arange(len(both)) >= len(sample),
+        terms=terms,
         **told,
     )

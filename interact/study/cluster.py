@@ -24,6 +24,7 @@ from typing import Any
 import torch
 
 from interact.models.memory import free_memory
+from interact.models.placement import resolved_device
 from interact.study.config import StudyConfig
 from interact.study.schedule import Report
 from interact.study.store import Store
@@ -86,7 +87,7 @@ class Cluster:
             raise ValueError(f"workers is {workers}, but must be at least 1.")
         self._ray = _ray()
         self._store, self._address, self._workers = store, address, workers
-        self._device = "cpu" if store.config.device == "cpu" else "gpu"
+        self._device = store.config.device
         self._beacon = store.folder.resolve() / "locks" / f"cluster-{uuid.uuid4().hex}"
         self._members: dict[str, _Member] = {}
         self._news: list[Report] = []
@@ -239,8 +240,11 @@ class Cluster:
                     raise
 
     def _count(self) -> int:
+        resources = self._ray.cluster_resources()
+        if self._device == "auto":
+            self._device = "auto" if resources.get("GPU", 0) else "cpu"
         kind = "CPU" if self._device == "cpu" else "GPU"
-        there = int(self._ray.cluster_resources().get(kind, 0))
+        there = int(resources.get(kind, 0))
         wanted = self._workers or there
         if not there or wanted > there:
             raise RuntimeError(
@@ -250,9 +254,11 @@ class Cluster:
         return wanted
 
     def _actor(self, workers: int) -> Any:
-        remote = self._ray.remote(_Remote).options(num_cpus=1, num_gpus=int(self._device == "gpu"), max_restarts=0)
-        folder = self._store.folder.resolve()
-        return remote.remote(_Place(folder, self._store.config, self._beacon, Path.cwd(), workers, _version()))
+        remote = self._ray.remote(_Remote).options(num_cpus=1, num_gpus=int(self._device != "cpu"), max_restarts=0)
+        folder, config = self._store.folder.resolve(), self._store.config
+        if config.device_map is None:
+            config = replace(config, device=self._device)
+        return remote.remote(_Place(folder, config, self._beacon, Path.cwd(), workers, _version()))
 
 
 @dataclass(frozen=True)
@@ -294,17 +300,18 @@ class _Remote:
         if place.cwd.is_dir():
             # So that relative paths of models and data mean what they mean to the driver.
             os.chdir(place.cwd)
-        if config.device == "cpu":
+        # Ray shows a worker its own device only.
+        device = resolved_device(config.device.partition(":")[0])
+        # A device map spreads a model over the device that Ray shows to this worker, and memory.
+        config = replace(config, device="auto" if config.device_map else device)
+        if device == "cpu":
             # One thread each, so that a cell's last bits do not depend on how many workers there are.
             torch.set_num_threads(1)
             if config.memory_budget is None:
                 share = free_memory(torch.device("cpu")) // (4 * self._neighbours())
                 config = replace(config, memory_budget=max(1, share >> 20))
-        else:
-            # Ray shows a worker its own device only.
-            config = replace(config, device=config.device.partition(":")[0])
         self._worker = Worker(Store(place.folder, config))
-        return f"process {os.getpid()} on {host}, {config.device}"
+        return f"process {os.getpid()} on {host}, {device}"
 
     def do(self, job: Job) -> tuple[Answer, list[str]]:
         """Do a job; with the answer come warnings not given before."""

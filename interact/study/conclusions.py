@@ -16,7 +16,7 @@ from interact.evolution.functional import functional_labels
 from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
 from interact.evolution.tables import CLASSES, empty
 from interact.files import forget_partial, write_table
-from interact.interactions import load as load_result
+from interact.results import load as load_result
 from interact.study import samples, tables
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED

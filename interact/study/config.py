@@ -21,6 +21,8 @@ from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
+# Fields that came later are written when they are given only, so that older stores keep the hashes of their settings.
+_LATER = ("device_map", "bits")
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,14 @@ class StudyConfig:
 
     engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
     """How coalitions are scored."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the followed models."""
-    device: str = "cpu"
-    """Where models run, such as cpu or cuda."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the followed models; auto is float32 on a CPU, the checkpoint's own on a GPU, fixed at the start."""
+    device: str = "auto"
+    """Where models run, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
+    device_map: str | None = None
+    """Instead of a device, auto: spread the followed models over GPUs and memory, as transformers does."""
+    bits: Literal[4, 8] | None = None
+    """Quantise the followed models while they are loaded (bitsandbytes, a GPU)."""
     memory_budget: int | None = None
     """Megabytes that one batch may take; without it, a quarter of the free memory."""
 
@@ -125,8 +131,12 @@ class StudyConfig:
             raise ValueError(f"The baseline {wrong[0]!r} is not known; choose auto, unk, pad, eos, mean or token:ID.")
         if wrong := [s for s in self.seeds if not 0 <= s < 1 << 32]:
             raise ValueError(f"The seed {wrong[0]} must lie in [0, 2**32).")
-        if not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", self.device):
-            raise ValueError(f"device is {self.device!r}, which is not known; choose cpu or cuda.")
+        if not re.fullmatch(r"auto|(cpu|cuda|mps|xpu)(:\d+)?", self.device):
+            raise ValueError(f"device is {self.device!r}, which is not known; choose auto, cpu or cuda.")
+        if self.device_map is not None and self.device != "auto":
+            raise ValueError(f"device is {self.device!r} and device_map {self.device_map!r}; give one of them.")
+        if self.task == "classifier" and (self.device_map is not None or self.bits is not None):
+            raise ValueError("device_map and bits are for language models; leave them out for a classifier.")
         if self.memory_budget is not None:
             _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):
@@ -169,7 +179,8 @@ class StudyConfig:
 
 def to_json(config: StudyConfig) -> dict[str, Any]:
     """Return the configuration as JSON holds it."""
-    return json.loads(json.dumps(asdict(config)))
+    given = {k: v for k, v in asdict(config).items() if not (k in _LATER and v is None)}
+    return json.loads(json.dumps(given))
 
 
 def from_json(content: Any, *, where: str = "The configuration") -> StudyConfig:

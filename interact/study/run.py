@@ -6,6 +6,7 @@ and cells that nobody else holds.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,6 +16,7 @@ from interact.sft.following import load_cell
 from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
 from interact.study.config import StudyConfig
+from interact.study.needs import provide
 from interact.study.progress import Progress
 from interact.study.samples import Material, load
 from interact.study.schedule import Here, Queue, Team, drive
@@ -62,6 +64,9 @@ def _run(
     folder: Path, config: StudyConfig, say: Callable[[str], None], cluster: str | None, workers: int | None
 ) -> Store:
     store = Store.open(folder, config)
+    # With what the study began with where this one leaves it to the machine.
+    config = store.config
+    deque(provide(config, say), maxlen=0)
     data = Data(store)
     work = list(cells(config, prepared_study(store, data.all)))
     _drop_damaged(store, work, say)

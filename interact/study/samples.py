@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from interact.files import read_json, write_json
 from interact.inputs import Template, prepare
 from interact.players import PlayerChoice, choose_spans
 from interact.sft.data import Columns, Example, read_examples, split_examples
+from interact.sft.llama_factory_prompt import system_note
 from interact.study.config import StudyConfig, fingerprint
 from interact.study.work import Prepared, Run, Sample, data_sets
 
@@ -53,6 +55,7 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
     Raises:
         ValueError: A data set cannot be read, or too few of its texts can be followed; the sentence says why.
     """
+    _note_other_prompts(config, tokenizers)
     found = {}
     for name in data_sets(config):
         source = name.removesuffix(PLANTED)
@@ -111,9 +114,16 @@ def load(path: Path) -> Prepared:
             for s in content["samples"]
         ]
         steps = {str(name): tuple(map(int, some)) for name, some in content["steps"].items()}
-        return Prepared(tuple(samples), dict(content["trained_on"]), steps)
+        # Studies from before precision could be left to the machine name it in their configuration.
+        return Prepared(tuple(samples), dict(content["trained_on"]), steps, dict(content.get("dtypes", {})))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} is damaged ({error}); delete it and run the study again.") from error
+
+
+def _note_other_prompts(config: StudyConfig, tokenizers: Mapping[str, Any]) -> None:
+    for model, folder in (config.checkpoints or {}).items():
+        if config.system is None and config.chat is not False and (note := system_note(folder, tokenizers[model])):
+            warnings.warn(note, stacklevel=4)
 
 
 def _leaks(example: Example, response: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from interact.display import table_html
+from interact.notebook import table_html
 from interact.sft.following import load_cell
 from interact.study import samples
 from interact.study.store import Store, explained

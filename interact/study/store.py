@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from interact.display import table_html
 from interact.evolution import empty, overview
 from interact.evolution.tables import TABLES
 from interact.files import TEMPORARY, forget_partial, read_json, write_json
+from interact.notebook import table_html
 from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 from interact.study.work import Prepared
@@ -31,7 +32,7 @@ _MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
 _OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "set-aside", "report"}
 _OWN |= {f"{name}.parquet" for name in TABLES}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
-_FREE = ("device", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
+_FREE = ("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")
 
 
 class Store:
@@ -66,6 +67,9 @@ class Store:
         if config is not None and not _has_cells(folder):
             return cls(folder, config)
         before = _begun_with(folder, found)
+        if config is not None and config.dtype == "auto":
+            # What the study began with holds; what auto took then is in samples.json.
+            config = replace(config, dtype=before.dtype)
         settled = found.get("settings") in (None, fingerprint(to_json(before)))
         if config is None and not settled:
             raise ValueError(

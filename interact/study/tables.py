@@ -9,7 +9,7 @@ import pandas as pd
 
 from interact.evolution import mark_salient
 from interact.evolution.tables import empty
-from interact.interactions import load
+from interact.results import load
 from interact.sft.following import cell_row, interaction_rows
 from interact.sft.run_folder import losses_of
 from interact.study.store import Store

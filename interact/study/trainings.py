@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from interact.models.load import load_model
+from interact.models.load import dtype_for, load_trainable
+from interact.models.placement import resolved_device
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
 from interact.sft.run_folder import is_finished
 from interact.sft.training import TrainingOptions, train
@@ -40,7 +41,7 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
             steps[run.training] = _chosen(config, folder, set(known))
             trained_on[run.training] = fingerprint([[step, _contents(path)] for step, path in known.items()])
     samples = tuple(s for material in found.values() for s in material.follow)
-    return Prepared(samples, trained_on, steps)
+    return Prepared(samples, trained_on, steps, _dtypes(config))
 
 
 def is_trained(store: Store, run: Run) -> bool:
@@ -79,7 +80,7 @@ def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> No
 def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) -> tuple[Any, Any]:
     """Load a model before training, with its tokenizer."""
     if config.task == "causal":
-        return load_model(run.model, dtype=dtype, device=config.device)
+        return load_trainable(run.model, dtype=dtype, device=config.device)
     assert data is not None
     labels = sorted({example.response for example in (*data.train, *data.heldout)})
     return fresh_classifier(run.model, labels, seed=run.seed, dtype=dtype, device=config.device)
@@ -95,19 +96,19 @@ class Loaded:
         self._model: Any = None
         self._tokenizer: Any = None
 
-    def at(self, run: Run, step: int) -> tuple[Any, Any]:
-        """Return the model of a run at a step, in eval mode, and its tokenizer.
+    def at(self, run: Run, step: int, dtype: str) -> tuple[Any, Any]:
+        """Return the model of a run at a step, in eval mode and of a precision, and its tokenizer.
 
         Raises:
             ValueError: The checkpoint is missing, damaged, or of another base model.
         """
         if self._at != (run.training, step):
             self._at = None
-            self._load(run, step)
+            self._load(run, step, dtype)
             self._at = (run.training, step)
         return self._model, self._tokenizer
 
-    def _load(self, run: Run, step: int) -> None:
+    def _load(self, run: Run, step: int, dtype: str) -> None:
         config = self._store.config
         checkpoint = self._checkpoint(run, step)
         adapter = checkpoint is not None and (checkpoint / "adapter_config.json").is_file()
@@ -118,12 +119,11 @@ class Loaded:
         # Given back before another is loaded, so that two never lie in memory.
         self._model = self._tokenizer = self._of = None
         gc.collect()
+        place: dict[str, Any] = {"device": config.device, "device_map": config.device_map, "bits": config.bits}
         if checkpoint is None:
-            self._model, self._tokenizer = load_model(run.model, dtype=config.dtype, device=config.device)
+            self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, **place)
         else:
-            self._model, self._tokenizer = load_checkpoint(
-                run.model, checkpoint, dtype=config.dtype, device=config.device
-            )
+            self._model, self._tokenizer = load_checkpoint(run.model, checkpoint, dtype=dtype, **place)
         self._of = run.model if checkpoint is None or adapter else None
 
     def _checkpoint(self, run: Run, step: int) -> Path | None:
@@ -143,6 +143,14 @@ class Loaded:
                 f"The checkpoint {folder} is gone; remove {folder.parent} and run the study again to train anew."
             )
         return folder
+
+
+def _dtypes(config: StudyConfig) -> dict[str, str]:
+    """Return what precision ``"auto"`` is for each model where the study begins; it keeps that on every machine."""
+    if config.dtype != "auto":
+        return {}
+    device = resolved_device(config.device)
+    return {model: dtype_for(model, "auto", device) for model in config.models}
 
 
 def _options(config: StudyConfig, run: Run) -> TrainingOptions:

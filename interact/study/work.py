@@ -7,7 +7,7 @@ before training is the same in every run of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from interact.inputs import Template
@@ -74,12 +74,21 @@ class Sample:
 
 @dataclass(frozen=True)
 class Cell:
-    """One result to compute."""
+    """One result to compute.
+
+    Attributes:
+        run: The run.
+        step: The step.
+        sample: The prompt.
+        key: Hash of all that decides the result.
+        dtype: Precision of the model.
+    """
 
     run: Run
     step: int
     sample: Sample
     key: str
+    dtype: str = "float32"
 
 
 def runs(config: StudyConfig) -> list[Run]:
@@ -114,21 +123,24 @@ class Prepared:
         samples: The followed samples of all data sets.
         trained_on: For each training, the hash of what decides its checkpoints.
         steps: For each training, the steps to follow.
+        dtypes: For each model, the precision that ``"auto"`` took when the study began; empty if it names one.
     """
 
     samples: tuple[Sample, ...]
     trained_on: Mapping[str, str]
     steps: Mapping[str, tuple[int, ...]]
+    dtypes: Mapping[str, str] = field(default_factory=dict)
 
 
 def cells(config: StudyConfig, prepared: Prepared) -> Iterator[Cell]:
     """Yield the work list."""
     for run in runs(config):
+        dtype = prepared.dtypes.get(run.model, config.dtype)
         for step in prepared.steps[run.training]:
             for sample in prepared.samples:
                 if sample.data == run.data:
                     identity = _identity(config, run, step, sample, prepared.trained_on[run.training])
-                    yield Cell(run, step, sample, fingerprint(identity))
+                    yield Cell(run, step, sample, fingerprint({**identity, "dtype": dtype}), dtype)
 
 
 def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: str) -> dict[str, Any]:
@@ -141,5 +153,5 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "sample": [sample.text, sample.spans, sample.response, asdict(sample.template)],
         "masking": [config.masking, run.baseline],
         "kappa": config.kappa,
-        "dtype": config.dtype,
+        **({} if config.bits is None else {"bits": config.bits}),
     }

@@ -6,7 +6,7 @@ The local run has one in its own process; a cluster has one for each device (`in
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from interact.files import forget_partial
@@ -87,7 +87,7 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
         memory_budget=None if config.memory_budget is None else config.memory_budget << 20,
     )
     example = Example(sample.id, sample.text, sample.response, sample.template)
-    model = loaded.at(cell.run, cell.step)
+    model = loaded.at(cell.run, cell.step, cell.dtype)
     result = follow_sample(*model, example, cell.step, options=options, players=list(sample.spans))
     result.save(store.cell(cell.key))
 
@@ -114,7 +114,9 @@ class Data:
             ValueError: The data sets are not what they were when the study began.
         """
         config, folder = self._store.config, self._store.folder
-        if prepare(config, runs(config), self.all()) != samples.load(folder / "samples.json"):
+        known = samples.load(folder / "samples.json")
+        # What precision this machine would take does not matter: that of the study was fixed when it began.
+        if replace(prepare(config, runs(config), self.all()), dtypes=known.dtypes) != known:
             raise ValueError(
                 f"The data sets of the study in {folder} are not what they were when it began; give them back, or "
                 "begin another study in another folder."

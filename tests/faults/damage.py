@@ -21,9 +21,9 @@ import numpy as np
 from interact import embedded
 from interact.embedded import wheels
 from interact.embedded.sources import SOURCES
-from interact.interactions import Interactions, load
 from interact.models.load import load_model
 from interact.report.store import TABLES, open_study
+from interact.results import Interactions, load
 from interact.sft.checkpoints import load_checkpoint
 from interact.sft.llama_factory import described_rows
 from interact.sft.rows import read_rows
@@ -203,8 +203,7 @@ def _table(store: Path, name: str) -> Any:
 
 
 def _fields(result: Interactions) -> dict[str, Any]:
-    sparse = {} if result.sampled is None else vars(result.sampled)
-    return {**{k: v for k, v in vars(result).items() if k != "sampled"}, **sparse}
+    return {**vars(result), **vars(vars(result).get("terms", object))}
 
 
 def _adapter(config: StudyConfig, checkpoint: Path) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interact.inputs import Template
-from interact.interactions import load
 from interact.players import PlayerChoice, choose_spans, map_to_tokens
+from interact.results import load
 from interact.sft.data import read_examples
 from interact.sft.llama_factory import described_rows
 from interact.sft.loss_log import LossLog, read_losses

@@ -40,7 +40,7 @@ def test_extract_prints_saves_and_shows_again(capsys, folder, tmp_path):
     assert code == 0 and shown == out and "<mark" in (tmp_path / "x.html").read_text()
     code, out, _ = call(capsys, "show", file, "--json", "--top", 2)
     answer = json.loads(out)
-    assert len(answer["top"]) == 2 and answer["players"] == ["gorgeous", "witty", "movie"]
+    assert len(answer["interactions"]) == 2 and answer["players"] == ["gorgeous", "witty", "movie"]
 
 
 def test_more_players_than_can_be_scored_in_full_are_sampled(capsys, folder, tmp_path):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from interact import CoalitionInputs, coalition_values, learn_baseline
+from interact.engines import flat
+from interact.engines.score import log_odds
 from interact.masking import resolve_baseline
-from interact.models import flat
-from interact.score import log_odds
 from tests.interact.conftest import causal, classifier
 from tests.interact.families import model_of
 
@@ -190,15 +190,15 @@ def test_training_state_random_state_and_gradients_are_left_alone():
 def test_a_batch_that_does_not_fit_is_halved_and_said(monkeypatch):
     model, whole, seen = causal(), flat.score_batch, []
 
-    def short_of_memory(model, family, inputs, coalitions, *rest):
+    def short_of_memory(game, coalitions):
         seen.append(len(coalitions))
         if len(coalitions) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(model, family, inputs, coalitions, *rest)
+        return whole(game, coalitions)
 
     expected = coalition_values(model, INPUTS)
     monkeypatch.setattr(flat, "score_batch", short_of_memory)
-    with pytest.warns(UserWarning, match="Memory ran out at 64 coalitions a batch; went on with 2"):
+    with pytest.warns(UserWarning, match="Memory ran out at 8 coalitions a batch; went on with 2"):
         torch.testing.assert_close(coalition_values(model, INPUTS, engine="flat"), expected)
     assert max(seen) == 8
 

@@ -26,7 +26,7 @@ from interact import (
     to_shap,
     to_shapiq,
 )
-from interact.shapiq_game import CoalitionGame
+from interact.games.shapiq_game import CoalitionGame
 from tests.interact.conftest import causal, classifier
 from tests.interact.test_indices import Terms, planted, present, scores
 from tests.interact.test_interactions import HOSTILE, result
@@ -227,7 +227,7 @@ def test_json_holds_the_result_and_hostile_text():
 
 
 @pytest.mark.parametrize(
-    "name", ["interact.indices", "interact.indices.cardinal", "interact.indices.pairs", "interact.conversions"]
+    "name", ["interact.indices", "interact.indices.cardinal", "interact.indices.pairs", "interact.results.conversions"]
 )
 def test_examples_in_the_code_are_true(name):
     failed, tried = doctest.testmod(importlib.import_module(name))

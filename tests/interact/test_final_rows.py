@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from peft import LoraConfig, get_peft_model
 
 from interact import coalition_values, explain_engine
-from interact.models.final_rows import last_layer
-from interact.models.tree import tree_values
+from interact.engines.final_rows import last_layer
+from interact.engines.runner import score_by
+from interact.engines.tree import Tree
+from interact.games.prompt_game import game_of
 from tests.interact.conftest import causal
 from tests.interact.families import model_of
 from tests.interact.test_tree import INPUTS, LENGTH, CoalitionInputs, lattice, problems
@@ -27,8 +29,8 @@ def watched_rows(module):
 def both(model, inputs=INPUTS, coalitions=ALL, **options):
     """Score with the final rows only, and with all."""
     with torch.no_grad():
-        options = {"masking": "attention", "baseline": None, **options}
-        return [tree_values(model, inputs, coalitions, final_rows=few, **options) for few in (True, False)]
+        game = game_of(model, inputs, masking="attention")
+        return [score_by(Tree(), game, coalitions.numpy(), final_rows=few, **options) for few in (True, False)]
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,7 +8,7 @@ import torch
 from transformers.utils import ModelOutput
 
 from interact import coalition_values
-from interact.models.cache import cache_argument, cache_of
+from interact.engines.cache import cache_argument, cache_of
 from tests.interact.conftest import causal
 from tests.interact.test_tree import INPUTS
 

@@ -11,8 +11,9 @@ from transformers import AutoModelForSequenceClassification
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from interact import CoalitionInputs, coalition_values, explain_engine
-from interact.models import packed
-from interact.score import log_odds
+from interact.engines import packed
+from interact.engines.score import log_odds
+from interact.games.prompt_game import game_of
 from tests.interact.conftest import causal, classifier
 
 LENGTH = 24
@@ -102,7 +103,7 @@ def test_packed_equals_flat_for_any_players_and_cut(problem, labels):
 def test_token_counts_and_cuts(problem):
     spans, rows, most_tokens = problem
     present = (rows[:, None] >> torch.arange(len(spans)) & 1).bool()
-    plan = packed.Packing(CoalitionInputs(range(LENGTH), spans), present)
+    plan = packed.Packing(game_of(classifier(), CoalitionInputs(range(LENGTH), spans, [1])), present.numpy())
     expected = [LENGTH - sum(b - a for (a, b), p in zip(spans, row, strict=True) if not p) for row in present.tolist()]
     assert plan.lengths.tolist() == expected and plan.tokens == sum(expected)
     runs = plan.runs(most_tokens)
@@ -112,9 +113,9 @@ def test_token_counts_and_cuts(problem):
 
 def test_players_over_four_fifths_of_the_text_save_two_fifths_of_the_tokens():
     """Half the coalitions hold each player: 0.2 + 0.8 / 2 of the tokens remain, whatever the prompt."""
-    inputs = CoalitionInputs(range(100, 200), [(10 * i + 1, 10 * i + 11) for i in range(8)])
+    inputs = CoalitionInputs(range(20, 120), [(10 * i + 1, 10 * i + 11) for i in range(8)], [1])
     every = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
-    plan = packed.Packing(inputs, every)
+    plan = packed.Packing(game_of(classifier(), inputs), every.numpy())
     assert plan.flat_tokens / plan.tokens == pytest.approx(1 / 0.6)
     assert "(1.7x fewer), in 4 runs" in plan.explain(4096)
 
@@ -151,10 +152,10 @@ def test_memory_that_runs_out_is_halved_and_said(monkeypatch):
     model, whole = classifier(), packed._forward
     expected = coalition_values(model, INPUTS, **PACKED)
 
-    def short_of_memory(model, family, inputs, coalitions):
+    def short_of_memory(game, coalitions):
         if len(coalitions) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(model, family, inputs, coalitions)
+        return whole(game, coalitions)
 
     monkeypatch.setattr(packed, "_forward", short_of_memory)
     with pytest.warns(UserWarning, match="Memory ran out at 4096 tokens a run; went on with 16"):

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import interact
-from interact.models.precision import noise_floor, widened
+from interact.engines.flat import Flat
+from interact.engines.precision import noise_floor, widened
+from interact.games.prompt_game import game_of
 from tests.interact.conftest import causal
 
 TEXT = "a gorgeous, witty, seductive movie"
@@ -45,8 +47,27 @@ def test_weights_that_cannot_be_widened_are_said(byte_level):
     model.register_parameter("packed", torch.nn.Parameter(torch.ones(2, dtype=torch.int8), requires_grad=False))
     inputs = interact.prepare(byte_level, TEXT, target=7)
     masks = torch.ones(4, inputs.n, dtype=torch.bool)
-    found = noise_floor(model, inputs, masks, torch.zeros(4), masking="attention", baseline=None, engine="flat")
+    found = noise_floor(game_of(model, inputs, masking="attention"), masks, torch.zeros(4), Flat())
     assert found is not None and found["sigma"] is None and "quantised" in found["reason"]
+
+
+@pytest.mark.parametrize("kind", ["gptq", "torchao"])
+def test_quantised_weights_that_look_like_half_precision_are_known(byte_level, kind):
+    class Packed(torch.Tensor):
+        pass
+
+    model = causal("llama").to(torch.bfloat16)
+    if kind == "gptq":
+        # Its integers are buffers, and all parameters are bfloat16.
+        model.config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    else:
+        weight = model.lm_head.weight.detach().as_subclass(Packed)
+        model.lm_head.weight = torch.nn.Parameter(weight, requires_grad=False)
+    result = interact.extract(model, byte_level, "witty movie", players=1, target=7)
+    assert result.provenance["precision"]["reason"] == "quantised weights cannot be widened"
+    assert result.provenance["model"]["weights"] == "quantised"
+    with pytest.raises(ValueError, match="The quantised weights of LlamaForCausalLM cannot be widened"), widened(model):
+        pass
 
 
 def test_an_error_gives_the_weights_back():

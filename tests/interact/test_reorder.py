@@ -10,8 +10,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import DynamicCache
 
 from interact import CoalitionInputs, coalition_values, explain_engine
-from interact.models import reorder, trust
-from interact.models.tree import plan
+from interact.engines import reorder, trust
+from interact.engines.tree import coalition_tree
+from interact.games.prompt_game import game_of
 from tests.interact.conftest import causal, classifier
 from tests.interact.families import model_of
 from tests.interact.test_tree import INPUTS, LENGTH, lattice, problems
@@ -69,7 +70,7 @@ def test_it_computes_the_tokens_of_the_tree_and_finishes_lonely_branches_at_once
     coalition_values(model, INPUTS, engine="reorder")
     shapes.clear()
     coalition_values(model, INPUTS, engine="reorder")
-    assert sum(rows * tokens for rows, tokens in shapes) == plan(INPUTS, lattice(4), "baseline").tokens
+    assert sum(rows * tokens for rows, tokens in shapes) == coalition_tree(game_of(model, INPUTS), lattice(4)).tokens
     assert shapes == [(1, 1), (2, 3), (4, 4), (8, 2), (16, 4)]
     shapes.clear()
     some = torch.tensor([0b0000, 0b1111])

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interact import Interactions, Player, load
-from interact.sampled import Sampled
+from interact import Player, load
+from interact.results import SampledInteractions, Terms
 from tests.interact.test_interactions import result
 
 
-def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> Interactions:
+def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> SampledInteractions:
     """Return a sparse result whose scores it explains but for noise."""
     rng = np.random.default_rng(seed)
     coalitions = rng.random((rows, n)) < 0.5
@@ -18,9 +18,9 @@ def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> Inte
     and_sets = tuple(s for i, s in enumerate(sorted(sets, key=sorted)) if i % 2 or len(s) < 2)
     or_sets = tuple(s for s in sorted(sets, key=sorted) if s not in and_sets)
     i_and, i_or = rng.normal(size=len(and_sets)), rng.normal(size=len(or_sets))
-    form = Sampled(
-        coalitions=coalitions,
-        held_out=rng.random(rows) < 0.3,
+    held_out = rng.random(rows) < 0.3
+    found = Terms(
+        n=n,
         bias=0.5,
         and_sets=and_sets,
         or_sets=or_sets,
@@ -29,9 +29,9 @@ def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> Inte
         and_stability=np.ones(len(and_sets)),
         or_stability=np.full(len(or_sets), np.nan),
     )
-    phi = form.predict(coalitions, i_and, i_or)
+    phi = found.predict(coalitions, i_and, i_or)
     values = phi + 0.01 * rng.normal(size=rows)
-    return Interactions(
+    return SampledInteractions(
         players=tuple(Player(f"w{i}", (4 * i, 4 * i + 3), (i, i + 1)) for i in range(n)),
         text=" ".join(f"w{i:<2}" for i in range(n)),
         values=values,
@@ -39,11 +39,10 @@ def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> Inte
         i_or=i_or,
         noise=phi - values,
         primal=float(np.abs(i_and).sum() + np.abs(i_or).sum()),
-        dual=float("nan"),
-        gap=float("nan"),
-        certificate=np.zeros(0),
         provenance={"target": {"text": " positive"}},
-        sampled=form,
+        coalitions=coalitions,
+        held_out=held_out,
+        terms=found,
     )
 
 
@@ -51,7 +50,7 @@ def sparse(n: int = 100, terms: int = 12, seed: int = 0, rows: int = 40) -> Inte
 @given(n=st.integers(1, 90), seed=st.integers(0, 50))
 def test_booleans_and_bit_masks_are_the_same_coalitions(n, seed):
     r = sparse(n, seed=seed)
-    present = r.sampled.coalitions
+    present = r.coalitions
     masks = [sum(1 << i for i in np.flatnonzero(row).tolist()) for row in present]
     np.testing.assert_array_equal(r.predict(masks), r.predict(present))
     assert r.predict(masks[0]) == r.predict(present[0]) == r.predict(present)[0]
@@ -84,7 +83,7 @@ def test_queries_speak_of_terms_only():
     assert r.top(3)[0].mask.bit_length() <= 1000 and r.top(1)[0].words[0].startswith("w")
     assert r.by_order()["strength"].sum() == pytest.approx(r.primal) and r.by_order().index.max() <= 4
     held = r.fidelity(0.0)
-    assert held.held_out and len(held.values) == r.sampled.held_out.sum() and held.r2 > 0.9
+    assert held.held_out and len(held.values) == r.held_out.sum() and held.r2 > 0.9
     assert "held-out scores" in str(r) and "±" in str(r) and "sampled coalitions" in r._repr_html_()
     r.plot().canvas.draw()
     with pytest.raises(ValueError, match="no effects of all 2\\*\\*n coalitions"):
@@ -106,10 +105,10 @@ def test_a_file_gives_back_every_bit(tmp_path):
     for n in (1, 8, 9, 70):
         r = sparse(n)
         back = load(r.save(tmp_path / "x"))
-        for name in ("values", "i_and", "i_or", "noise"):
+        for name in ("values", "i_and", "i_or", "noise", "coalitions", "held_out"):
             assert np.array_equal(getattr(back, name), getattr(r, name))
-        for name in ("coalitions", "held_out", "and_errors", "or_errors", "and_stability", "or_stability"):
-            np.testing.assert_array_equal(getattr(back.sampled, name), getattr(r.sampled, name))
+        for name in ("and_errors", "or_errors", "and_stability", "or_stability"):
+            np.testing.assert_array_equal(getattr(back.terms, name), getattr(r.terms, name))
         assert (back.and_terms, back.or_terms, back.bias) == (r.and_terms, r.or_terms, r.bias)
         assert back.players == r.players and np.isnan(back.gap)
 
@@ -130,10 +129,16 @@ def test_damage_is_a_sentence_or_harmless(tmp_path):
 def test_terms_that_do_not_fit_are_sentences():
     r = sparse(4)
     for change, sentence in (
-        ({"or_sets": (frozenset({1}),) * len(r.sampled.or_sets)}, "or_sets names a set of players twice"),
-        ({"and_sets": (frozenset({9}), *r.sampled.and_sets[1:])}, "needs at least 1 of the players 0 to 3"),
-        ({"held_out": np.zeros(3, bool)}, "held_out must hold 40 booleans"),
+        ({"or_sets": (frozenset({1}),) * len(r.terms.or_sets)}, "or_sets names a set of players twice"),
+        ({"and_sets": (frozenset({9}), *r.terms.and_sets[1:])}, "needs at least 1 of the players 0 to 3"),
         ({"and_errors": np.zeros(1)}, "and_errors must hold"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            Sampled(**{**vars(r.sampled), **change})
+            Terms(**{**vars(r.terms), **change})
+    for change, sentence in (
+        ({"held_out": np.zeros(3, bool)}, "held_out must hold 40 booleans"),
+        ({"i_and": np.zeros(99)}, "i_and must hold"),
+        ({"coalitions": np.zeros((40, 5), bool)}, "coalitions are of 5 and the terms of 4 players, but 4 players"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            SampledInteractions(**{**vars(r), **change})

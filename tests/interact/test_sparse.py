@@ -97,7 +97,7 @@ def test_few_players_are_scored_in_full_and_nothing_is_asked_twice(n, seed):
 
     r = sparse.explain(value, n, budget=1 << n, max_order=max(n, 1), options=FAST)
     assert len(asked) == len(set(asked)) == 1 << n == len(r.values)
-    everything = r.sampled.coalitions
+    everything = r.coalitions
     np.testing.assert_allclose(r.predict(everything), r.values + r.noise, atol=1e-9)
 
 
@@ -110,7 +110,7 @@ def test_all_coalitions_of_few_players_are_rebuilt(n):
     rough = sparse.explain(lambda m: table[m @ (1 << np.arange(n))], n, budget=600, max_order=2, options=FAST)
     every = np.arange(1 << n)
     np.testing.assert_allclose(rough.predict(every), table, atol=1e-4)
-    assert rough.fidelity(0.0).r2 > 0.999 and not rough.sampled.held_out.any()
+    assert rough.fidelity(0.0).r2 > 0.999 and not rough.held_out.any()
 
 
 def test_all_coalitions_need_no_order_above_the_one_that_suffices():
@@ -342,13 +342,13 @@ def test_a_prompt_of_many_words(byte_level, tmp_path):
     words = interact.PlayerChoice(limit=24)
     asked = {**options, "players": words, "method": "sparse", "budget": 130, "sparse": SparseOptions(bootstraps=2)}
     r = interact.extract(model, byte_level, TEXT, **asked, cache=tmp_path / "scores")
-    assert r.n > 20 and r.sampled is not None and len(r.values) <= 130
+    assert r.n > 20 and isinstance(r, interact.SampledInteractions) and len(r.values) <= 130
     assert r.provenance["sparse"]["budget"] == 130 and r.provenance["engine"]["used"] in ("flat", "tree")
     inputs = interact.prepare(byte_level, TEXT, players=words, target="positive", template=REVIEW, most_players=99)
     import torch
 
     truth = interact.coalition_values(
-        model, inputs, coalitions=torch.from_numpy(r.sampled.coalitions), masking="attention", engine="flat"
+        model, inputs, coalitions=torch.from_numpy(r.coalitions), masking="attention", engine="flat"
     )
     np.testing.assert_allclose(r.values, truth, atol=1e-3)
     again = interact.extract(model, byte_level, TEXT, **asked, cache=tmp_path / "scores")
@@ -473,7 +473,7 @@ def test_many_weak_effects_are_shrunk_and_predict():
     x = np.column_stack([np.ones(200), straight.masks])
     line = np.column_stack([np.ones(500), masks]) @ np.linalg.lstsq(x, straight.values, rcond=None)[0]
     assert left < 0.8 * ((truth - line) ** 2).mean() / truth.var()
-    told = found.sampled
+    told = found.terms
     assert np.isfinite(told.and_errors).all() and (told.and_errors > 0).any()
     assert all(0 <= s <= 1 for s in [*told.and_stability, *told.or_stability])
 

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from interact import CoalitionInputs, coalition_values, explain_engine
-from interact.models import tree
-from interact.models.plan import CoalitionTree, Costs
+from interact.engines import tree
+from interact.engines.coalition_tree import CoalitionTree, Costs
 from tests.interact.conftest import causal, classifier
 
 LENGTH = 24
@@ -215,10 +215,10 @@ def test_memory_that_runs_out_is_halved_and_said(monkeypatch):
     expected = coalition_values(model, INPUTS, engine="flat")
     coalition_values(model, INPUTS, engine="tree")
 
-    def short_of_memory(model, inputs, run, *rest):
+    def short_of_memory(prompt, run, attention):
         if len(run.position) - run.kept > 30:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(model, inputs, run, *rest)
+        return whole(prompt, run, attention)
 
     monkeypatch.setattr(tree, "_forward", short_of_memory)
     with pytest.warns(UserWarning, match="Memory ran out at 2048 tokens a run; went on with 16"):
@@ -238,7 +238,7 @@ def test_auto_keeps_to_the_flat_forward_where_the_tree_saves_nothing(monkeypatch
     early = dataclasses.replace(INPUTS, spans=[(0, 1)])
     # The tree's runs are the faster ones on a CPU, whatever they save; elsewhere nobody has measured that.
     assert "auto takes tree: " in explain_engine(causal(), early)
-    monkeypatch.setattr("interact.models.choose.device_of", lambda model: torch.device("meta"))
+    monkeypatch.setattr("interact.games.prompt_game.device_of", lambda model: torch.device("meta"))
     assert "auto takes flat: the tree saves too little" in explain_engine(causal(), early)
     assert "auto takes flat: there are no players" in explain_engine(causal(), dataclasses.replace(INPUTS, spans=[]))
 

@@ -18,8 +18,8 @@ def main():
             double, bits = dtype == torch.float64, kernels.TILE_BITS
             x = pointer(dtype)
             name = f"{chip} {dtype}"
-            tail = (1.0, bits, bits, double, not double, not double)
-            tile = resources(kernels.tile_kernel, chip, x, x, x, 1 << 33, 1.0, 0.5, *matrix, *tail)
+            tail = (1.0, bits, bits, double)
+            tile = resources(kernels.tile_kernel, chip, x, x, 1 << 33, *matrix, *tail)
             report[f"{name} tile"] = asdict(tile)
             levels = kernels.COLUMN_LEVELS
             shape = (levels, 1 << (bits - levels), double)

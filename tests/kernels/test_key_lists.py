@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from interact.coalitions import all_coalitions
-from interact.models.plan import CoalitionTree
+from interact.engines.coalition_tree import CoalitionTree
 from interact_kernels.attention import SegmentTree, reference
 from interact_kernels.attention.key_lists import key_lists
 from tests.kernels.test_attention import random_tree

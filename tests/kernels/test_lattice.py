@@ -1,5 +1,8 @@
 """The subset-lattice transforms: definitions, identities, accuracy, bad input."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interact_kernels import _native, lattice, triton_guard
-from interact_kernels.lattice import native, registration
+from interact_kernels.lattice import native
+from interact_kernels.lattice.transform import Transform
 
 IMPLEMENTATIONS = ["native", "reference"]
 
@@ -110,11 +114,17 @@ def test_bad_epilogue_matrix_and_pair_are_sentences():
         lattice.and_or_moebius(torch.zeros(4), torch.zeros(8))
 
 
+def on_device(device: torch.device) -> lattice.TransformRequest:
+    """A request whose values lie on a device that need not be here."""
+    x: Any = SimpleNamespace(device=device)
+    return lattice.TransformRequest(x, x, Transform(lattice.MOEBIUS))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_cuda_without_a_device_says_so():
     built = bool(_native.cuda_architectures())
     expected = "no usable CUDA device was found" if built else "the package was built without CUDA"
-    assert expected in str(native.refusal(torch.device("cuda")))
+    assert expected in str(native.refusal(on_device(torch.device("cuda"))))
     reasons = ("no usable CUDA or ROCm device was found", "triton is not installed")
     assert str(triton_guard.refusal(torch.device("cuda"))).startswith(reasons)
 
@@ -128,16 +138,16 @@ def test_a_gpu_that_the_library_holds_no_code_for_is_left_to_the_next_implementa
         monkeypatch.setattr(_native, name, lambda *_, answer=answer: answer, raising=False)
     monkeypatch.setattr(triton_guard, "refusal", lambda _: "triton is not installed")
     native.loading_refusal.cache_clear()
-    device = torch.device("cuda", 0)
+    request = on_device(torch.device("cuda", 0))
     expected = f"built for 80;90;100+PTX, cannot be loaded on this GPU of compute capability {capability} ({error})"
-    assert expected in str(native.refusal(device))
-    assert registration.choose(device, "auto") == "reference"
+    assert expected in str(native.refusal(request))
+    assert lattice.TRANSFORMS.choose(request).name == "reference"
     with pytest.raises(RuntimeError, match=r"cannot run with impl='native'.*cannot be loaded on this GPU"):
-        registration.choose(device, "native")
+        lattice.TRANSFORMS.choose(request, "native")
     monkeypatch.setattr(_native, "cuda_loading_error", lambda _: "")
     native.loading_refusal.cache_clear()
-    assert native.refusal(device) is None
-    assert native.refusal(torch.device("cuda", 3)) == "there is no CUDA device 3 here, only 1"
+    assert native.refusal(request) is None
+    assert native.refusal(on_device(torch.device("cuda", 3))) == "there is no CUDA device 3 here, only 1"
     native.loading_refusal.cache_clear()
 
 

@@ -11,38 +11,27 @@ returns tokens before heads, as the linear layer that follows wants them.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from interact_kernels import dispatch, triton_guard
-from interact_kernels.attention import arguments, dense, native, reference
+from interact_kernels.attention import arguments
+from interact_kernels.attention.registration import MASKED, PACKED, TREE
+from interact_kernels.attention.request import RowRequest, TreeRequest
 from interact_kernels.attention.rows import Rows
 from interact_kernels.attention.tree import SegmentTree
 
-__all__ = ["SegmentTree", "explain", "masked_attention", "packed_attention", "tree_attention"]
-
-
-def _triton_tree(*inputs: Any) -> torch.Tensor:
-    # Imported when it runs: triton takes a second, and is an extra.
-    from interact_kernels.attention import triton
-
-    return triton.tree_attention(*inputs)
-
-
-def _triton_rows(*inputs: Any) -> torch.Tensor:
-    from interact_kernels.attention import triton_rows
-
-    return triton_rows.row_attention(*inputs)
-
-
-_TREE = {
-    "native": native.tree_attention,
-    "triton": _triton_tree,
-    "torch": dense.tree_attention,
-    "reference": reference.tree_attention,
-}
-_ROWS = {"native": native.row_attention, "triton": _triton_rows, "reference": reference.row_attention}
+__all__ = [
+    "MASKED",
+    "PACKED",
+    "TREE",
+    "RowRequest",
+    "Rows",
+    "SegmentTree",
+    "TreeRequest",
+    "explain",
+    "masked_attention",
+    "packed_attention",
+    "tree_attention",
+]
 
 
 def tree_attention(
@@ -87,9 +76,7 @@ def tree_attention(
             f"The tree has {tree.queries} queries and {tree.keys} keys, but the shapes are q {tuple(q.shape)}, k "
             f"{tuple(k.shape)}, v {tuple(v.shape)}."
         )
-    name = dispatch.choose("tree_attention", _tree_candidates(q, k, v, softcap, sinks), impl)
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    return _TREE[name](q, k, v, tree, factor, softcap, sinks)
+    return TREE.run(TreeRequest(q, k, v, tree, _factor(q, scale), softcap, sinks), impl)
 
 
 def masked_attention(
@@ -146,7 +133,7 @@ def masked_attention(
     arguments.check_tokens(q, k)
     rows = Rows(coalitions=coalitions, player=player, causal=causal, window=window)
     rows.check_coalitions(q.shape[0], q.shape[2])
-    return _in_rows("masked_attention", q, k, v, rows, scale, softcap, sinks, impl)
+    return MASKED.run(RowRequest(q, k, v, rows, _factor(q, scale), softcap, sinks), impl)
 
 
 def packed_attention(
@@ -200,7 +187,7 @@ def packed_attention(
     arguments.check_tokens(q, k)
     rows = Rows(offsets=offsets, position=position, causal=causal, window=window)
     rows.check_packing(q.shape[1])
-    return _in_rows("packed_attention", q[None], k[None], v[None], rows, scale, softcap, sinks, impl)[0]
+    return PACKED.run(RowRequest(q[None], k[None], v[None], rows, _factor(q, scale), softcap, sinks), impl)[0]
 
 
 def explain(q: torch.Tensor, operation: str = "tree_attention") -> str:
@@ -209,47 +196,14 @@ def explain(q: torch.Tensor, operation: str = "tree_attention") -> str:
     Raises:
         ValueError: There is no such operation.
     """
-    if operation not in ("tree_attention", "masked_attention", "packed_attention"):
-        raise ValueError(f"There is no operation {operation!r}; ask for one of {__all__[2:]}.")
-    if operation == "tree_attention":
-        return dispatch.explain(operation, _tree_candidates(q, q, q, 0.0, None))
-    return dispatch.explain(operation, _row_candidates(q, q, q))
+    if operation == TREE.name:
+        nothing = torch.zeros(0, dtype=torch.int64)
+        return TREE.explain(TreeRequest(q, q, q, SegmentTree(*[nothing] * 5, queries=0), 1.0, 0.0, None))
+    for in_rows in (MASKED, PACKED):
+        if operation == in_rows.name:
+            return in_rows.explain(RowRequest(q, q, q, Rows(), 1.0, 0.0, None))
+    raise ValueError(f"There is no operation {operation!r}; ask for one of {[TREE.name, MASKED.name, PACKED.name]}.")
 
 
-def _in_rows(
-    operation: str,
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    rows: Rows,
-    scale: float | None,
-    softcap: float,
-    sinks: torch.Tensor | None,
-    impl: str,
-) -> torch.Tensor:
-    name = dispatch.choose(operation, _row_candidates(q, k, v), impl)
-    factor = q.shape[-1] ** -0.5 if scale is None else scale
-    return _ROWS[name](q, k, v, rows, factor, softcap, sinks)
-
-
-def _row_candidates(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> list[dispatch.Candidate]:
-    return [
-        dispatch.Candidate("native", native.refusal(q, k, v)),
-        dispatch.Candidate("triton", _no_triton(q, k, v)),
-        dispatch.Candidate("reference"),
-    ]
-
-
-def _tree_candidates(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, softcap: float, sinks: torch.Tensor | None
-) -> list[dispatch.Candidate]:
-    native_and_triton, truth = _row_candidates(q, k, v)[:2], dispatch.Candidate("reference")
-    return [*native_and_triton, dispatch.Candidate("torch", dense.refusal(softcap, sinks)), truth]
-
-
-def _no_triton(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> str | None:
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
-        return "it has no gradient"
-    if max(q.shape[-1], v.shape[-1]) > native.LARGEST_HEAD:
-        return f"it holds heads of at most {native.LARGEST_HEAD} channels"
-    return "it computes in float32" if q.dtype == torch.float64 else triton_guard.refusal(q.device)
+def _factor(q: torch.Tensor, scale: float | None) -> float:
+    return q.shape[-1] ** -0.5 if scale is None else scale

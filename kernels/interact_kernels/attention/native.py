@@ -10,37 +10,30 @@ from typing import Any
 import torch
 
 from interact_kernels import _native
-from interact_kernels.attention.rows import Rows
-from interact_kernels.attention.tree import SegmentTree
+from interact_kernels.attention.request import RowRequest, TreeRequest
 
 LARGEST_HEAD = 256
 _Tensors = tuple[int, list[int], list[tuple[int, int, int]], tuple[int, int, int, int], float, float, int]
 _STORAGE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 
-def refusal(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> str | None:
-    """Say why the native kernel cannot run on these tensors, or None."""
+def refusal(request: TreeRequest | RowRequest) -> str | None:
+    """Say why the native kernel cannot run on the tensors of a request, or None."""
+    q, k, v = request[:3]
     if q.device.type != "cpu":
         return f"it runs on the CPU, not on {q.device.type!r}"
     if q.dtype not in _STORAGE:
         return "it computes in float32"
     if max(q.shape[-1], v.shape[-1]) > LARGEST_HEAD:
         return f"it holds heads of at most {LARGEST_HEAD} channels"
-    if torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+    if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         return "it has no gradient"
     return None
 
 
-def tree_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    tree: SegmentTree,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-) -> torch.Tensor:
-    """Attend over a tree. Shapes as in `interact_kernels.attention.tree_attention`."""
+def tree_attention(request: TreeRequest) -> torch.Tensor:
+    """Attend over a tree."""
+    q, k, v, tree, scale, softcap, sinks = request
     out = torch.empty(q.shape[1], q.shape[0], v.shape[2], dtype=q.dtype)
     if out.numel():
         tensors, kept = _tensors(q[None], k[None], v[None], out, scale, softcap, sinks)
@@ -52,16 +45,9 @@ def tree_attention(
     return out
 
 
-def row_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    rows: Rows,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-) -> torch.Tensor:
-    """Attend in rows: q, k, v [entries, heads, tokens, size]; returns [entries, tokens, heads, value_size]."""
+def row_attention(request: RowRequest) -> torch.Tensor:
+    """Attend in rows."""
+    q, k, v, rows, scale, softcap, sinks = request
     out = torch.empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3], dtype=q.dtype)
     if out.numel():
         tensors, kept = _tensors(q, k, v, out, scale, softcap, sinks)

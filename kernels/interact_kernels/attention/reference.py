@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import torch
 
+from interact_kernels.attention.request import RowRequest, TreeRequest
 from interact_kernels.attention.rows import Rows
 from interact_kernels.attention.tree import SegmentTree
 
@@ -35,29 +36,15 @@ def visible_in_row(rows: Rows, position: torch.Tensor, hidden: torch.Tensor | No
     return mask
 
 
-def tree_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    tree: SegmentTree,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-) -> torch.Tensor:
-    """Attend by a masked softmax over all keys. Shapes as in `interact_kernels.attention.tree_attention`."""
+def tree_attention(request: TreeRequest) -> torch.Tensor:
+    """Attend by a masked softmax over all keys."""
+    q, k, v, tree, scale, softcap, sinks = request
     return _attend(q, k, v, visible(tree), scale, softcap, sinks)
 
 
-def row_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    rows: Rows,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-) -> torch.Tensor:
-    """Attend row by row: q, k, v [entries, heads, tokens, size]; returns [entries, tokens, heads, value_size]."""
+def row_attention(request: RowRequest) -> torch.Tensor:
+    """Attend row by row."""
+    q, k, v, rows, scale, softcap, sinks = request
     hidden = rows.hidden()
     out = q.new_empty(q.shape[0], q.shape[2], q.shape[1], v.shape[3])
     ends = [0, q.shape[2]] if rows.offsets is None else rows.offsets.tolist()

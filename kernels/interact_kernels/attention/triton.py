@@ -18,7 +18,7 @@ import triton.language as tl
 
 from interact_kernels import triton_guard
 from interact_kernels.attention.key_lists import MOST_TOKENS, key_lists
-from interact_kernels.attention.tree import SegmentTree
+from interact_kernels.attention.request import TreeRequest
 
 # Three products of 19-bit parts: float32 to rounding on tensor cores, where plain float32 products spill registers.
 PRECISION = "tf32x3"
@@ -147,17 +147,9 @@ def tree_kernel(
     tl.store(out_at, result.to(out.dtype.element_ty), mask=inside[:, None] & value_there)
 
 
-def tree_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    tree: SegmentTree,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-    cut: Tiling | None = None,
-) -> torch.Tensor:
-    """Attend on the device of `q`. Shapes as in `interact_kernels.attention.tree_attention`."""
+def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Tensor:
+    """Attend on the device of `q`."""
+    q, k, v, tree, scale, softcap, sinks = request
     out = torch.empty(q.shape[1], q.shape[0], v.shape[2], dtype=q.dtype, device=q.device)
     if not out.numel():
         return out

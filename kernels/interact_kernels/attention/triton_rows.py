@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from interact_kernels import triton_guard
-from interact_kernels.attention.rows import Rows
+from interact_kernels.attention.request import RowRequest
 from interact_kernels.attention.triton import PRECISION
 
 
@@ -203,16 +203,9 @@ def rows_kernel(
     tl.store(out_at, result.to(out.dtype.element_ty), mask=inside[:, None] & (value_channel < value_size)[None, :])
 
 
-def row_attention(
-    q: torch.Tensor,
-    k: torch.Tensor,
-    v: torch.Tensor,
-    rows: Rows,
-    scale: float,
-    softcap: float,
-    sinks: torch.Tensor | None,
-) -> torch.Tensor:
-    """Attend on the device of `q`: [entries, heads, tokens, size]; returns [entries, tokens, heads, value_size]."""
+def row_attention(request: RowRequest) -> torch.Tensor:
+    """Attend on the device of `q`."""
+    q, k, v, rows, scale, softcap, sinks = request
     entries, heads, tokens, size = q.shape
     value_size = v.shape[3]
     out = torch.empty(entries, tokens, heads, value_size, dtype=q.dtype, device=q.device)

@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from interact_kernels import dispatch
 from interact_kernels.lattice import native, reference, registration
 from interact_kernels.lattice.arrays import HALVES, as_tensor, check, check_out
+from interact_kernels.lattice.registration import TRANSFORMS
+from interact_kernels.lattice.request import TransformRequest, in_single
 from interact_kernels.lattice.transform import (
     MOEBIUS,
     OR_MOEBIUS,
@@ -31,11 +32,14 @@ __all__ = [
     "MOEBIUS",
     "OR_MOEBIUS",
     "OR_ZETA",
+    "TRANSFORMS",
     "WALSH",
     "ZETA",
     "Epilogue",
+    "TransformRequest",
     "and_or_moebius",
     "explain",
+    "in_single",
     "kronecker",
     "moebius",
     "or_moebius",
@@ -190,7 +194,7 @@ def and_or_moebius(s: Array, u: Array, *, impl: str = "auto") -> tuple[Array, Ar
             f"{tuple(second.shape)} {second.dtype} {second.device}."
         )
     raw = isinstance(s, np.ndarray) and isinstance(u, np.ndarray)
-    if not raw or registration.choose(first.device, impl) != "native":
+    if not raw or _chosen(first, impl) != "native":
         return moebius(s, impl=impl), or_moebius(u, impl=impl)
     first, second = first.contiguous(), second.contiguous()
     i_and, i_or = torch.empty_like(first), torch.empty_like(first)
@@ -221,14 +225,14 @@ def order_sums(x: Array, matrix: Matrix2 = MOEBIUS, *, impl: str = "auto") -> Ar
     check(source)
     source = source.detach().contiguous()
     source = source.float() if source.dtype in HALVES else source
-    name = registration.choose(source.device, impl)
+    name = _chosen(source, impl)
     y = torch.empty_like(source)
     if name == "native" and source.device.type == "cpu":
         n = source.shape[-1].bit_length() - 1
         sums = torch.zeros(*source.shape[:-1], 2, n + 1, dtype=torch.float64)
         native.fused(source, y, Transform(matrix), orders=sums)
     else:
-        registration.run(source, y, Transform(matrix), name)
+        registration.run(source, y, Transform(matrix), impl)
         sums = reference.order_sums(y)
     result: Any = sums.numpy() if isinstance(x, np.ndarray) else sums
     return result
@@ -236,14 +240,17 @@ def order_sums(x: Array, matrix: Matrix2 = MOEBIUS, *, impl: str = "auto") -> Ar
 
 def explain(x: torch.Tensor | np.ndarray) -> str:
     """Say which implementation runs for arrays like `x`, and why the others do not."""
-    return dispatch.explain("lattice", registration.candidates(as_tensor(x).device))
+    source = as_tensor(x)
+    return TRANSFORMS.explain(TransformRequest(source, source, Transform(MOEBIUS)))
+
+
+def _chosen(x: torch.Tensor, impl: str) -> str:
+    return TRANSFORMS.choose(TransformRequest(x, x, Transform(MOEBIUS)), impl).name
 
 
 def _apply(x: Any, transform: Transform, out: Any, impl: str) -> Any:
     source = as_tensor(x)
     check(source)
-    if not torch.compiler.is_compiling():
-        registration.choose(source.device, impl)
     if out is None and isinstance(x, torch.Tensor):
         return registration.apply(source, transform, impl)
     if out is None:
@@ -269,9 +276,9 @@ def _apply_epilogue(x: Any, transform: Transform, epilogue: Epilogue, out: Any, 
     if epilogue.threshold < 0:
         raise ValueError(f"epilogue.threshold must be at least 0, but is {epilogue.threshold}.")
     target = None if out is None else check_out(source, out)
-    tracked = torch.is_grad_enabled() and (source.requires_grad or (add is not None and add.requires_grad))
-    whole = not torch.compiler.is_compiling() and not tracked and source.dtype not in HALVES
-    if whole and source.device.type == "cpu" and registration.choose(source.device, impl) == "native":
+    whole = registration.unwatched(source) and (add is None or registration.unwatched(add))
+    whole = whole and source.device.type == "cpu" and source.dtype not in HALVES
+    if whole and _chosen(source, impl) == "native":
         y = target if target is not None and target.is_contiguous() else torch.empty(source.shape, dtype=source.dtype)
         add = None if add is None else add.contiguous()
         if add is not None and add.data_ptr() == y.data_ptr():

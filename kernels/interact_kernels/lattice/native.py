@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from functools import lru_cache
 
 import torch
 
 from interact_kernels import _native
 from interact_kernels.lattice import reference
+from interact_kernels.lattice.request import TransformRequest, in_single
 from interact_kernels.lattice.transform import Transform
 
 _SUFFIX = {torch.float32: "f32", torch.float64: "f64"}
@@ -17,8 +17,9 @@ _FUSED = {torch.float32: _native.kronecker_fused_f32, torch.float64: _native.kro
 _AND_OR = {torch.float32: _native.and_or_moebius_f32, torch.float64: _native.and_or_moebius_f64}
 
 
-def refusal(device: torch.device) -> str | None:
-    """Say why the native transforms cannot run on `device`, or None."""
+def refusal(request: TransformRequest) -> str | None:
+    """Say why the native transforms cannot run on the device of a request, or None."""
+    device = request.x.device
     if device.type == "cpu":
         return None
     if device.type != "cuda":
@@ -45,18 +46,21 @@ def loading_refusal(number: int) -> str | None:
     )
 
 
-def run(x: torch.Tensor, y: torch.Tensor, transform: Transform) -> None:
-    """Write the transform of contiguous `x` to contiguous `y` (which may be `x`); both float32 or float64."""
+@in_single
+def run(request: TransformRequest) -> None:
+    """Do what is asked on the CPU or a CUDA device."""
+    x, y, transform = request
     n = x.shape[-1].bit_length() - 1
     batch = x.numel() >> n
     if x.device.type == "cuda":
         with torch.cuda.device(x.device):
             stream = torch.cuda.current_stream().cuda_stream
             launch = getattr(_native, f"kronecker_cuda_{_SUFFIX[x.dtype]}")
-            # The kernels have a factor for all levels; without a level it is left to torch.
-            scale = transform.scale if n else 1.0
-            launch(x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, scale, stream)
-        reference.follow(y, dataclasses.replace(transform, scale=1.0) if n else transform)
+            launch(x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, transform.scale if n else 1.0, stream)
+        if not n:
+            # The kernels scale with their first level.
+            y *= transform.scale
+        reference.follow(y, transform)
     elif transform.plain:
         _PLAIN[x.dtype](x.data_ptr(), y.data_ptr(), batch, n, *transform.matrix, torch.get_num_threads())
     else:

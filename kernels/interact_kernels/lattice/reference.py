@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from interact_kernels.lattice.request import TransformRequest, in_single
 from interact_kernels.lattice.transform import Matrix2, Transform
 
 
@@ -19,18 +20,20 @@ def kronecker_(x: torch.Tensor, matrix: Matrix2) -> None:
         half *= 2
 
 
-def run(x: torch.Tensor, y: torch.Tensor, transform: Transform) -> None:
-    """Write the transform of `x` to contiguous `y` (which may be `x`); both float32 or float64."""
+@in_single
+def run(request: TransformRequest) -> None:
+    """Do what is asked on any device."""
+    x, y, transform = request
     if y.data_ptr() != x.data_ptr() or y.device.type == "meta":
         y.copy_(x)
     kronecker_(y, transform.matrix)
+    if transform.scale != 1.0:
+        y *= transform.scale
     follow(y, transform)
 
 
 def follow(y: torch.Tensor, transform: Transform) -> None:
-    """Do in place what follows the Kronecker power."""
-    if transform.scale != 1.0:
-        y *= transform.scale
+    """Do in place what follows ``scale K x``."""
     if transform.zero_first:
         y[..., 0] = 0
     if transform.from_first:

@@ -1,6 +1,6 @@
-"""The lattice transforms as one torch operation, `interact::lattice`.
+"""The implementations of the lattice transforms, and the one torch operation `interact::lattice` over all of them.
 
-Shapes without data (fake), gradients (the adjoint transform), vmap (any leading axes), torch.compile.
+For torch: shapes without data (fake), gradients (the adjoint transform), vmap (any leading axes), torch.compile.
 """
 
 from __future__ import annotations
@@ -12,45 +12,37 @@ import torch
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd import forward_ad
 
-from interact_kernels import dispatch, triton_guard
+from interact_kernels import triton_guard
+from interact_kernels.dispatch import Implementation, Operation
 from interact_kernels.lattice import native, reference
-from interact_kernels.lattice.arrays import HALVES
+from interact_kernels.lattice.request import TransformRequest
 from interact_kernels.lattice.transform import Transform, transposed
 
 
-def candidates(device: torch.device) -> list[dispatch.Candidate]:
-    """List the implementations for `device`, best first."""
-    return [
-        dispatch.Candidate("native", native.refusal(device)),
-        dispatch.Candidate("triton", triton_guard.refusal(device)),
-        dispatch.Candidate("reference"),
-    ]
+def _triton(request: TransformRequest) -> None:
+    # Imported when it runs: triton takes a second, and is an extra.
+    from interact_kernels.lattice import triton
+
+    triton.run(request)
 
 
-def choose(device: torch.device, impl: str) -> str:
-    """Return which implementation runs on `device`; the common case costs no list."""
-    if impl == "auto" and device.type == "cpu":
-        return "native"
-    return dispatch.choose("lattice", candidates(device), impl)
+TRANSFORMS: Operation[TransformRequest, None] = Operation(
+    "lattice",
+    [
+        Implementation("native", native.run, native.refusal),
+        Implementation("triton", _triton, lambda request: triton_guard.refusal(request.x.device)),
+        Implementation("reference", reference.run),
+    ],
+)
 
 
 def run(x: torch.Tensor, y: torch.Tensor, transform: Transform, impl: str) -> None:
     """Write the transform of contiguous `x` to contiguous `y` (which may be `x`), both of one dtype."""
-    name = choose(x.device, impl)
-    if x.numel() == 0:
-        return
-    if name == "triton":
-        from interact_kernels.lattice import triton
-
-        triton.run(x, y, transform)
-    elif x.dtype in HALVES:
-        single = x.float()
-        run(single, single, transform, name)
-        y.copy_(single)
-    elif name == "native":
-        native.run(x, y, transform)
+    request = TransformRequest(x, y, transform)
+    if x.numel():
+        TRANSFORMS.run(request, impl)
     else:
-        reference.run(x, y, transform)
+        TRANSFORMS.choose(request, impl)
 
 
 @torch.library.custom_op("interact::lattice", mutates_args=())
@@ -85,8 +77,11 @@ def _(info: Any, in_dims: tuple[Any, ...], x: torch.Tensor, *rest: Any) -> tuple
 
 def apply(x: torch.Tensor, transform: Transform, impl: str) -> torch.Tensor:
     """Return the transform of `x`: through the operation where torch watches, else without its 20-30 us."""
-    if _unwatched(x):
+    if unwatched(x):
         return _unregistered(x, transform, impl)
+    if not torch.compiler.is_compiling():
+        # What cannot run is said here, where the error has no frames of torch in it.
+        TRANSFORMS.choose(TransformRequest(x, x, transform), impl)
     numbers = (*transform.matrix, transform.scale, float(transform.zero_first), float(transform.from_first))
     return lattice(x, numbers, impl)
 
@@ -112,7 +107,7 @@ def _from_numbers(numbers: Sequence[float]) -> Transform:
     return Transform((a, b, c, d), scale, bool(zero_first), bool(from_first))
 
 
-def _unwatched(x: torch.Tensor) -> bool:
+def unwatched(x: torch.Tensor) -> bool:
     """Whether no gradient, vmap, tracer, subclass or mode of torch needs to see this call."""
     if type(x) is not torch.Tensor or torch.compiler.is_compiling():
         return False

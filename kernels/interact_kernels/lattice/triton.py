@@ -3,7 +3,7 @@
 """The lattice transforms in Triton, for CUDA and ROCm devices; imported only when they run.
 
 1. `tile`: a program loads a tile of neighbouring values; each level reshapes it to [above, 2, below] and combines
-   the halves; then the epilogue, then one store.
+   the halves; then the factor, then one store.
 2. `columns`: the same for levels of a large stride: a program loads 2^r rows of neighbouring columns.
 3. The matrix is a compile-time constant: no product by 0, 1 or -1 remains. Arithmetic is float32 for narrower
    inputs, float64 for float64; above one tile a float32 copy carries narrow values between launches.
@@ -16,7 +16,8 @@ import triton
 import triton.language as tl
 
 from interact_kernels import triton_guard
-from interact_kernels.lattice.transform import Transform
+from interact_kernels.lattice import reference
+from interact_kernels.lattice.request import TransformRequest
 
 TILE_BITS = 11
 COLUMN_LEVELS = 5
@@ -53,10 +54,7 @@ def _mix(a: tl.constexpr, lo, b: tl.constexpr, hi):
 def tile_kernel(
     src,
     dst,
-    add,
     count,
-    add_scale,
-    threshold,
     a: tl.constexpr,
     b: tl.constexpr,
     c: tl.constexpr,
@@ -65,10 +63,8 @@ def tile_kernel(
     levels: tl.constexpr,
     bits: tl.constexpr,
     double: tl.constexpr,
-    has_add: tl.constexpr,
-    has_threshold: tl.constexpr,
 ):
-    """Do the `levels` lowest levels of 2^bits neighbouring values; the epilogue follows (scale 1: nothing)."""
+    """Do the `levels` lowest levels of 2^bits neighbouring values, and scale them."""
     size: tl.constexpr = 1 << bits
     at = tl.program_id(0).to(tl.int64) * size + tl.arange(0, size)
     mask = at < count
@@ -78,10 +74,6 @@ def tile_kernel(
         x = _level(x, a, b, c, d, 1 << (bits - 1 - level), 1 << level)
     if scale != 1:
         x = x * scale
-    if has_add:
-        x += add_scale * tl.load(add + at, mask=mask, other=0.0).to(x.dtype)
-    if has_threshold:
-        x = tl.where(x > threshold, x - threshold, tl.where(x < -threshold, x + threshold, x * 0.0))
     tl.store(dst + at, x.to(dst.dtype.element_ty), mask=mask)
 
 
@@ -112,19 +104,9 @@ def columns_kernel(
     tl.store(dst + at, x.to(dst.dtype.element_ty))
 
 
-def run(
-    x: torch.Tensor,
-    y: torch.Tensor,
-    transform: Transform,
-    add: torch.Tensor | None = None,
-    add_scale: float = 1.0,
-    threshold: float = 0.0,
-) -> None:
-    """Write ``soft(scale K x + add_scale add, threshold)`` to contiguous `y` (which may be `x`).
-
-    High levels first, so that the epilogue runs in the last launch. `x` and `y` are contiguous and alike, of
-    float64, float32, bfloat16 or float16.
-    """
+def run(request: TransformRequest) -> None:
+    """Do what is asked; high levels first, so that the last launch scales and rounds."""
+    x, y, transform = request
     n = x.shape[-1].bit_length() - 1
     double = x.dtype == torch.float64
     numbers = transform.matrix
@@ -143,19 +125,11 @@ def run(
         tile_kernel[(triton.cdiv(x.numel(), 1 << bits),)](
             source,
             y,
-            y if add is None else add,
             x.numel(),
-            add_scale,
-            threshold,
             *numbers,
             transform.scale,
             min(done, bits),
             bits,
             double,
-            add is not None,
-            threshold > 0,
         )
-    if transform.zero_first:
-        y[..., 0] = 0
-    if transform.from_first:
-        torch.sub(y[..., :1].clone(), y, out=y)
+    reference.follow(y, transform)

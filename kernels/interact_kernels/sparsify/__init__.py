@@ -19,38 +19,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from interact_kernels import dispatch
-from interact_kernels.sparsify import batched, native, published, reference
 from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.order_one import merge_order_one
-from interact_kernels.sparsify.result import AndOrSplit
+from interact_kernels.sparsify.registration import SPLIT
+from interact_kernels.sparsify.request import SplitRequest
+from interact_kernels.sparsify.result import AndOrSplit, assemble
 from interact_kernels.sparsify.verify import Verdict, verify
 
 __all__ = [
+    "SPLIT",
     "AndOrSplit",
     "JointSplit",
     "SplitOptions",
+    "SplitRequest",
     "Verdict",
     "and_or_split",
+    "assemble",
     "explain",
     "joint_and_or_split",
     "merge_order_one",
     "verify",
 ]
-
-# Beyond these the dense matrix (4**n entries) needs more than 4 GB, or HiGHS more than minutes.
-LARGEST_DENSE = 14
-LARGEST_REFERENCE = 11
-# With noise the interior point goes on without the matrix.
-LARGEST_ACTIVE = 18
-
-_SOLVERS = {
-    "native": native.interior_point,
-    "admm": native.admm,
-    "reference": reference.solve,
-    "sgd-published": published.solve,
-}
 
 
 def and_or_split(
@@ -101,19 +91,15 @@ def and_or_split(
     _check(values, kappa, rtol, options)
     rows = values.reshape(-1, values.shape[-1])
     delta = _bounds(values, kappa, options)
-    candidates = _candidates(values.shape[-1].bit_length() - 1, _is_noisy(delta, values.shape[-1]), device, options)
-    name = dispatch.choose("and_or_split", candidates, impl)
     # Where the noise may swallow everything the optimum is 0, and a relative gap would have no meaning.
     spread = np.abs(rows - rows[:, :1])
     silent = np.all(spread <= delta[:, None], axis=-1)
-    asked = np.where(silent[:, None], 0.0, rows)
-    if not len(rows):
-        vectors = [np.zeros(rows.shape) for _ in range(4)]
-        split = native.assemble(rows, delta, rtol, vectors, np.zeros(0, dtype=np.int64))
-    elif name == "torch":
-        split = batched.interior_point(asked, delta, rtol, options, device)
+    request = SplitRequest(np.where(silent[:, None], 0.0, rows), delta, rtol, options, device)
+    if len(rows):
+        split = SPLIT.run(request, impl)
     else:
-        split = _SOLVERS[name](asked, delta, rtol, options)
+        SPLIT.choose(request, impl)
+        split = assemble(rows, delta, rtol, [np.zeros(rows.shape) for _ in range(4)], np.zeros(0, dtype=np.int64))
     split.noise[silent] = (rows[:, :1] - rows)[silent]
     _warn(split, rtol)
     columns: dict[str, Any] = {field.name: getattr(split, field.name) for field in fields(AndOrSplit)}
@@ -132,43 +118,17 @@ def explain(
     'auto takes admm'
     """
     options = options or SplitOptions()
-    n = 10 if v is None else v.shape[-1].bit_length() - 1
+    scores = np.broadcast_to(0.0, (1, 1 << 10 if v is None else v.shape[-1]))
     device = v.device if isinstance(v, torch.Tensor) else None
-    noisy = kappa > 0 if options.delta is None else _is_noisy(np.asarray(options.delta), 1 << n)
-    return dispatch.explain("and_or_split", _candidates(n, noisy, device, options))
-
-
-def _is_noisy(delta: np.ndarray, size: int) -> bool:
-    """Without the matrix the interior point needs noise in every sample."""
-    return bool((delta > 0).all() if size > 1 << LARGEST_DENSE else (delta > 0).any())
-
-
-def _candidates(n: int, noisy: bool, device: torch.device | None, options: SplitOptions) -> list[dispatch.Candidate]:
-    """Best first: the interior point while its matrix fits, on the device where the scores are."""
-    dense = None if n <= LARGEST_DENSE else f"its matrix of 4**{n} entries does not fit into 4 GB"
-    largest = LARGEST_ACTIVE if noisy and not options.polish else LARGEST_DENSE
-    highs = None if n <= LARGEST_REFERENCE else f"HiGHS would take hours at n = {n}"
-    plain = options.start is None and not options.polish
-    bare = None if plain else "it has no warm start and no polish"
-    found = {
-        "native": dispatch.Candidate("native", None if n <= largest else dense),
-        "admm": dispatch.Candidate("admm", bare),
-        "torch": dispatch.Candidate("torch", dense or bare),
-    }
-    order = ["native", "admm", "torch"]
-    if n > 12 and not noisy:
-        order = ["admm", "native", "torch"]
-    if device is not None and device.type == "cuda":
-        order = ["torch", "native", "admm"]
-    last = [dispatch.Candidate("reference", highs or bare), dispatch.Candidate("sgd-published", bare)]
-    return [found[name] for name in order] + last
+    delta = np.atleast_1d(kappa if options.delta is None else _on_the_host(options.delta))
+    return SPLIT.explain(SplitRequest(scores, delta, 1e-3, options, device))
 
 
 def _bounds(values: np.ndarray, kappa: float, options: SplitOptions) -> np.ndarray:
     spread = kappa * np.abs(values[..., -1] - values[..., 0])
     if options.delta is None:
         return np.ascontiguousarray(spread.reshape(-1))
-    given = options.delta.detach().cpu().numpy() if isinstance(options.delta, torch.Tensor) else options.delta
+    given = _on_the_host(options.delta)
     try:
         delta = np.broadcast_to(np.asarray(given, dtype=np.float64), spread.shape)
     except ValueError as error:
@@ -178,6 +138,10 @@ def _bounds(values: np.ndarray, kappa: float, options: SplitOptions) -> np.ndarr
     if not (np.isfinite(delta).all() and (delta >= 0).all()):
         raise ValueError("options.delta must hold finite bounds >= 0.")
     return np.ascontiguousarray(delta.reshape(-1))
+
+
+def _on_the_host(delta: Any) -> Any:
+    return delta.detach().cpu().numpy() if isinstance(delta, torch.Tensor) else delta
 
 
 def _warn(split: AndOrSplit, rtol: float) -> None:

@@ -12,21 +12,20 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import torch
 
 from interact_kernels import lattice
 from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 _DAMPING = 0.995
 _MATRIX_BYTES = 4 << 30
 
 
-def interior_point(
-    v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions, device: torch.device | None = None
-) -> AndOrSplit:
-    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch] on `device`."""
+def interior_point(request: SplitRequest) -> AndOrSplit:
+    """Solve on the device of the scores, as many samples at a time as memory holds."""
+    v, delta, rtol, options, device = request
     size = v.shape[-1]
     chunk = max(1, _MATRIX_BYTES // (3 * 8 * size * size))
     parts = []

@@ -18,7 +18,7 @@ import torch
 from scipy.linalg import cython_lapack
 
 from interact_kernels import _native
-from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 _SETTERS = ("scipy_openblas_set_num_threads", "openblas_set_num_threads")
@@ -29,8 +29,9 @@ _inside = 0
 _threads_before = 1
 
 
-def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
-    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]."""
+def interior_point(request: SplitRequest) -> AndOrSplit:
+    """Solve by the interior point."""
+    v, delta, rtol, options, _ = request
     v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
     out, start = _buffers(v.shape), []
     if options.start is not None:
@@ -58,8 +59,9 @@ def interior_point(v: np.ndarray, delta: np.ndarray, rtol: float, options: Split
     return assemble(v, delta, rtol, out[:4], out[4])
 
 
-def admm(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
-    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]; the memory is O(2**n)."""
+def admm(request: SplitRequest) -> AndOrSplit:
+    """Solve by the ADMM; the memory is O(2**n)."""
+    v, delta, rtol, options, _ = request
     v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
     out = _buffers(v.shape)
     _interruptibly(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from interact_kernels import lattice
-from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 STEPS = 10_000
@@ -20,8 +20,9 @@ RATE = 1e-5
 MOMENTUM = 0.9
 
 
-def solve(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
-    """Fit rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]."""
+def solve(request: SplitRequest) -> AndOrSplit:
+    """Fit all samples together."""
+    v, delta, rtol, options, _ = request
     steps = STEPS if options.max_iterations is None else options.max_iterations
     w = v - v[:, :1]
     bound = delta[:, None]

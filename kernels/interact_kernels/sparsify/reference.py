@@ -14,11 +14,13 @@ from scipy.optimize import linprog
 
 from interact_kernels import lattice
 from interact_kernels.sparsify.options import SplitOptions
+from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 
-def solve(v: np.ndarray, delta: np.ndarray, rtol: float, options: SplitOptions) -> AndOrSplit:
-    """Solve rows `v` of shape [batch, 2**n] with noise bounds `delta` of shape [batch]."""
+def solve(request: SplitRequest) -> AndOrSplit:
+    """Solve sample by sample."""
+    v, delta, rtol, options, _ = request
     rows = [split_one(row, float(bound), options) for row, bound in zip(v, delta, strict=True)]
     columns = [np.array(column) for column in zip(*rows, strict=True)]
     return assemble(v, delta, rtol, columns[:4], columns[4])

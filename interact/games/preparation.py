@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from interact.coalitions import with_target
+from interact.games.prompt_game import with_target
 from interact.inputs import CoalitionInputs, Template, prepare
 from interact.models.family import inspect_model, label_index
 from interact.players import LIMIT, Players

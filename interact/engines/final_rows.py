@@ -7,7 +7,7 @@ Nobody reads the last layer's states but the head, and the head reads the leaves
    rows that the head reads: a module's input is cut to them, and its output put back among zeros.
 
 Modules are told apart by when they run, not by name (but for queries), so that adapters around them do not matter.
-Whether this is right for a model is tested apart (`interact.models.trust`).
+Whether this is right for a model is tested apart (`interact.engines.trust`).
 """
 
 from __future__ import annotations

@@ -1,79 +1,29 @@
-"""How one result looks: a table in the terminal, HTML in a notebook, a matplotlib figure; and tables in a notebook."""
+"""How one result looks: a table in the terminal, HTML in a notebook, a matplotlib figure."""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from interact.notebook import STYLE
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from interact.players import Player
+    from interact.results.answers import Interaction
+    from interact.results.interactions import Interactions
 
 _SIGNS = {"and": " & ", "or": " | "}
-_STYLE = (
-    "<style>.interact{font:14px/1.5 system-ui,sans-serif;max-width:60em}.interact mark{color:inherit;border-radius:3px;"
-    "padding:1px 3px}.interact td{padding:1px 10px 1px 0;text-align:left}.interact td.num{text-align:right;"
-    "font-variant-numeric:tabular-nums}.interact small{opacity:.7}</style>"
-)
 
 
-class Term(Protocol):
-    """What is shown of an `interact.Interaction`."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def mask(self) -> int: ...
-    @property
-    def words(self) -> tuple[str, ...]: ...
-    @property
-    def effect(self) -> float: ...
-    @property
-    def order(self) -> int: ...
-    @property
-    def error(self) -> float | None: ...
-
-
-class Result(Protocol):
-    """What is shown of an `interact.Interactions`; named here so that the result may import its displays."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def players(self) -> tuple[Player, ...]: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def values(self) -> np.ndarray: ...
-    @property
-    def bias(self) -> float: ...
-    @property
-    def total(self) -> float: ...
-    @property
-    def sampled(self) -> object | None: ...
-    @property
-    def and_terms(self) -> Mapping[frozenset[int], float]: ...
-    @property
-    def primal(self) -> float: ...
-    @property
-    def gap(self) -> float: ...
-    @property
-    def provenance(self) -> Mapping[str, Any]: ...
-    def top(self, k: int = 10) -> Sequence[Term]: ...
-    def salient(self) -> Sequence[Term]: ...
-    def fidelity(self, tau: float = ...) -> object: ...
-
-
-def formula(interaction: Term) -> str:
+def formula(interaction: Interaction) -> str:
     """Write an interaction as words: ``not & bad`` or ``witty | gorgeous``."""
     return _SIGNS[interaction.kind].join(interaction.words)
 
 
-def as_text(result: Result, k: int = 10) -> str:
+def as_text(result: Interactions, k: int = 10) -> str:
     """Write a result as a table of its k strongest interactions."""
     lines = [textwrap.shorten(result.text, 100), _summary(result), ""]
     found = result.top(k)
@@ -84,12 +34,12 @@ def as_text(result: Result, k: int = 10) -> str:
         lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
-    lines += ["", _fidelity(result)]
+    lines += ["", str(result.fidelity(result.display_tau))]
     # A text may hold escape sequences, which a terminal would obey.
     return "".join(c for c in "\n".join(lines) if c == "\n" or c.isprintable())
 
 
-def as_html(result: Result, k: int = 10) -> str:
+def as_html(result: Interactions, k: int = 10) -> str:
     """Write a result as an HTML fragment; every text of the user is escaped."""
     strengths = {next(iter(term)): effect for term, effect in result.and_terms.items() if len(term) == 1}
     longest = max((abs(i.effect) for i in result.top(1)), default=1.0)
@@ -111,25 +61,12 @@ def as_html(result: Result, k: int = 10) -> str:
         for i in result.top(k)
     )
     return (
-        f'{_STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
-        f"<table>{rows}</table><p><small>{html.escape(_fidelity(result))}</small></p></div>"
+        f'{STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
+        f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity(result.display_tau)))}</small></p></div>"
     )
 
 
-def table_html(caption: str, table: pd.DataFrame, *, index: bool = False) -> str:
-    """Write a table as an HTML fragment under its caption; every text is escaped, NaN stays empty.
-
-    Args:
-        caption: What it shows, in one line.
-        table: The table, of any columns.
-        index: Whether to show its index.
-    """
-    options = {"escape": True, "na_rep": "", "border": 0, "justify": "left", "float_format": "{:.3f}".format}
-    body = table.to_html(index=index, **options) if len(table) else ""
-    return f'{_STYLE}<div class="interact"><p>{html.escape(caption)}</p>{body}</div>'
-
-
-def figure(text: str, found: Sequence[Term], orders: pd.DataFrame) -> Any:
+def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
     """Draw bars of interactions beside the sums of effects of each order."""
     # Imported late: most results are never drawn.
     from matplotlib.figure import Figure
@@ -160,24 +97,16 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _error(item: Term) -> str:
+def _error(item: Interaction) -> str:
     return "" if item.error is None else f" ± {item.error:.3f}"
 
 
-def _fidelity(result: Result) -> str:
-    # The terms of a sparse result were chosen already; those of a dense one are 2**n, most of them next to nothing.
-    return str(result.fidelity() if result.sampled is None else result.fidelity(0.0))
-
-
-def _summary(result: Result) -> str:
+def _summary(result: Interactions) -> str:
     target = result.provenance.get("target", {})
     asked = target.get("text") if isinstance(target, dict) else None
-    if result.sampled is None:
-        proof = f"certified within {max(result.gap, 0.0):.1e}"
-    else:
-        proof = f"fitted to {len(result.values)} sampled coalitions"
     return (
         f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
         + (f" for {asked!r}" if asked else "")
-        + f"; {result.n} players, {len(result.salient())} salient interactions; L1 {result.primal:.3f}, {proof}"
+        + f"; {result.n} players, {len(result.salient())} salient interactions; L1 {result.primal:.3f}, "
+        + result.evidence
     )

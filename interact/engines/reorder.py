@@ -10,52 +10,95 @@ whatever the cache holds (keys and values, recurrent or convolutional states):
 4. batches are taken depth first and cut to a budget, so at most one batch a depth is kept.
 
 It computes as many tokens as the tree, in more and smaller calls, and serves families that the tree cannot. Whether a
-model really can go on from its cache is tested apart (`interact.models.trust`).
+model really can go on from its cache is tested apart (`interact.engines.trust`).
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
+from interact.engines.cache import branch, cache_argument, cache_of, held_bytes
+from interact.engines.engine import Batch, Engine, Plan, Verdict
+from interact.engines.flat import present_tokens
+from interact.engines.tree import coalition_tree
+from interact.engines.trust import disagreement, reach
 from interact.inputs import CoalitionInputs
-from interact.masking import Baseline
-from interact.models.cache import branch, cache_argument, cache_of, held_bytes
-from interact.models.family import Family, device_of, inspect_model, length_dependent_positions
-from interact.models.flat import present_tokens
-from interact.models.memory import free_memory, out_of_memory
-from interact.score import log_odds
+from interact.models.family import length_dependent_positions
+from interact.models.memory import size_in_words
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
 
 MOST_TOKENS = 4096
 
 
-def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -> str | None:
-    """Say why the cache cannot be walked for these inputs, or None; whether the scores are right is tested apart."""
-    if family.kind != "causal":
-        return "only causal models share beginnings"
-    if masking == "text":
-        return "text masking moves the positions"
-    if masking == "attention":
-        return "a model's own cache does not hide absent tokens"
-    if "inputs_embeds" not in family.takes or cache_argument(family.takes) is None:
-        return "the model does not take embeddings together with a cache"
-    return length_dependent_positions(model)
+class Reorder(Engine):
+    """The coalition tree walked with the model's own cache."""
 
+    name = "reorder"
+    summary = "shared beginnings computed once, with the model's own cache; baseline masking"
+    kinds = ("causal",)
+    saver = "the tree"
 
-def memory(model: Any, family: Family, inputs: CoalitionInputs, coalitions: int, memory_budget: int | None) -> int:
-    """Predict the bytes that scoring takes beside the model: all prefixes at once, or the budget."""
-    width = model.get_input_embeddings().weight.element_size()
-    length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
-    kept = length * family.layers * family.cached * width
-    work = MOST_TOKENS * (8 * family.width + 3 * family.inner) * width
-    budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
-    return min(budget, coalitions * (2 * kept + len(inputs.target_ids or (0,)) * family.outputs * 12) + work)
+    def refusal(self, game: PromptGame) -> str | None:
+        """Say why the cache cannot be walked for a game, or None."""
+        if game.family.kind != "causal":
+            return "only causal models share beginnings"
+        if game.masking == "text":
+            return "text masking moves the positions"
+        if game.masking == "attention":
+            return "a model's own cache does not hide absent tokens"
+        if "inputs_embeds" not in game.family.takes or cache_argument(game.family.takes) is None:
+            return "the model does not take embeddings together with a cache"
+        return length_dependent_positions(game.model)
+
+    def plan(self, game: PromptGame, masks: np.ndarray, **options: Any) -> Plan:
+        """Plan the walk; options: `step`, the most tokens by which a cache is continued in one call (some models go
+        on right by one token only), `most_rows`, and `finish`: whether branches that nobody shares end in one call.
+        """
+        tree = coalition_tree(game, masks)
+        kept = len(game.ids) * game.bytes_kept_of_a_token
+        memory = len(masks) * (2 * kept + game.bytes_of_scores) + MOST_TOKENS * game.bytes_of_a_token
+        words = f"{tree.saving()}, in at most {size_in_words(min(game.budget(), memory))} of memory"
+        told = {"saving": tree.saving(), "words": words, "options": options}
+        size = options.get("most_rows", MOST_TOKENS)
+        return Plan(game, masks, size, "prefixes a batch", tree.tokens, tree.flat_tokens, **told)
+
+    def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
+        """Walk the tree of some coalitions, batch by batch."""
+        step, finish = plan.options.get("step", MOST_TOKENS), plan.options.get("finish", True)
+        walk = _Walk(plan, plan.masks[rows], _Limits(plan.game.budget(), size, step, finish))
+        for found, scores in walk.scores():
+            yield rows[found], scores
+
+    def check(self, game: PromptGame) -> Verdict:
+        """Hold the walk against the flat forward, for each number of tokens that it goes on from the cache by."""
+        length = len(game.prompt.input_ids)
+        # The numbers of tokens that the model starts with and goes on by.
+        steps = continuations(game.prompt)
+        slowly = "the cache goes on right by one token a call only"
+        for step in (MOST_TOKENS, 1):
+            if all(length <= game.passed.get(("reorder", step, *kind), 0) for kind in steps):
+                return Verdict(options={"step": step}, remark=slowly * (step == 1))
+        found: dict[int, Verdict] = {}
+        for step in (MOST_TOKENS, 1):
+
+            def plans(some: np.ndarray, step: int = step) -> list[Plan]:
+                # Small batches, so that a cache that serves several of them is held against the truth too.
+                return [self.plan(game, some, step=step, most_rows=2, finish=finish) for finish in (False, True)]
+
+            found[step] = disagreement(game, self, "reordered cache", plans)
+            if found[step].reason is None:
+                for kind in steps:
+                    case = "reorder", step, *kind
+                    game.passed[case] = max(game.passed.get(case, 0), reach(game))
+                return Verdict(options={"step": step}, remark=slowly * (step == 1))
+        return found[MOST_TOKENS]
 
 
 def continuations(inputs: CoalitionInputs) -> frozenset[tuple[str, int]]:
@@ -69,50 +112,6 @@ def continuations(inputs: CoalitionInputs) -> frozenset[tuple[str, int]]:
     # From any player on, the rest may be finished at once.
     rests = length - np.array(edges[1:-1], dtype=np.int64)
     return frozenset({("first", min(8, int(steps[0])))} | {("next", min(8, int(s))) for s in (*steps[1:], *rests)})
-
-
-def reorder_values(
-    model: Any,
-    inputs: CoalitionInputs,
-    coalitions: torch.Tensor,
-    *,
-    masking: str,
-    baseline: Baseline | None,
-    memory_budget: int | None = None,
-    most_rows: int = MOST_TOKENS,
-    step: int = MOST_TOKENS,
-    finish: bool = True,
-    progress: bool = False,
-) -> torch.Tensor:
-    """Score coalitions by going on from the model's own cache; arguments, result and errors as `flat_values`.
-
-    `most_rows` bounds the prefixes of a batch beside the memory budget; `step` the tokens by which a cache is
-    continued in one call (some models go on right by one token only); without `finish` no branch is finished at once.
-    """
-    assert masking == "baseline" and baseline is not None
-    distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
-    values = torch.full((len(distinct),), torch.nan)
-    left = np.arange(len(distinct))
-    budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
-    first_rows = None
-    with tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar:
-        while len(left):
-            walk = _Walk(model, inputs, distinct[left], baseline, _Limits(budget, most_rows, step, finish))
-            done = np.zeros(len(left), dtype=bool)
-            try:
-                for rows, scores in walk.scores():
-                    values[left[rows]] = scores
-                    done[rows] = True
-                    bar.update(len(rows))
-            except RuntimeError as error:
-                if not out_of_memory(error) or walk.largest == 1:
-                    raise
-                first_rows = first_rows or walk.largest
-                most_rows = walk.largest // 2
-            left = left[~done]
-    if first_rows:
-        warnings.warn(f"Memory ran out at {first_rows} prefixes a batch; went on with {most_rows}.", stacklevel=2)
-    return values[torch.from_numpy(inverse.reshape(-1))]
 
 
 @dataclass(frozen=True)
@@ -159,25 +158,16 @@ class _Batch:
 class _Walk:
     """One depth-first walk; `coalitions` are bool [M, n], sorted, without duplicates."""
 
-    def __init__(
-        self,
-        model: Any,
-        inputs: CoalitionInputs,
-        coalitions: np.ndarray,
-        baseline: Baseline,
-        limits: _Limits,
-    ) -> None:
-        assert inputs.target_ids is not None
-        self._model, self._family, self._inputs, self._coalitions = model, inspect_model(model), inputs, coalitions
-        self._limits = limits
-        device = device_of(model)
-        ids = torch.tensor([*inputs.input_ids, *inputs.target_ids[:-1]], device=device)
-        self._embedded = model.get_input_embeddings()(ids)
-        self._absent = baseline.vector.to(self._embedded)
-        self._target = torch.tensor(inputs.target_ids, device=device)
+    def __init__(self, plan: Plan, coalitions: np.ndarray, limits: _Limits) -> None:
+        game = plan.game
+        assert game.baseline is not None
+        self._plan, self._game, self._coalitions, self._limits = plan, game, coalitions, limits
+        ids = torch.tensor(game.ids, device=game.device)
+        self._embedded = game.model.get_input_embeddings()(ids)
+        self._absent = game.baseline.vector.to(self._embedded)
+        self._target = torch.tensor(game.target, device=game.device)
         # Tokens between two edges are a segment: a player's own and the text behind it.
-        self._edges = [0, *(low for low, _ in inputs.spans), len(ids)]
-        self.largest = 1
+        self._edges = [0, *(low for low, _ in game.prompt.spans), len(ids)]
 
     def scores(self) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield rows of coalitions and their scores."""
@@ -191,7 +181,7 @@ class _Walk:
             logits, held = self._forward(batch, held)
             if batch.stop == n:
                 target = self._target.expand(len(batch.low), -1)
-                yield batch.low, log_odds(logits, target).sum(-1).float().cpu()
+                yield batch.low, self._game.score(logits, target.to(logits.device)).sum(-1).float()
                 continue
             above = None if held is None else _Cache(held, held_bytes(held))
             kept = {id(b.above): b.above.bytes for b in stack if b.above is not None}
@@ -201,10 +191,10 @@ class _Walk:
         """Compute the batch's tokens: the last positions' logits [rows, targets, vocabulary] and the cache."""
         begin, end = self._edges[batch.depth], self._edges[batch.stop + 1]
         logits: list[torch.Tensor] = []
-        m = len(self._target) if batch.stop == len(self._inputs.spans) else 1
-        self.largest = max(self.largest, len(batch.low))
+        m = len(self._target) if batch.stop == len(self._game.prompt.spans) else 1
+        self._plan.largest = max(self._plan.largest, len(batch.low))
         coalitions = torch.from_numpy(self._coalitions[batch.low]).to(self._embedded.device)
-        present = present_tokens(self._inputs, coalitions, len(self._embedded))[..., None]
+        present = present_tokens(self._game, coalitions)[..., None]
         while begin < end:
             middle = end if held is None else min(end, begin + self._limits.step)
             part = torch.where(present[:, begin:middle], self._embedded[begin:middle], self._absent)
@@ -215,7 +205,7 @@ class _Walk:
 
     def _call(self, embedded: torch.Tensor, begin: int, held: Any, m: int) -> tuple[torch.Tensor, Any]:
         """Go on from a cache by tokens of shape [rows, tokens, hidden]; return up to m last logits and the cache."""
-        takes, (rows, tokens, _) = self._family.takes, embedded.shape
+        takes, (rows, tokens, _) = self._game.family.takes, embedded.shape
         name = cache_argument(takes)
         assert name is not None
         arguments: dict[str, Any] = {"inputs_embeds": embedded, "use_cache": True, "return_dict": True}
@@ -226,15 +216,15 @@ class _Walk:
             arguments["position_ids"] = place.expand(rows, -1)
         if "logits_to_keep" in takes:
             arguments["logits_to_keep"] = min(m, tokens)
-        output = self._model(**arguments)
+        output = self._game.model(**arguments)
         held = cache_of(output)
         if held is None or not hasattr(held, "reorder_cache"):
-            raise NotImplementedError(f"{type(self._model).__name__} gives back no cache that can be reordered")
+            raise NotImplementedError(f"{type(self._game.model).__name__} gives back no cache that can be reordered")
         return output.logits[:, -m:], held
 
     def _children(self, batch: _Batch, above: _Cache | None, kept: int) -> list[_Batch]:
         """Branch at the next player: the batches below, in the order in which they are to be taken."""
-        depth, n = batch.depth + 1, len(self._inputs.spans)
+        depth, n = batch.depth + 1, len(self._game.prompt.spans)
         ones = np.concatenate([[0], np.cumsum(self._coalitions[:, batch.depth])])
         middle = batch.high - (ones[batch.high] - ones[batch.low])
         low = np.stack([batch.low, middle], axis=1).reshape(-1)
@@ -254,13 +244,13 @@ class _Walk:
     def _most(self, batch: _Batch, above: _Cache | None, kept: int, stop: int) -> int:
         """Return how many prefixes below a batch one call may take: half the budget is for caches."""
         begin, end = self._edges[batch.depth + 1], self._edges[stop + 1]
-        family, width = self._family, self._embedded.element_size()
-        one = family.layers * family.cached * width * end
+        game, width = self._game, self._embedded.element_size()
+        one = game.bytes_kept_of_a_token * end
         if above is not None:
             one = above.bytes // len(batch.low) * end // begin
-        logits = len(self._target) if "logits_to_keep" in family.takes else end - begin
-        call = (end - begin) * (8 * family.width + 3 * family.inner + 32 * end) * width + logits * family.outputs * 12
+        logits = len(self._target) if "logits_to_keep" in game.family.takes else end - begin
+        call = (end - begin) * (game.bytes_of_a_token + 32 * end * width) + logits * game.family.outputs * 12
         # Each depth below may have to keep one batch.
-        share = max(0, self._limits.budget // 2 - kept) // (len(self._inputs.spans) - stop + 1)
+        share = max(0, self._limits.budget // 2 - kept) // (len(self._game.prompt.spans) - stop + 1)
         fits = min(share // max(1, one), self._limits.budget // 2 // call, MOST_TOKENS // (end - begin))
         return max(1, min(self._limits.most_rows, fits))

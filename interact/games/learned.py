@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from interact.coalitions import with_target
+from interact.engines.flat import score_batch
+from interact.engines.trust import quiet
+from interact.games.prompt_game import game_of
 from interact.inputs import CoalitionInputs
 from interact.masking import Baseline, resolve_baseline
-from interact.models.family import inspect_model
-from interact.models.flat import score_batch
-from interact.models.trust import quiet
 
 
 def learn_baseline(
@@ -53,21 +52,19 @@ def learn_baseline(
     """
     if not samples or any(sample.n < 2 for sample in samples):
         raise ValueError("learn_baseline needs samples of at least two players each; pass more, or longer texts.")
-    fixed = [with_target(model, sample) for sample in samples]
-    family = inspect_model(model)
     start = resolve_baseline(model, None, samples[0].special_ids).vector
     # Learned in float32: a step of 1e-3 is below the resolution of bfloat16.
     vector = start.float().requires_grad_()
+    games = [game_of(model, sample, baseline=Baseline("learned", vector)) for sample in samples]
     optimizer = torch.optim.SGD([vector], lr=lr, momentum=momentum)
     draw = random.Random(seed)
     shown = sys.stderr.isatty() if progress is None else progress
     with quiet(model):
         for _ in tqdm(range(steps), unit="step", disable=not shown, leave=False):
-            inputs = draw.choice(fixed)
-            signs, masks = _quadruple(inputs.n, draw)
-            baseline = Baseline("learned", vector)
+            game = draw.choice(games)
+            signs, masks = _quadruple(game.n, draw)
             with torch.enable_grad():
-                values = score_batch(model, family, inputs, masks, "baseline", baseline)
+                values = score_batch(game, masks)
                 loss = (values * signs.to(values)).sum().abs()
                 (vector.grad,) = torch.autograd.grad(loss, [vector])
             optimizer.step()

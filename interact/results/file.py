@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from interact import sampled
 from interact.files import whole
-from interact.players import LIMIT
+from interact.players import Player
 
 FORMAT = "interact.interactions"
 VERSION = 1
-ARRAYS = ("values", "i_and", "i_or", "noise", "certificate")
+MISFIT = "its header and its arrays do not fit"
+"""What a reader says of a file whose parts are not those of one result."""
 _LARGEST_HEADER = 16 << 20
 
 
@@ -69,27 +70,32 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         header = json.loads(meta["interact"])
         # The shapes come first: what is claimed is bounded by the file's size before it is read.
         arrays = load_file(path)
-        fits = _fit(header, arrays)
+        fits = _is_header(header)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); extract the interactions again.") from error
     if not fits:
-        raise ValueError(f"{path} is damaged (its header and its arrays do not fit); extract the interactions again.")
+        raise ValueError(f"{path} is damaged ({MISFIT}); extract the interactions again.")
     if "sha256" in meta and meta["sha256"] != _digest(meta["interact"], arrays):
         raise ValueError(f"{path} is damaged (its content has another sha256); extract the interactions again.")
     return header, arrays
 
 
-def _fit(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bool:
-    """Tell whether header and arrays are those of one result."""
-    n = len(header["players"])
-    if "bias" in header:
-        fits = set(arrays) == set(sampled.ARRAYS) and isinstance(header["bias"], (int, float))
-        fits = fits and all(arrays[a].dtype == np.float64 for a in ("values", "i_and", "i_or", "noise"))
-    else:
-        fits = n <= LIMIT and set(arrays) == set(ARRAYS) and all(a.shape == (1 << n,) for a in arrays.values())
-        fits = fits and all(a.dtype == np.float64 for a in arrays.values())
+def common_fields(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that every result has, of a header that was read."""
+    players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
+    primal = header["split"]["primal"]
+    return {
+        "players": players,
+        "text": header["text"],
+        "primal": float("nan" if primal is None else primal),
+        "provenance": header["provenance"],
+    }
+
+
+def _is_header(header: dict[str, Any]) -> bool:
+    """Tell whether a header is that of a result."""
     split, players = header["split"], header["players"]
-    fits = fits and isinstance(header["text"], str) and isinstance(header["provenance"], dict)
+    fits = isinstance(header["text"], str) and isinstance(header["provenance"], dict)
     fits = fits and set(split) == {"primal", "dual", "gap"}
     fits = fits and all(v is None or isinstance(v, (int, float)) for v in split.values())
     return fits and all(

@@ -9,23 +9,24 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from tqdm import tqdm
 from transformers import AttentionInterface
 
-from interact.inputs import CoalitionInputs
-from interact.masking import Baseline
-from interact.models.attention_function import attending_by
-from interact.models.family import Family, device_of, inspect_model, length_dependent_positions, unwrapped
-from interact.models.flat import present_tokens
-from interact.models.memory import free_memory, out_of_memory
-from interact.score import log_odds
+from interact.engines.attention_function import attending_by
+from interact.engines.engine import Batch, Engine, Plan, Verdict
+from interact.engines.flat import present_tokens
+from interact.engines.trust import disagreement, reach
+from interact.models.family import Family, length_dependent_positions, unwrapped
 from interact_kernels.attention import packed_attention
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
 
 _NAME = "interact_packed"
 MOST_TOKENS = 4096
@@ -43,40 +44,25 @@ class _Rows:
 _current: ContextVar[_Rows | None] = ContextVar("interact_packed_rows", default=None)
 
 
-def refusal(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -> str | None:
-    """Say why packing cannot score these inputs, or None; whether it scores them right is tested apart."""
-    if family.kind != "classifier" or family.reads_last:
-        return "only encoders that read their answer at the first token can be packed"
-    if masking != "attention":
-        return f"{masking} masking keeps absent tokens in the prompt"
-    if inputs.spans and inputs.spans[0][0] == 0:
-        return "the token that answers belongs to a player"
-    if not {"position_ids", "inputs_embeds"} <= family.takes:
-        return "the model takes no position_ids"
-    if not unwrapped(model)._can_set_attn_implementation():
-        return f"{type(unwrapped(model)).__name__} does not let its attention be replaced"
-    return length_dependent_positions(model)
-
-
 class Packing:
     """How many tokens packing computes.
 
     Args:
-        inputs: The prompt.
-        coalitions: Which players are present, bool, shape [M, n], without duplicates.
+        game: The game of a prompt.
+        masks: Which players are present, bool, shape [M, n], without duplicates.
 
     Attributes:
-        lengths: Present tokens of each coalition, int64, shape [M].
+        lengths: Present tokens of each coalition, int64 array, shape [M].
         tokens: Tokens that are computed in all.
         flat_tokens: Tokens that one forward a coalition would compute.
     """
 
-    def __init__(self, inputs: CoalitionInputs, coalitions: torch.Tensor) -> None:
-        widths = torch.tensor([high - low for low, high in inputs.spans], dtype=torch.int64)
-        length = len(inputs.input_ids)
-        self.lengths = length - int(widths.sum()) + (coalitions.long() * widths).sum(1)
+    def __init__(self, game: PromptGame, masks: np.ndarray) -> None:
+        widths = np.array([high - low for low, high in game.prompt.spans], dtype=np.int64)
+        length = len(game.ids)
+        self.lengths = length - int(widths.sum()) + masks.astype(np.int64) @ widths
         self.tokens = int(self.lengths.sum())
-        self.flat_tokens = length * len(coalitions)
+        self.flat_tokens = length * len(masks)
 
     def runs(self, most_tokens: int) -> list[tuple[int, int]]:
         """Cut the coalitions into (first, last) runs of at most so many tokens, but at least one coalition."""
@@ -97,68 +83,68 @@ class Packing:
         )
 
 
-def run_size(model: Any, family: Family, memory_budget: int | None) -> int:
-    """Return the most tokens of a run that fits the budget (bytes)."""
-    budget = memory_budget if memory_budget is not None else free_memory(device_of(model)) // 4
-    token = (8 * family.width + 3 * family.inner) * model.get_input_embeddings().weight.element_size()
-    return max(1, min(MOST_TOKENS, budget // token))
+class Packed(Engine):
+    """Present tokens only, end to end in one sequence."""
+
+    name = "packed"
+    summary = "present tokens only; encoders under attention masking"
+    kinds = ("classifier",)
+    saver = "packing"
+
+    def refusal(self, game: PromptGame) -> str | None:
+        """Say why packing cannot score a game, or None."""
+        family, spans = game.family, game.prompt.spans
+        if family.kind != "classifier" or family.reads_last:
+            return "only encoders that read their answer at the first token can be packed"
+        if game.masking != "attention":
+            return f"{game.masking} masking keeps absent tokens in the prompt"
+        if spans and spans[0][0] == 0:
+            return "the token that answers belongs to a player"
+        if not {"position_ids", "inputs_embeds"} <= family.takes:
+            return "the model takes no position_ids"
+        plain = unwrapped(game.model)
+        if not plain._can_set_attn_implementation():
+            return f"{type(plain).__name__} does not let its attention be replaced"
+        return length_dependent_positions(game.model)
+
+    def plan(self, game: PromptGame, masks: np.ndarray, **options: Any) -> Plan:
+        """Plan the packing of coalitions; option: `most_tokens` of a run."""
+        packing = Packing(game, masks)
+        most = min(MOST_TOKENS, options.get("most_tokens") or MOST_TOKENS)
+        size = max(1, min(most, game.budget() // game.bytes_of_a_token))
+        words = packing.explain(size)
+        tokens = (packing.tokens, packing.flat_tokens)
+        return Plan(game, masks, size, "tokens a run", *tokens, saving=words, words=words, options=options)
+
+    def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
+        """Score the present tokens of some coalitions, run by run."""
+        masks = plan.masks[rows]
+        with attending_by(plan.game.model, _NAME):
+            for first, last in Packing(plan.game, masks).runs(size):
+                yield rows[first:last], _forward(plan.game, torch.from_numpy(masks[first:last]))
+
+    def check(self, game: PromptGame) -> Verdict:
+        """Hold packing against the flat forward."""
+        length = len(game.prompt.input_ids)
+        if length <= game.passed.get("packed", 0):
+            return Verdict()
+        # Small runs, so that rows are cut between runs here too.
+        most = max(8, length // 2)
+        verdict = disagreement(game, self, "packed forward", lambda some: [self.plan(game, some, most_tokens=most)])
+        if verdict.reason is None:
+            game.passed["packed"] = reach(game)
+        return verdict
 
 
-def packed_values(
-    model: Any,
-    inputs: CoalitionInputs,
-    coalitions: torch.Tensor,
-    *,
-    masking: str,
-    baseline: Baseline | None,
-    memory_budget: int | None = None,
-    most_tokens: int = MOST_TOKENS,
-    progress: bool = False,
-) -> torch.Tensor:
-    """Score coalitions by their present tokens; arguments, result and errors as `flat_values`.
-
-    `most_tokens` bounds a run beside the memory budget.
-    """
-    assert masking == "attention" and baseline is None
-    family = inspect_model(model)
-    distinct, inverse = coalitions.unique(dim=0, return_inverse=True)
-    packing = Packing(inputs, distinct)
-    values = torch.empty(len(distinct), dtype=torch.float32)
-    tokens = min(run_size(model, family, memory_budget), most_tokens)
-    first_tokens = tokens
-    done = 0
-    with (
-        attending_by(model, _NAME),
-        tqdm(total=len(distinct), unit="coalition", disable=not progress, leave=False) as bar,
-    ):
-        while done < len(distinct):
-            rest = Packing(inputs, distinct[done:]) if done else packing
-            try:
-                start = done
-                for first, last in rest.runs(tokens):
-                    part = distinct[start + first : start + last]
-                    values[start + first : start + last] = _forward(model, family, inputs, part)
-                    done = start + last
-                    bar.update(last - first)
-            except RuntimeError as error:
-                if not out_of_memory(error) or tokens == 1:
-                    raise
-                tokens = max(1, tokens // 2)
-    if tokens < first_tokens:
-        warnings.warn(f"Memory ran out at {first_tokens} tokens a run; went on with {tokens}.", stacklevel=2)
-    return values[inverse]
-
-
-def _forward(model: Any, family: Family, inputs: CoalitionInputs, coalitions: torch.Tensor) -> torch.Tensor:
-    """Score the coalitions of one run: float32 on the CPU, shape [rows]."""
-    assert inputs.target_ids is not None
-    device = device_of(model)
-    present = present_tokens(inputs, coalitions, len(inputs.input_ids))
+def _forward(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
+    """Score the coalitions of one run: float32 on the model's device, shape [rows]."""
+    model, family, device = game.model, game.family, game.device
+    present = present_tokens(game, coalitions)
     position = present.nonzero()[:, 1]
     offsets = torch.zeros(len(present) + 1, dtype=torch.int64)
     offsets[1:] = present.sum(1).cumsum(0)
     place = position.to(device)
-    ids = torch.tensor(inputs.input_ids, device=device)[place]
+    ids = torch.tensor(game.ids, device=device)[place]
     rows = _Rows(offsets, position)
     token = _current.set(rows)
     hook = _last_layer(model, family).register_forward_hook(_first_tokens)
@@ -173,9 +159,10 @@ def _forward(model: Any, family: Family, inputs: CoalitionInputs, coalitions: to
         raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
     if len(logits) != len(present):
         raise NotImplementedError(f"{type(model).__name__} does not read its answer at the first token.")
-    target = inputs.target_ids[0]
-    odds = logits[:, target] if family.independent else log_odds(logits, torch.full((len(logits),), target).to(device))
-    return odds.cpu()
+    target = game.target[0]
+    if family.independent:
+        return logits[:, target]
+    return game.score(logits, torch.full((len(logits),), target, device=logits.device))
 
 
 def _last_layer(model: Any, family: Family) -> torch.nn.Module:

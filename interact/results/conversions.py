@@ -1,4 +1,4 @@
-"""Results in the neighbours' formats: shapiq, SHAP, JSON.
+"""Results in the neighbours' formats: shapiq and SHAP.
 
 shapiq and shap are optional; each function that needs one says how to get it. Indices are computed by
 `interact.indices`; with all 2^n scores at hand they are those of the scores, with terms only those of the terms.
@@ -7,25 +7,17 @@ shapiq and shap are optional; each function that needs one says how to get it. I
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from interact import indices
 from interact.indices import IndexValues
 from interact.indices.games import read_game
-
-if TYPE_CHECKING:
-    import torch
-
-    from interact.inputs import CoalitionInputs, Template
-    from interact.masking import Baseline
-    from interact.players import Players
 
 _INDICES: dict[str, tuple[Callable[..., IndexValues], int | None]] = {
     "SV": (indices.sii, 1),
@@ -46,7 +38,7 @@ def to_shapiq(result: Any, index: str | None = None, max_order: int | None = Non
     """Return an index as shapiq's `InteractionValues`, for its plots and tools.
 
     Args:
-        result: Interactions (dense or sparse), all 2**n scores, or what `interact.indices` returned.
+        result: Interactions (exact or sampled), all 2**n scores, or what `interact.indices` returned.
         index: ``"Moebius"`` (the default), ``"Co-Moebius"``, ``"SV"``, ``"BV"``, ``"SII"``, ``"BII"``, ``"k-SII"``,
             ``"STII"``, ``"FSII"`` or ``"FBII"``.
         max_order: Largest set; None for every order of the (co-)Moebius coefficients, 1 for SV and BV, else 2.
@@ -62,7 +54,7 @@ def to_shapiq(result: Any, index: str | None = None, max_order: int | None = Non
     2.0
     """
     if isinstance(result, IndexValues) and index in (None, result.index):
-        values = result if max_order is None else _cut(result, max_order)
+        values = result if max_order is None else _up_to(result, max_order)
     else:
         name = "Moebius" if index is None else index
         if name not in _INDICES:
@@ -75,7 +67,7 @@ def to_shapiq(result: Any, index: str | None = None, max_order: int | None = Non
     return _as_shapiq(values)
 
 
-def _cut(values: IndexValues, max_order: int) -> IndexValues:
+def _up_to(values: IndexValues, max_order: int) -> IndexValues:
     whole = isinstance(max_order, Integral) and not isinstance(max_order, bool)
     if values.index not in ("SII", "BII", "Moebius", "Co-Moebius") and max_order != values.order:
         raise ValueError(
@@ -90,7 +82,7 @@ def _cut(values: IndexValues, max_order: int) -> IndexValues:
 
 
 def _as_shapiq(values: IndexValues) -> Any:
-    shapiq = _need("shapiq", "shapley")
+    shapiq = import_extra("shapiq", "shapley")
     keys = [tuple(players) for sets in values.sets for players in sets.tolist()]
     return shapiq.InteractionValues(
         values=np.concatenate(values.effects),
@@ -148,83 +140,6 @@ def from_shapiq(values: Any, *, players: Sequence[str] = ()) -> IndexValues:
     )
 
 
-def as_shapiq_game(
-    model: Any,
-    tokenizer: Any,
-    text: str | CoalitionInputs,
-    *,
-    players: Players = None,
-    target: str | int | Sequence[int] | None = None,
-    template: Template | str | None = None,
-    target_tokens: int | None = None,
-    masking: str = "baseline",
-    baseline: str | int | torch.Tensor | Baseline | None = None,
-    engine: str = "auto",
-    memory_budget: int | None = None,
-    normalize: bool = True,
-) -> Any:
-    """Return a prompt as a `shapiq.Game`, so that every approximator of shapiq runs on our values.
-
-    Coalitions are scored a batch at a time by `interact.coalition_values`, each once; `game.scored` counts them.
-
-    Args:
-        model, tokenizer, players, target, template, target_tokens, masking, baseline, engine, memory_budget: As in
-            `interact.extract`.
-        text: The user's text; or `interact.CoalitionInputs`, of any number of players, which hold the tokenizer's part
-            (pass None), players, target and template already.
-        normalize: Subtract v(empty) from every value, as shapiq's approximators expect.
-
-    Raises:
-        ValueError: As `interact.extract`; the text has no players; or inputs came with what they hold already.
-        RuntimeError: shapiq is missing; or as `interact.extract`.
-
-    >>> game = as_shapiq_game(model, tokenizer, "a gorgeous, witty movie", target="positive")  # doctest: +SKIP
-    >>> shapiq.KernelSHAPIQ(n=game.n_players, index="k-SII", max_order=2).approximate(512, game)  # doctest: +SKIP
-    """
-    _need("shapiq", "shapley")
-    import torch
-
-    from interact.coalitions import coalition_values, with_target
-    from interact.inputs import CoalitionInputs
-    from interact.masking import check_masking, resolve_baseline
-    from interact.players import MOST_SAMPLED
-    from interact.preparation import prepare_for
-    from interact.shapiq_game import CoalitionGame
-
-    check_masking(masking)
-    wording: dict[str, Any] = {
-        "players": players,
-        "target": target,
-        "template": template,
-        "target_tokens": target_tokens,
-    }
-    if isinstance(text, CoalitionInputs):
-        given = [name for name, value in wording.items() if value is not None]
-        if given:
-            raise ValueError(
-                f"CoalitionInputs hold players, target and template already; leave out {', '.join(given)}."
-            )
-        inputs = with_target(model, text)
-    else:
-        inputs = prepare_for(model, tokenizer, text, most_players=MOST_SAMPLED, **wording)
-    vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-
-    def score(present: np.ndarray) -> np.ndarray:
-        scores = coalition_values(
-            model,
-            inputs,
-            coalitions=torch.from_numpy(present),
-            masking=masking,
-            baseline=vector,
-            engine=engine,
-            memory_budget=memory_budget,
-        )
-        return scores.double().numpy()
-
-    names = [player.text for player in inputs.players] or [str(i) for i in range(inputs.n)]
-    return CoalitionGame(score, names, normalize=normalize)
-
-
 def to_shap(result: Any, *, order: int = 1) -> Any:
     """Return Shapley values as SHAP's `Explanation`, for its plots.
 
@@ -254,43 +169,19 @@ def to_shap(result: Any, *, order: int = 1) -> Any:
     if order == 2:
         half = indices.pairwise(game) / 2
         values = half + np.diag(values - half.sum(axis=1))
-    shap = _need("shap", "shap")
+    shap = import_extra("shap", "shap")
     names = list(game.names or (str(i) for i in range(game.n)))
     # SHAP's text plot writes the data one after another, so each word brings its space.
     data = np.array([f"{name} " for name in names], dtype=object)
     return shap.Explanation(values=values, base_values=game.bias, data=data, feature_names=names)
 
 
-def to_json(result: Any, *, k: int | None = None) -> str:
-    """Return interactions as JSON: text, players, bias, interactions (strongest first), provenance.
-
-    Args:
-        result: Interactions.
-        k: How many interactions to write; None for all that are not zero.
+def import_extra(library: str, extra: str) -> Any:
+    """Import a library that only an extra brings.
 
     Raises:
-        ValueError: k is negative, or a number is not finite (JSON has no such numbers).
+        RuntimeError: It is not installed.
     """
-    if k is not None and k < 0:
-        raise ValueError(f"to_json takes how many interactions to write, but got {k}.")
-    kinds = (("and", result.and_terms), ("or", result.or_terms))
-    rows = [(kind, sorted(players), float(effect)) for kind, terms in kinds for players, effect in terms.items()]
-    rows.sort(key=lambda row: (-abs(row[2]), row[0], len(row[1]), row[1]))
-    words = [player.text for player in result.players]
-    answer = {
-        "text": result.text,
-        "players": words,
-        "bias": float(result.bias),
-        "interactions": [
-            {"kind": kind, "players": players, "words": [words[i] for i in players], "effect": effect}
-            for kind, players, effect in rows[:k]
-        ],
-        "provenance": dict(result.provenance),
-    }
-    return json.dumps(answer, ensure_ascii=False, allow_nan=False)
-
-
-def _need(library: str, extra: str) -> Any:
     try:
         return importlib.import_module(library)
     except ModuleNotFoundError as error:

@@ -11,15 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from interact.inputs import CoalitionInputs
-from interact.masking import Baseline
-from interact.models.flat import flat_values
+from interact.engines.engine import Engine
+from interact.engines.flat import Flat
+from interact.engines.runner import score_by
+from interact.engines.tree import Tree
+from interact.engines.trust import quiet
+from interact.models.family import held_elsewhere
 from interact.models.memory import out_of_memory
-from interact.models.tree import tree_values
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
 
 _REPEATED = 16
 _HALF = (torch.bfloat16, torch.float16)
@@ -27,48 +32,38 @@ _HALF = (torch.bfloat16, torch.float16)
 
 @torch.no_grad()
 def noise_floor(
-    model: Any,
-    inputs: CoalitionInputs,
-    coalitions: torch.Tensor,
-    values: torch.Tensor,
-    *,
-    masking: str,
-    baseline: Baseline | None,
-    engine: str,
-    memory_budget: int | None = None,
-    seed: int = 0,
+    game: PromptGame, masks: torch.Tensor, values: torch.Tensor, engine: Engine, seed: int = 0, **options: Any
 ) -> dict[str, Any] | None:
     """Measure the noise of half-precision scores.
 
     Args:
-        model: The model that gave `values`.
-        inputs: Its prompt, with a target.
-        coalitions: What was scored, bool, shape [M, n].
+        game: The game that gave `values`.
+        masks: What was scored, bool, shape [M, n].
         values: Their scores, float32, shape [M].
-        masking: As they were masked.
-        baseline: The vector for absent tokens, for baseline masking.
-        engine: ``"tree"`` or another; the repeated coalitions are scored by the tree or flat.
-        memory_budget: As in `interact.coalition_values`.
+        engine: What scored them; the repeated coalitions are scored by the tree if it was, else flat.
         seed: Seed of the draw of the repeated coalitions.
+        options: What this model needs of the engine, see `interact.engines.engine.Verdict`.
 
     Returns:
         None for a model in float32 or float64. Else ``dtype``, ``sigma`` (units of v; None where it could not be
         measured, with the ``reason``) and ``coalitions``, how many were repeated.
     """
-    dtype = model.get_input_embeddings().weight.dtype
+    dtype = game.model.get_input_embeddings().weight.dtype
     if dtype not in _HALF:
         return None
     name = str(dtype).removeprefix("torch.")
-    drawn = torch.randperm(len(coalitions), generator=torch.Generator().manual_seed(seed))[:_REPEATED]
+    drawn = torch.randperm(len(masks), generator=torch.Generator().manual_seed(seed))[:_REPEATED]
     if len(drawn) < 2:
         return {"dtype": name, "sigma": None, "reason": "a single coalition has no spread", "coalitions": len(drawn)}
-    if any(p.dtype not in (*_HALF, torch.float32, torch.float64) for p in model.parameters()):
-        return {"dtype": name, "sigma": None, "reason": "quantised weights cannot be widened", "coalitions": 0}
-    wide = replace(baseline, vector=baseline.vector.float()) if baseline else None
+    if kind := held_elsewhere(game.model):
+        return {"dtype": name, "sigma": None, "reason": f"{kind} weights cannot be widened", "coalitions": 0}
+    wide = game
+    if game.baseline is not None:
+        wide = replace(game, baseline=replace(game.baseline, vector=game.baseline.vector.float()))
+    exact = engine if isinstance(engine, Tree) else Flat()
     try:
-        with widened(model):
-            score = tree_values if engine == "tree" else flat_values
-            truth = score(model, inputs, coalitions[drawn], masking=masking, baseline=wide, memory_budget=memory_budget)
+        with widened(game.model), quiet(game.model):
+            truth = score_by(exact, wide, masks[drawn].numpy(), **(options if exact is engine else {}))
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
@@ -78,7 +73,13 @@ def noise_floor(
 
 @contextmanager
 def widened(model: Any) -> Iterator[None]:
-    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before."""
+    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before.
+
+    Raises:
+        ValueError: The weights are offloaded or quantised, so they are not here to be widened.
+    """
+    if kind := held_elsewhere(model):
+        raise ValueError(f"The {kind} weights of {type(model).__name__} cannot be widened to float32.")
     held = [*model.parameters(), *model.buffers()]
     before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in _HALF]
     try:

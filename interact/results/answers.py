@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ class Interaction:
         mask: The coalition T, bit i = player i.
         words: The players of T.
         effect: What it adds to the log-odds of the target when it is triggered.
-        error: Bootstrap standard error of the effect in a sparse result, else None.
-        stability: Share of bootstrap fits that choose it again with the same sign, in a sparse result, else None.
+        error: Bootstrap standard error of the effect in a sampled result, else None.
+        stability: Share of bootstrap fits that choose it again with the same sign, in a sampled result, else None.
     """
 
     kind: str
@@ -32,10 +33,15 @@ class Interaction:
         """Number of players, |T|."""
         return len(self.words)
 
+    @property
+    def members(self) -> frozenset[int]:
+        """The players of T by their numbers."""
+        return frozenset(i for i in range(self.mask.bit_length()) if self.mask >> i & 1)
+
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How well interactions rebuild the scores of all coalitions, or of those held out in a sparse result.
+    """How well interactions rebuild the scores of all coalitions, or of those held out in a sampled result.
 
     Attributes:
         values: The true scores, sorted, shape [2**n] or [held out].
@@ -60,3 +66,8 @@ class Fidelity:
             f"{self.terms} interactions rebuild {which} with R^2 {self.r2:.4f} "
             f"(relative error: mean {mean:.3f}, worst {worst:.3f})"
         )
+
+
+def finite(number: float) -> float | None:
+    """Return a number as JSON can hold it; None for what is not finite, which means not known."""
+    return float(number) if math.isfinite(number) else None

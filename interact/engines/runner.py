@@ -1,0 +1,115 @@
+"""The one loop that runs every engine: memory, halving, progress, interruption.
+
+1. Batches are handed to the device; at most two are in work there, and the host prepares the next meanwhile.
+2. A batch that memory does not hold is halved, and only what is not yet scored is planned again.
+3. Scores come back in one copy at the end.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from interact.engines.engine import Engine, Plan
+from interact.models.memory import out_of_memory
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
+
+_AHEAD = 2
+"""Batches that may be queued on a device: one that is in work, and the next."""
+
+
+def run(engine: Engine, plan: Plan, *, progress: bool = False) -> torch.Tensor:
+    """Score the coalitions of a plan.
+
+    Returns:
+        float32 on the CPU, shape [M], one score for each row of `plan.masks`.
+
+    Raises:
+        RuntimeError: Memory does not even hold the smallest batch.
+    """
+    count, size, first = len(plan.masks), plan.size, 0
+    scored = np.zeros(count, dtype=bool)
+    with tqdm(total=count, unit="coalition", disable=not progress, leave=False) as bar:
+        queue = _Queue(plan.game.device, bar.update)
+        while not scored.all():
+            plan.largest = 0
+            try:
+                with closing(engine.run(plan, np.flatnonzero(~scored), size)) as batches:
+                    for rows, scores in batches:
+                        queue.add(rows, scores)
+                        scored[rows] = True
+            except RuntimeError as error:
+                reached = min(size, plan.largest or size)
+                if not out_of_memory(error) or reached == 1:
+                    raise
+                first, size = first or reached, reached // 2
+        values = queue.values(count)
+    if first:
+        warnings.warn(f"Memory ran out at {first} {plan.unit}; went on with {size}.", stacklevel=2)
+    return values
+
+
+def score_by(
+    engine: Engine, game: PromptGame, masks: np.ndarray, *, progress: bool = False, **options: Any
+) -> torch.Tensor:
+    """Score coalitions by one engine, without asking whether it may be trusted.
+
+    Args:
+        engine: The engine.
+        game: The game.
+        masks: Which players are present, bool, shape [M, n], in any order.
+        progress: Whether to show a bar on standard error.
+        options: What the engine's `plan` takes.
+
+    Returns:
+        float32 on the CPU, shape [M].
+    """
+    distinct, inverse = np.unique(masks, axis=0, return_inverse=True)
+    values = run(engine, engine.plan(game, distinct, **options), progress=progress)
+    return values[torch.from_numpy(inverse.reshape(-1))]
+
+
+class _Queue:
+    """The scores of the batches that were handed to a device."""
+
+    def __init__(self, device: torch.device, report: Callable[[int], Any]) -> None:
+        self._device, self._report = device, report
+        self._rows: list[np.ndarray] = []
+        self._scores: list[torch.Tensor] = []
+        self._working: deque[tuple[torch.cuda.Event | None, int]] = deque()
+
+    def add(self, rows: np.ndarray, scores: torch.Tensor) -> None:
+        """Take a batch's scores, which are perhaps still to be computed; wait while too many are in work."""
+        self._rows.append(rows)
+        self._scores.append(scores.float())
+        event = None
+        if self._device.type == "cuda":
+            event = torch.cuda.Event()
+            event.record(torch.cuda.current_stream(self._device))
+        self._working.append((event, len(rows)))
+        self._finish(_AHEAD if event else 0)
+
+    def values(self, count: int) -> torch.Tensor:
+        """Return all scores on the CPU, float32 [count]."""
+        self._finish(0)
+        values = torch.empty(count, dtype=torch.float32)
+        if self._scores:
+            scores = torch.cat([part.to(self._device) for part in self._scores]).cpu()
+            values[torch.from_numpy(np.concatenate(self._rows))] = scores
+        return values
+
+    def _finish(self, most: int) -> None:
+        while len(self._working) > most:
+            event, count = self._working.popleft()
+            if event is not None:
+                event.synchronize()
+            self._report(count)

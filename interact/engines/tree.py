@@ -1,0 +1,223 @@
+"""The coalition-tree forward: every distinct (earlier players, token) is computed once.
+
+1. A run of tree nodes becomes ONE packed sequence with its own position ids and one forward call; only attention
+   knows the tree, through a function registered with transformers.
+2. That function calls `interact_kernels.attention.tree_attention` and keeps, for each layer, the keys and values that
+   the next run needs: one path.
+3. The logits of the leaves become log-odds at once, so 2^n x vocabulary never exists.
+4. A device gets all that it must know of a run in one copy, at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import AttentionInterface
+
+from interact.engines.attention_function import attending_by
+from interact.engines.coalition_tree import CoalitionTree, Costs, Run
+from interact.engines.engine import Batch, Engine, Plan, Verdict
+from interact.engines.final_rows import FinalRows, final_rows_only
+from interact.engines.trust import disagreement, reach
+from interact.models.family import length_dependent_positions
+from interact_kernels.attention import SegmentTree, tree_attention
+from interact_kernels.transfer import to_device
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
+
+_NAME = "interact_tree"
+MOST_TOKENS = {"cpu": 2048, "cuda": 32768}
+"""Tokens of a run, by kind of device; on a CPU larger activations leave the cache between layers, 5-15 % slower."""
+_current: ContextVar[_Attention | None] = ContextVar("interact_tree_run", default=None)
+
+
+@dataclass
+class TreePlan(Plan):
+    """The plan of a tree; `leaves` is how many leaves a run of `size` tokens may have."""
+
+    leaves: int = 1
+
+
+class Tree(Engine):
+    """The coalition tree: what prompts share is computed once."""
+
+    name = "tree"
+    summary = "shared beginnings computed once; causal models"
+    kinds = ("causal",)
+    saver = "the tree"
+    always_on_cpu = True
+
+    def refusal(self, game: PromptGame) -> str | None:
+        """Say why the tree cannot score a game, or None."""
+        if game.family.kind != "causal":
+            return "only causal models share beginnings"
+        if game.masking == "text":
+            return "text masking moves the positions"
+        if game.prompt.spans and game.prompt.spans[-1][1] == len(game.prompt.input_ids):
+            return "the token that answers belongs to a player"
+        if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= game.family.takes:
+            return "the model takes no position_ids or no logits_to_keep"
+        return length_dependent_positions(game.model)
+
+    def plan(self, game: PromptGame, masks: np.ndarray, **options: Any) -> TreePlan:
+        """Plan the tree of a prompt; options: `final_rows`, `most_tokens` of a run."""
+        tree = coalition_tree(game, masks)
+        one = Costs(game.bytes_of_a_token, game.bytes_kept_of_a_token, game.bytes_of_scores)
+        budget = game.budget()
+        most = min(MOST_TOKENS.get(game.device.type, 4096), options.get("most_tokens") or 1 << 60)
+        tokens, leaves = max(1, min(most, budget // 2 // one.token)), max(1, budget // 2 // one.leaf)
+        told = {"saving": tree.saving(), "words": tree.explain(tokens, leaves, one), "options": options}
+        return TreePlan(game, masks, tokens, "tokens a run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
+
+    def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
+        """Compute the tree of some coalitions, run by run."""
+        assert isinstance(plan, TreePlan)
+        game, leaves = plan.game, max(1, plan.leaves * size // plan.size)
+        tree = coalition_tree(game, plan.masks[rows])
+        with (
+            attending_by(game.model, _NAME),
+            final_rows_only(game.model, plan.options.get("final_rows", True)) as final,
+        ):
+            prompt, attention = _Prompt(game), _Attention(final)
+            for run in tree.runs(size, leaves):
+                yield rows[run.rows], _forward(prompt, run, attention)
+
+    def check(self, game: PromptGame) -> Verdict:
+        """Hold the tree against the flat forward; in some models the last layer needs all rows."""
+        length, verdict = len(game.prompt.input_ids), Verdict()
+        for few in (True, False):
+            if length <= game.passed.get(("tree", game.masking, few), 0):
+                return Verdict(options={"final_rows": few})
+        for few in (True, False):
+            # Small runs, so that what one run hands to the next is held against the truth too.
+            options: dict[str, Any] = {"most_tokens": max(8, length // 2), "final_rows": few}
+            verdict = disagreement(game, self, "tree", lambda some, o=options: [self.plan(game, some, **o)])
+            if verdict.reason is None:
+                game.passed["tree", game.masking, few] = reach(game)
+                return Verdict(options={"final_rows": few})
+        return verdict
+
+
+def coalition_tree(game: PromptGame, masks: np.ndarray) -> CoalitionTree:
+    """Return the tree of a game's coalitions, bool [M, n] without duplicates."""
+    return CoalitionTree(len(game.ids), game.prompt.spans, masks, drop_absent=game.masking == "attention")
+
+
+class _Prompt:
+    """What all runs of a prompt share: its tokens, and on the model's device the baseline and the answer."""
+
+    def __init__(self, game: PromptGame) -> None:
+        self.game, self.device = game, game.device
+        self.ids = np.array(game.ids, dtype=np.int64)
+        self.target = torch.tensor(game.target, device=self.device)
+        self.embedding = game.model.get_input_embeddings()
+        self.vector = None if game.baseline is None else game.baseline.vector.to(self.embedding.weight)
+
+
+def _forward(prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
+    """Compute a run; returns the scores of its leaves, float32, on the model's device."""
+    model = prompt.game.model
+    position = run.position[run.kept :]
+    if not len(position):
+        return prompt.target.new_empty(0, dtype=torch.float32)
+    m = len(prompt.target)
+    keep = (run.leaves[:, None] + np.arange(1 - m, 1)).reshape(-1)
+    # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
+    keep = keep if len(keep) else np.zeros(1, dtype=np.int64)
+    fields = (position, prompt.ids[position], run.absent[run.kept :], keep, run.carry)
+    packed = torch.from_numpy(np.concatenate([field.astype(np.int64, copy=False) for field in fields]))
+    places, ids, absent, rows, carry = to_device(packed, prompt.device).split([len(field) for field in fields])
+    embedded = prompt.embedding(ids)
+    if prompt.vector is not None:
+        embedded = torch.where(absent.bool()[:, None], prompt.vector, embedded)
+    attention.begin(run, carry)
+    attention.final.begin(rows, len(position))
+    token = _current.set(attention)
+    try:
+        arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": places[None]}
+        logits = model(**arguments, use_cache=False, logits_to_keep=rows, return_dict=True).logits[0]
+    finally:
+        _current.reset(token)
+    if not attention.layers_seen:
+        raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
+    leaves = len(run.leaves)
+    target = prompt.target.to(logits.device).expand(leaves, m)
+    return prompt.game.score(logits[: leaves * m].view(leaves, m, logits.shape[-1]), target).sum(-1).float()
+
+
+class _Attention:
+    """What attention must know of the run in work, and each layer's keys and values on the path to it."""
+
+    def __init__(self, final: FinalRows) -> None:
+        self.final = final
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._trees: dict[int | None, SegmentTree] = {}
+        self.layers_seen = 0
+
+    def begin(self, run: Run, carry: torch.Tensor) -> None:
+        """Turn to the next run; `carry` is the run's, on the model's device."""
+        self._run = run
+        self._carry = carry
+        self._trees = {}
+        self.layers_seen = 0
+
+    def attend(
+        self,
+        layer: int,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        scale: float | None,
+        window: int | None,
+        softcap: float | None,
+        sinks: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Attend for one layer: q, k and v are [heads, new tokens, size]; returns [new tokens, heads, size]."""
+        self.layers_seen += 1
+        if self._run.kept:
+            before_k, before_v = self._kept[layer]
+            k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
+        # Layers of a model that is spread over devices lie elsewhere; elsewhere only one copy a device is made.
+        carry = self._carry = self._carry.to(k.device)
+        self._kept[layer] = (k.index_select(1, carry), v.index_select(1, carry))
+        return tree_attention(q, k, v, self._tree(window), scale=scale, softcap=softcap or 0.0, sinks=sinks)
+
+    def _tree(self, window: int | None) -> SegmentTree:
+        if window not in self._trees:
+            run = self._run
+            start, length, parent, position = map(torch.from_numpy, (run.start, run.length, run.parent, run.position))
+            first = position - (window - 1) if window is not None else torch.zeros_like(position)
+            queries = len(position) - run.kept
+            self._trees[window] = SegmentTree(start, length, parent, position, first, queries)
+        return self._trees[window]
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any = None,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Serve transformers' attention interface: query [1, heads, tokens, size] -> [1, tokens, heads, size]."""
+    attention = _current.get()
+    if attention is None or attention_mask is not None or others.get("position_bias") is not None:
+        raise NotImplementedError(f"{type(module).__name__} attends in a way that the coalition tree does not know.")
+    parts = (query[0], key[0], value[0])
+    seen = attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)
+    attention.final.attended(module)
+    return seen[None], None
+
+
+AttentionInterface.register(_NAME, _attend)

@@ -1,0 +1,188 @@
+"""Whether a model may be scored by an engine: each is held against a slower truth on a configuration's first use.
+
+A wrong number is worse than a slow one: families differ in how they treat masks, positions and embeddings passed in,
+and most mistakes raise no error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from interact.engines.engine import Engine, Plan, Verdict
+from interact.engines.flat import flat_scores
+from interact.engines.runner import run
+from interact.engines.score import log_odds
+from interact.models.family import Family, device_of
+from interact.models.memory import out_of_memory
+
+if TYPE_CHECKING:
+    from interact.games.prompt_game import PromptGame
+
+# How long a prompt may be by the checks that were passed, by the check and what it held for: windows and chunks only
+# show in prompts that are long enough. Models of one configuration share it.
+_passed: dict[str, dict[Any, int]] = {}
+# The same of single models, in which something calls another forward than their class has.
+_passed_alone: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def quiet(model: Any) -> Iterator[None]:
+    """Score in eval mode and leave a model in training as it was."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def plain_logits(model: Any, family: Family, ids: list[int], last: int) -> torch.Tensor:
+    """Return unmasked logits in float32: of the last positions, shape [last, vocabulary], or of the labels, [1, C]."""
+    # No cache: some models (BLT) fail at making one.
+    options: dict[str, Any] = {"logits_to_keep": last, "use_cache": False, "return_dict": True}
+    options = {name: value for name, value in options.items() if name == "return_dict" or name in family.takes}
+    logits = model(input_ids=torch.tensor([ids], device=device_of(model)), **options).logits[0].float()
+    return logits[-last:] if logits.dim() == 2 else logits[None]
+
+
+def trust_masking(game: PromptGame) -> None:
+    """Hold the masked forward against plain ones, on a model's first prompt and on longer ones (`reach`).
+
+    1. A causal model must not see later tokens.
+    2. The full coalition must equal a plain forward of the prompt.
+    3. Under attention masking, what an absent token says must not matter.
+
+    Raises:
+        ValueError: It does not; the sentence says what to use instead.
+    """
+    model, family, masking = game.model, game.family, game.masking
+    if masking == "text" or not game.n or len(game.prompt.input_ids) <= game.passed.get(masking, 0):
+        return
+    name = type(model).__name__
+    if family.kind == "causal" and _sees_later_tokens(game):
+        raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
+    target = torch.tensor(game.target)
+    logits = plain_logits(model, family, list(game.ids), len(target)).cpu()
+    plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
+    try:
+        # Trust is about the forward, so the score is the usual one whatever the game's is.
+        masked = flat_scores(dataclasses.replace(game, score=log_odds), np.ones((1, game.n), dtype=bool))[0]
+    except Exception as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        raise ValueError(
+            f"{name} runs from token ids but not with its embeddings passed in ({type(error).__name__}: {error}), so "
+            f"{masking} masking is impossible; use masking='text'."
+        ) from error
+    if not (bool(plain.isfinite()) and bool(masked.isfinite())):
+        # Scores that are not finite are refused later, by coalition; they prove nothing here.
+        return
+    slack = _slack(model)
+    if not torch.isclose(plain, masked, rtol=slack, atol=slack):
+        raise ValueError(
+            f"{name} scores the unmasked prompt {float(plain):.4f}, but {float(masked):.4f} when its "
+            f"embeddings are passed in, so {masking} masking would be wrong; use masking='text'."
+        )
+    if masking == "attention":
+        _trust_attention(game, slack)
+    game.passed[masking] = reach(game)
+
+
+def disagreement(
+    game: PromptGame, engine: Engine, named: str, plans: Callable[[np.ndarray], Sequence[Plan]]
+) -> Verdict:
+    """Hold an engine's scores of some coalitions against the flat forward's.
+
+    Args:
+        game: The game.
+        engine: The engine.
+        named: What it is called in a sentence.
+        plans: From coalitions (bool [M, n]) to the plans to be tried.
+    """
+    players = np.arange(game.n)
+    some = np.unique(np.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1]), axis=0)
+    flat = flat_scores(game, some)
+    name = type(game.model).__name__
+    # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread.
+    slack = _slack(game.model) * min(1.0, 0.2 + float(flat.max() - flat.min()))
+    for plan in plans(some):
+        try:
+            values = run(engine, plan)
+        except Exception as error:
+            # Whatever a family's code does not expect is a reason for another engine, said to the user.
+            if isinstance(error, RuntimeError) and out_of_memory(error):
+                raise
+            return Verdict(f"the {named} fails on {name} ({type(error).__name__}: {error})", failed=True)
+        if not flat.isfinite().all():
+            return Verdict(f"{name} gives scores that are not finite")
+        worst = float((flat - values).abs().max())
+        if not worst <= slack:
+            return Verdict(f"the {named}'s scores of {name} differ by {worst:.3g} from the flat forward's")
+    return Verdict()
+
+
+def passed_checks(model: Any) -> dict[Any, int]:
+    """Return how long a prompt may be by each check that was passed.
+
+    What is checked is how a family's code treats masks and positions, not its weights, so models of the same classes
+    and configuration share it: the next checkpoint of a training need not be checked again.
+    """
+    modules = dict(model.named_modules())
+    if any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in modules.values()):
+        return _passed_alone.setdefault(model, {})
+    weight = model.get_input_embeddings().weight
+    config = model.config.to_dict() | {"_name_or_path": None}
+    kinds = {name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()}
+    attention = getattr(model.config, "_attn_implementation", None)
+    content = [config, kinds, attention, str(weight.dtype), str(weight.device)]
+    return _passed.setdefault(sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest(), {})
+
+
+def reach(game: PromptGame) -> int:
+    """Return the longest prompt for which a check of this one speaks.
+
+    Where a window or chunk ends, a longer prompt may be treated otherwise: that is at a number of the configuration,
+    half of one, or a power of two. So prompts of about one length are checked once, and not each that is the longest.
+    """
+    numbers = [int(found) for found in re.findall(r"\b\d{1,9}\b", json.dumps(game.model.config.to_dict(), default=str))]
+    edges = {*numbers, *(number // 2 for number in numbers), *(1 << k for k in range(30))}
+    length = len(game.prompt.input_ids)
+    return max(length, min((edge for edge in edges if edge >= length), default=length) - 1)
+
+
+def _trust_attention(game: PromptGame, slack: float) -> None:
+    middle = (np.arange(game.n) % 2 == 0)[None] & (game.n > 1)
+    ids = list(game.prompt.input_ids)
+    for player, (low, high) in enumerate(game.prompt.spans):
+        if not middle[0, player]:
+            # Any other token that the model knows, so that something really changes.
+            ids[low:high] = [next(i for i in range(3, 6) if i != token) for token in ids[low:high]]
+    other = dataclasses.replace(game, prompt=dataclasses.replace(game.prompt, input_ids=ids))
+    one, two = (flat_scores(some, middle)[0] for some in (game, other))
+    if not torch.isclose(one, two, rtol=slack, atol=slack) and bool(one.isfinite()):
+        raise ValueError(
+            f"{type(game.model).__name__} lets absent tokens speak under attention masking (the score moves from "
+            f"{float(one):.4f} to {float(two):.4f} with their content); use masking='baseline'."
+        )
+
+
+def _sees_later_tokens(game: PromptGame) -> bool:
+    ids = list(game.prompt.input_ids[:16])
+    other = [*ids[:-1], ids[0] if ids[-1] != ids[0] else (ids[0] + 1) % game.family.outputs]
+    one, two = (plain_logits(game.model, game.family, i, len(i))[:-1] for i in (ids, other))
+    return bool((one - two).abs().max() > 1e-4 * one.abs().max()) if len(ids) > 1 else False
+
+
+def _slack(model: Any) -> float:
+    return 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 0.25

@@ -1,0 +1,83 @@
+"""From a model and a text to a game."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from interact.games.preparation import prepare_for
+from interact.games.prompt_game import PromptGame, game_of
+from interact.games.record import record
+from interact.inputs import Template
+from interact.masking import Baseline, check_masking, resolve_baseline
+from interact.players import LIMIT, Players
+
+
+def game(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    *,
+    players: Players = None,
+    target: str | int | Sequence[int] | None = None,
+    template: Template | str | None = None,
+    target_tokens: int | None = None,
+    masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
+    engine: str = "auto",
+    memory_budget: int | None = None,
+    most_players: int = LIMIT,
+) -> PromptGame:
+    """Make the game of a text: its words are the players, the model's log-odds for an answer the scores.
+
+    Args:
+        model: A Hugging Face causal language model, or a sequence classifier.
+        tokenizer: Its fast tokenizer.
+        text: The user's text; its words are the players.
+        players: None for up to ten content words (all of them where more than 20 are allowed); see
+            `interact.players.choose_spans`.
+        target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
+            model predicts.
+        template: What stands around the text, see `interact.Template`.
+        target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        masking: ``"baseline"``, ``"attention"`` or ``"text"``.
+        baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
+        engine: See `interact.coalition_values`.
+        memory_budget: Bytes one batch may take.
+        most_players: Most players allowed; more than 20 only serve sampled coalitions.
+
+    Returns:
+        The game: ``game(masks)`` scores coalitions, ``game.explain()`` says how, ``game.interactions()`` splits it.
+
+    Raises:
+        ValueError: Something given is wrong; the sentence says what was expected and what to do.
+
+    >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
+    """
+    check_masking(masking)
+    inputs = prepare_for(
+        model,
+        tokenizer,
+        text,
+        players=players,
+        target=target,
+        template=template,
+        target_tokens=target_tokens,
+        most_players=most_players,
+    )
+    vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
+    told = record(
+        model,
+        tokenizer,
+        inputs,
+        players=players,
+        template=template,
+        masking=masking,
+        baseline=vector,
+        target_given=target is not None,
+    )
+    return game_of(
+        model, inputs, masking=masking, baseline=vector, engine=engine, memory_budget=memory_budget, record=told
+    )

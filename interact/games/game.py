@@ -1,0 +1,216 @@
+"""A game: players, and a score v(S) for every coalition S of them.
+
+Whatever gives scores is a game: a prompt of a model (`interact.game`), or a plain function (`interact.game_from`).
+Interactions, exact or from sampled coalitions, are found of any game in the same way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interact.games.coalitions import presence
+from interact.players import Player
+from interact.results import ExactInteractions, Interactions
+from interact.sparse.scores import ScoreCache
+from interact.sparse.search import SparseOptions, checked_budget, explain
+from interact_kernels.sparsify import SplitOptions, and_or_split
+
+METHODS = ("exact", "sparse")
+_SPLIT_SECONDS = 600.0
+"""After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
+
+
+class Game(ABC):
+    """Players and the score of every coalition of them."""
+
+    @property
+    @abstractmethod
+    def players(self) -> tuple[Player, ...]:
+        """The players, in the order of their bits."""
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return len(self.players)
+
+    @property
+    def text(self) -> str:
+        """The text that the players are parts of; empty when there is none."""
+        return ""
+
+    @abstractmethod
+    def __call__(self, masks: Any) -> np.ndarray:
+        """Score coalitions.
+
+        Args:
+            masks: Bit masks (bit i = player i), integers of shape [M]; or which players are present, bool, shape
+                [M, n].
+
+        Returns:
+            float64, shape [M].
+        """
+
+    @abstractmethod
+    def explain(self) -> str:
+        """Say how the coalitions of this game are scored."""
+
+    def interactions(
+        self,
+        method: str = "exact",
+        *,
+        kappa: float = 0.04,
+        budget: int | None = None,
+        max_order: int = 4,
+        seed: int = 0,
+        sparse: SparseOptions | None = None,
+        cache: str | Path | None = None,
+        known: tuple[np.ndarray, np.ndarray] | None = None,
+        progress: bool | None = None,
+    ) -> Interactions:
+        """Split the scores into AND and OR interactions.
+
+        ``method="exact"`` scores all 2**n coalitions of up to 20 players and certifies the split; ``method="sparse"``
+        samples coalitions of any number of players (`interact.sparse.explain`) and measures the fit on held-out ones.
+
+        Args:
+            method: ``"exact"`` or ``"sparse"``.
+            kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
+            budget: Most coalitions to score, None for 8 n log2(n); sparse only, like all that follow.
+            max_order: Most players of an interaction.
+            seed: Seed of the sample.
+            sparse: How to sample and search, see `interact.sparse.SparseOptions`.
+            cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
+            known: Coalitions (bool [m, n]) and scores (float [m]) of this game, to be fitted beside the budget.
+            progress: Show a progress bar; None shows it on a terminal.
+
+        Raises:
+            ValueError: Something given is wrong; the sentence says what was expected and what to do.
+            RuntimeError: The machine lacks something (memory).
+        """
+        check_method(method, budget, cache, sparse, known)
+        if method == "sparse":
+            sampling = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse, "known": known}
+            return self._sampled(cache, progress=progress, **sampling)
+        values, found_out = self._all_scores(progress)
+        split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+        arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
+        bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
+        found: dict[str, Any] = {"values": values, **arrays, **bounds}
+        provenance = {**self._provenance(), "kappa": kappa, **found_out}
+        return ExactInteractions(players=self.players, text=self.text, provenance=provenance, **found)
+
+    def _sampled(self, cache: str | Path | None, *, progress: bool | None, **sampling: Any) -> Interactions:
+        """Explain the game from sampled coalitions."""
+        checked_budget(self.n, sampling["budget"], sampling["max_order"], sampling["seed"])
+        kept = ScoreCache(cache, self._identity())
+        kept.open(self.n)
+        ends = np.array([[False] * self.n, [True] * self.n], dtype=bool)[: 2 if self.n else 1]
+        if np.isnan(kept.get(ends)).any():
+            # What is wrong with all coalitions is said here in its own words, before any are sampled.
+            kept.put(ends, self(ends))
+        result = explain(self, self.n, players=self.players, text=self.text, cache=kept, progress=progress, **sampling)
+        provenance = {**self._provenance(), "kappa": None, **result.provenance, **self._scored_how()}
+        return replace(result, provenance=provenance)
+
+    def _all_scores(self, progress: bool | None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return the scores of all 2**n coalitions, float64, and what their scoring found out, for the record."""
+        values = self(presence(self.n, None))
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"The game gave NaN or infinite scores for {int((~np.isfinite(values)).sum())} of {len(values)} "
+                "coalitions; an exact split needs finite ones."
+            )
+        return values, self._scored_how()
+
+    def _provenance(self) -> dict[str, Any]:
+        """Return everything needed to repeat the game."""
+        return {}
+
+    def _scored_how(self) -> dict[str, Any]:
+        """Return what is known of how the last coalitions were scored."""
+        return {}
+
+    def _identity(self) -> str:
+        """Name the game for files of scores, which must not be gone on with by another; empty where it has no name."""
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionGame(Game):
+    """A game whose scores come from a function; see `game_from`."""
+
+    function: Callable[[np.ndarray], np.ndarray]
+    named: tuple[Player, ...]
+    record: Mapping[str, Any]
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The players, in the order of their bits."""
+        return self.named
+
+    def __call__(self, masks: Any) -> np.ndarray:
+        """Score coalitions, see `Game`.
+
+        Raises:
+            ValueError: The function returned other than one number a coalition.
+        """
+        present = presence(self.n, masks).numpy()
+        values = np.asarray(self.function(present), dtype=np.float64)
+        if values.shape != (len(present),):
+            raise ValueError(
+                f"The function of the game must return one number for each of {len(present)} coalitions, but returned "
+                f"an array of shape {values.shape}."
+            )
+        return values
+
+    def explain(self) -> str:
+        """Say how the coalitions of this game are scored."""
+        return (
+            f"The function {getattr(self.function, '__name__', type(self.function).__name__)} scores every coalition."
+        )
+
+    def _provenance(self) -> dict[str, Any]:
+        return dict(self.record)
+
+
+def game_from(
+    function: Callable[[np.ndarray], np.ndarray],
+    players: int | Sequence[str],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+) -> FunctionGame:
+    """Make a game of a function, such as a model behind an API.
+
+    Args:
+        function: Which players are present, bool, shape [m, n] -> scores, float, shape [m].
+        players: The players' names; or how many there are.
+        provenance: What to record with its results: JSON values.
+
+    Raises:
+        ValueError: The number of players is negative.
+
+    >>> game = game_from(lambda masks: 2.0 * masks[:, :2].all(1) - masks[:, 2], ["not", "good", "film"])
+    >>> [(sorted(term), effect) for term, effect in game.interactions(kappa=0).and_terms.items()]
+    [([0, 1], 2.0), ([2], -1.0)]
+    """
+    names = [f"player {i}" for i in range(players)] if isinstance(players, int) else list(players)
+    if isinstance(players, int) and players < 0:
+        raise ValueError(f"A game has 0 or more players, but players={players}.")
+    named = tuple(Player(name, (0, 0), (0, 0)) for name in names)
+    return FunctionGame(function, named, dict(provenance or {}))
+
+
+def check_method(method: str, *sampling: object) -> None:
+    """Refuse an unknown method, and options of sampling for an exact one."""
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
+    if method == "exact" and any(given is not None for given in sampling):
+        raise ValueError(
+            "budget, cache, sparse and known belong to sampled coalitions; pass method='sparse' with them."
+        )

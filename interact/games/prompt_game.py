@@ -1,0 +1,279 @@
+"""The game of a prompt: its words are the players, a model's log-odds for an answer are the scores.
+
+1. Everything that is asked is fixed once: the model and its family, the prompt with its target, the masking, the
+   baseline vector, the memory budget, the score.
+2. On a model's first use the masked forward is held against plain ones (`interact.engines.trust`).
+3. An engine is chosen for the coalitions that are asked (`interact.engines.choose`), and run by
+   `interact.engines.runner`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from interact.engines import check_name
+from interact.engines.choose import Choice, choose
+from interact.engines.precision import noise_floor
+from interact.engines.runner import run
+from interact.engines.score import log_odds
+from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
+from interact.games.coalitions import presence
+from interact.games.game import Game
+from interact.inputs import CoalitionInputs
+from interact.masking import Baseline, check_masking, resolve_baseline
+from interact.models.family import Family, device_of, inspect_model
+from interact.models.memory import free_memory
+from interact.players import Player
+
+Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From logits [..., outputs] and target ids [...] to scores [...], such as `interact.engines.score.log_odds`."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of coalitions and how they were computed.
+
+    Attributes:
+        values: float32 on the CPU, shape [M].
+        choice: The engine, and why it was taken.
+    """
+
+    values: torch.Tensor
+    choice: Choice
+
+
+@dataclass(frozen=True, eq=False)
+class PromptGame(Game):
+    """What is asked of a model about a prompt; `interact.game` and `game_of` make one.
+
+    Attributes:
+        model: A Hugging Face causal language model or sequence classifier.
+        family: What the engines need to know of it.
+        prompt: Token ids, players as token spans, and the target, which is fixed.
+        masking: ``"baseline"``, ``"attention"`` or ``"text"``.
+        baseline: What absent tokens become under baseline masking, else None.
+        engine: The engine's name, or ``"auto"``.
+        memory_budget: Bytes that one batch may take, None for a quarter of what is free.
+        score: From logits and target to scores.
+        record: What else is known of the game, for the provenance of its results.
+    """
+
+    model: Any
+    family: Family
+    prompt: CoalitionInputs
+    masking: str
+    baseline: Baseline | None
+    engine: str = "auto"
+    memory_budget: int | None = None
+    score: Score = log_odds
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The players; numbered where the prompt was made from raw ids."""
+        spans = enumerate(self.prompt.spans)
+        return self.prompt.players or tuple(Player(str(i), (0, 0), span) for i, span in spans)
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return self.prompt.n
+
+    @property
+    def text(self) -> str:
+        """The user's text."""
+        return self.prompt.text
+
+    @property
+    def target(self) -> tuple[int, ...]:
+        """Ids of the answer's tokens that are scored, or the index of a label."""
+        return tuple(self.prompt.target_ids or ())
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model's inputs belong."""
+        return device_of(self.model)
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """Token ids of a whole forward: the prompt, and all of the answer's tokens but the last."""
+        answer = self.target[:-1] if self.family.kind == "causal" else ()
+        return (*self.prompt.input_ids, *answer)
+
+    @cached_property
+    def passed(self) -> dict[Any, int]:
+        """How long a prompt may be by the checks that this model has passed; shared by models of one configuration."""
+        return passed_checks(self.model)
+
+    @property
+    def bytes_of_a_token(self) -> int:
+        """Bytes in work for each token of a batch, in a layer."""
+        return (8 * self.family.width + 3 * self.family.inner) * self._number
+
+    @property
+    def bytes_kept_of_a_token(self) -> int:
+        """Bytes of keys and values of a token that is kept, over all layers."""
+        return self.family.layers * self.family.cached * self._number
+
+    @property
+    def bytes_of_scores(self) -> int:
+        """Bytes of logits, with their float32 copies, for each coalition."""
+        return max(1, len(self.target)) * self.family.outputs * 12
+
+    @property
+    def _number(self) -> int:
+        return self.model.get_input_embeddings().weight.element_size()
+
+    def budget(self) -> int:
+        """Return the bytes that one batch may take: as given, or a quarter of what is free now."""
+        return self.memory_budget if self.memory_budget is not None else free_memory(self.device) // 4
+
+    def __call__(self, masks: Any) -> np.ndarray:
+        """Score coalitions, see `Game`."""
+        return self.scored(masks, progress=False).values.double().numpy()
+
+    @torch.no_grad()
+    def scored(self, coalitions: Any = None, *, progress: bool | None = None) -> Scored:
+        """Score coalitions and say how; None for all 2**n in order.
+
+        Raises:
+            ValueError: The model cannot be masked this way, or gave scores that are not finite.
+            RuntimeError: Not even one coalition fits in memory, or the named engine cannot score this model.
+        """
+        masks = presence(self.n, coalitions)
+        distinct, inverse = np.unique(masks.numpy(), axis=0, return_inverse=True)
+        with quiet(self.model):
+            choice = self._choose(distinct)
+            bar = sys.stderr.isatty() if progress is None else progress
+            values = run(choice.engine, choice.plan, progress=bar)[torch.from_numpy(inverse.reshape(-1))]
+        bad = ~values.isfinite()
+        if bad.any():
+            first = "".join("1" if here else "0" for here in masks[bad][0].tolist()[::-1])
+            raise ValueError(
+                f"The model gave NaN or infinite scores for {int(bad.sum())} of {len(masks)} coalitions "
+                f"(first: 0b{first}); try float32 or bfloat16 weights, or another baseline."
+            )
+        object.__setattr__(self, "_last", choice)
+        return Scored(values, choice)
+
+    @torch.no_grad()
+    def explain(self, coalitions: Any = None) -> str:
+        """Say which engine scores coalitions (None for all), and why; nothing is scored but what checks the engine."""
+        with quiet(self.model):
+            choice = self._choose(np.unique(presence(self.n, coalitions).numpy(), axis=0))
+        return f"{self.engine} takes {choice.engine.name}: {choice.reason}."
+
+    def _choose(self, masks: np.ndarray) -> Choice:
+        _ = self._masking_trusted
+        return choose(self, masks)
+
+    @cached_property
+    def _masking_trusted(self) -> bool:
+        trust_masking(self)
+        return True
+
+    def _all_scores(self, progress: bool | None) -> tuple[np.ndarray, dict[str, Any]]:
+        scored = self.scored(None, progress=progress)
+        masks, choice = presence(self.n, None), scored.choice
+        return scored.values.double().numpy(), {
+            **self._scored_how(),
+            "precision": noise_floor(self, masks, scored.values, choice.engine, **choice.plan.options),
+        }
+
+    def _scored_how(self) -> dict[str, Any]:
+        last = getattr(self, "_last", None)
+        used = (last.engine.name, last.reason) if last else (None, "all scores were in the cache")
+        return {"engine": {"asked": self.engine, "used": used[0], "reason": used[1]}}
+
+    def _provenance(self) -> dict[str, Any]:
+        return dict(self.record)
+
+    def _identity(self) -> str:
+        told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
+        belongs = json.dumps([told, self.prompt.spans], sort_keys=True, default=str)
+        # Scores of another model, text or masking must not be gone on with.
+        return hashlib.sha256(belongs.encode()).hexdigest()[:16]
+
+
+def game_of(
+    model: Any,
+    inputs: CoalitionInputs,
+    *,
+    masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
+    engine: str = "auto",
+    memory_budget: int | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> PromptGame:
+    """Make a game of a prepared prompt, and check everything that can be checked before the model runs.
+
+    Args and errors as `interact.coalition_values`; `record` is what results of the game tell of it.
+    """
+    check_masking(masking)
+    check_name(engine)
+    if not isinstance(inputs, CoalitionInputs):
+        raise ValueError(f"inputs must come from interact.prepare or CoalitionInputs, but are {inputs!r:.80}.")
+    if memory_budget is not None and (not isinstance(memory_budget, (int, np.integer)) or memory_budget < 1):
+        raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget!r}.")
+    family = inspect_model(model)
+    fixed = with_target(model, inputs)
+    _check_fits(model, family, fixed)
+    _check_asker(family, fixed, masking)
+    with torch.no_grad():
+        vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
+    return PromptGame(model, family, fixed, masking, vector, engine, memory_budget, record=dict(record or {}))
+
+
+@torch.no_grad()
+def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
+    """Return `inputs` with its target fixed: as given, or the argmax for the unmasked prompt."""
+    if inputs.target_ids is not None:
+        return inputs
+    family = inspect_model(model)
+    _check_fits(model, family, inputs)
+    with quiet(model):
+        logits = plain_logits(model, family, list(inputs.input_ids), 1)
+    if not logits.isfinite().any():
+        raise ValueError(
+            "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights."
+        )
+    return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
+
+
+def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
+    length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
+    if family.context is not None and length > family.context:
+        raise ValueError(
+            f"The prompt is {length} tokens long, but the model's context holds {family.context}; shorten the text."
+        )
+    known = model.get_input_embeddings().weight.shape[0]
+    if strange := [i for i in inputs.input_ids if not 0 <= i < known]:
+        raise ValueError(
+            f"The token {strange[0]} is not in the vocabulary of {known} tokens; prepare the text with the model's own "
+            "tokenizer."
+        )
+    outside = [i for i in inputs.target_ids or () if not 0 <= i < max(family.outputs, 1)]
+    if outside:
+        raise ValueError(f"The target {outside} is outside the model's {family.outputs} outputs; choose another.")
+    if family.kind == "classifier" and len(inputs.target_ids or ()) > 1:
+        raise ValueError(f"A classifier scores one label, but {len(inputs.target_ids or ())} targets were given.")
+
+
+def _check_asker(family: Family, inputs: CoalitionInputs, masking: str) -> None:
+    """Refuse attention masking where the token that is asked for the answer may itself be absent."""
+    asker = len(inputs.input_ids) - 1 if family.reads_last else 0
+    if masking == "attention" and any(low <= asker < high for low, high in inputs.spans):
+        raise ValueError(
+            f"Token {asker}, from which the answer is read, belongs to a player, and an absent token cannot answer "
+            "under attention masking; put text after the last player (a template), or use masking='baseline'."
+        )

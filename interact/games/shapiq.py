@@ -1,0 +1,79 @@
+"""A prompt as a game of shapiq."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from interact.results.conversions import import_extra
+
+if TYPE_CHECKING:
+    import torch
+
+    from interact.inputs import CoalitionInputs, Template
+    from interact.masking import Baseline
+    from interact.players import Players
+
+
+def as_shapiq_game(
+    model: Any,
+    tokenizer: Any,
+    text: str | CoalitionInputs,
+    *,
+    players: Players = None,
+    target: str | int | Sequence[int] | None = None,
+    template: Template | str | None = None,
+    target_tokens: int | None = None,
+    masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
+    engine: str = "auto",
+    memory_budget: int | None = None,
+    normalize: bool = True,
+) -> Any:
+    """Return a prompt as a `shapiq.Game`, so that every approximator of shapiq runs on our values.
+
+    Coalitions are scored a batch at a time by `interact.coalition_values`, each once; `game.scored` counts them.
+
+    Args:
+        model, tokenizer, players, target, template, target_tokens, masking, baseline, engine, memory_budget: As in
+            `interact.extract`.
+        text: The user's text; or `interact.CoalitionInputs`, of any number of players, which hold the tokenizer's part
+            (pass None), players, target and template already.
+        normalize: Subtract v(empty) from every value, as shapiq's approximators expect.
+
+    Raises:
+        ValueError: As `interact.extract`; the text has no players; or inputs came with what they hold already.
+        RuntimeError: shapiq is missing; or as `interact.extract`.
+
+    >>> game = as_shapiq_game(model, tokenizer, "a gorgeous, witty movie", target="positive")  # doctest: +SKIP
+    >>> shapiq.KernelSHAPIQ(n=game.n_players, index="k-SII", max_order=2).approximate(512, game)  # doctest: +SKIP
+    """
+    import_extra("shapiq", "shapley")
+    from interact.games.build import game as game_of_text
+    from interact.games.prompt_game import game_of
+    from interact.games.shapiq_game import CoalitionGame
+    from interact.inputs import CoalitionInputs
+    from interact.players import MOST_SAMPLED
+
+    how: dict[str, Any] = {
+        "masking": masking,
+        "baseline": baseline,
+        "engine": engine,
+        "memory_budget": memory_budget,
+    }
+    wording: dict[str, Any] = {
+        "players": players,
+        "target": target,
+        "template": template,
+        "target_tokens": target_tokens,
+    }
+    if isinstance(text, CoalitionInputs):
+        given = [name for name, value in wording.items() if value is not None]
+        if given:
+            raise ValueError(
+                f"CoalitionInputs hold players, target and template already; leave out {', '.join(given)}."
+            )
+        asked = game_of(model, text, **how)
+    else:
+        asked = game_of_text(model, tokenizer, text, most_players=MOST_SAMPLED, **wording, **how)
+    return CoalitionGame(asked, [player.text for player in asked.players], normalize=normalize)

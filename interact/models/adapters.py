@@ -1,0 +1,221 @@
+"""Putting PEFT adapters on their base model, and refusing those of another model.
+
+1. An adapter of ours names a hash of its base's weights; that of another trainer names its base.
+2. PEFT loads what fits by name and leaves out the rest; here each weight of the model's adapter must be in the file,
+   and each weight of the file in the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from safetensors import SafetensorError
+
+from interact.files import broken_seal
+from interact.models.family import held_elsewhere, unwrapped
+from interact.models.sources import BASE_FILE, adapter_config, kind_of
+
+
+def put_adapter(model: Any, checkpoint: str | Path, *, any_name: bool = False) -> Any:
+    """Put an adapter on a loaded base model.
+
+    Args:
+        model: The base model; it is changed in place (its linear layers are wrapped).
+        checkpoint: The adapter's folder.
+        any_name: Take a base of another name than the adapter's configuration gives, with a warning.
+
+    Returns:
+        The PEFT model in eval mode.
+
+    Raises:
+        ValueError: The adapter was trained on another model.
+    """
+    checkpoint = Path(checkpoint)
+    check_seal(checkpoint)
+    _check_base(model, checkpoint, any_name)
+
+    def load() -> tuple[Any, Any]:
+        wrapped = PeftModel.from_pretrained(model, str(checkpoint))
+        # Once more, since from_pretrained keeps to itself what did not fit.
+        return wrapped, wrapped.load_adapter(str(checkpoint), str(wrapped.active_adapter))
+
+    return _named(_fitting(load, model, checkpoint), checkpoint)
+
+
+def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
+    """Put another checkpoint's adapter in the place of the one a model has; the base model is not loaded again.
+
+    Args:
+        model: From `interact.sft.checkpoints.load_checkpoint`, `put_adapter` or an earlier swap; changed in place.
+        checkpoint: The folder of the other adapter.
+
+    Returns:
+        The same model, in eval mode.
+
+    Raises:
+        ValueError: The model has no adapter, the folder holds none, or it was trained on another base model.
+
+    >>> model = swap_checkpoint(model, "checkpoints/step-200")  # doctest: +SKIP
+    """
+    checkpoint = Path(checkpoint).expanduser()
+    if not isinstance(model, PeftModel):
+        raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
+    if kind_of(checkpoint) != "adapter":
+        raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
+    check_seal(checkpoint)
+    _check_base(model, checkpoint, any_name=False)
+    old = str(model.active_adapter)
+    new = "swapped" if old != "swapped" else "default"
+    try:
+        _fitting(lambda: (model, model.load_adapter(str(checkpoint), new)), model, checkpoint)
+    except ValueError:
+        if new in model.peft_config:
+            model.delete_adapter(new)
+        raise
+    model.set_adapter(new)
+    model.delete_adapter(old)
+    return _named(model, checkpoint)
+
+
+def merged(model: Any) -> Any:
+    """Add an adapter to the weights of its base model, and return that."""
+    return model.merge_and_unload()
+
+
+def record_base(model: Any, checkpoint: Path) -> None:
+    """Write beside an adapter which weights it was trained on."""
+    content = {"name": getattr(model.config, "_name_or_path", ""), "fingerprint": fingerprint(model)}
+    (checkpoint / BASE_FILE).write_text(json.dumps(content), "utf-8")
+
+
+def recorded_base(checkpoint: Path) -> str | None:
+    """Return the name of the model that an adapter was trained on, if it says one."""
+    name = adapter_config(checkpoint).get("base_model_name_or_path")
+    return name if isinstance(name, str) and name else None
+
+
+def fingerprint(model: Any) -> str:
+    """Return a hash of a model's weights (64 values of each, in bfloat16), without what PEFT added."""
+    digest = hashlib.sha256()
+    for name, weight in unwrapped(model).named_parameters():
+        if "lora_" in name or "modules_to_save" in name:
+            continue
+        flat = weight.detach().flatten()
+        sample = flat[:: max(1, flat.numel() // 64)][:64].to(torch.bfloat16).float().cpu()
+        digest.update(str(tuple(weight.shape)).encode() + sample.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check_names(base: str, checkpoint: Path) -> None:
+    """Compare names where no fingerprint was recorded, as in adapters that others trained.
+
+    Raises:
+        ValueError: They differ.
+    """
+    if (checkpoint / BASE_FILE).is_file():
+        return
+    recorded = recorded_base(checkpoint)
+    if recorded and base and _plain_name(recorded) != _plain_name(base):
+        raise ValueError(
+            f"The adapter {checkpoint} was trained on {recorded!r}, but the base model given is {base!r}; pass the "
+            "model it was trained on. If it is the same model under another name, change base_model_name_or_path in "
+            "its adapter_config.json."
+        )
+
+
+def check_seal(checkpoint: Path) -> None:
+    """Refuse a checkpoint of ours that is not what was written.
+
+    Raises:
+        ValueError: A file differs from its sum.
+    """
+    if broken := broken_seal(checkpoint):
+        raise ValueError(
+            f"The checkpoint {checkpoint} is damaged ({broken}); copy it again, or remove {checkpoint.parent} to train "
+            "anew."
+        )
+
+
+def _named(model: Any, checkpoint: Path) -> Any:
+    # For the record of a result: neither PEFT nor transformers keeps where an adapter came from.
+    model.interact_adapter = str(checkpoint)
+    return model.eval()
+
+
+def _check_base(model: Any, checkpoint: Path, any_name: bool) -> None:
+    given = getattr(unwrapped(model).config, "_name_or_path", "")
+    try:
+        check_names(given, checkpoint)
+    except ValueError:
+        if not any_name:
+            raise
+        warnings.warn(
+            f"The adapter {checkpoint} names {recorded_base(checkpoint)!r} as its base model; it was put on {given!r}, "
+            "as asked for.",
+            stacklevel=3,
+        )
+    _check_fingerprint(model, checkpoint)
+
+
+def _plain_name(name: str) -> str:
+    """Return what a model is called, whatever folder it lies in."""
+    cached = re.search(r"models--(?:[^/]+--)?([^/]+)/snapshots/", name.rstrip("/") + "/")
+    return (cached[1] if cached else Path(name).name).lower()
+
+
+def _check_fingerprint(model: Any, checkpoint: Path) -> None:
+    path = checkpoint / BASE_FILE
+    if not path.is_file():
+        return
+    try:
+        recorded = json.loads(path.read_text("utf-8"))
+        known, name = str(recorded["fingerprint"]), str(recorded["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); the checkpoint is damaged.") from error
+    if kind := held_elsewhere(model):
+        warnings.warn(
+            f"Whether {checkpoint} was trained on this model cannot be checked, since its weights are {kind}.",
+            stacklevel=4,
+        )
+    elif known != fingerprint(model):
+        given = getattr(unwrapped(model).config, "_name_or_path", "") or type(unwrapped(model)).__name__
+        raise ValueError(
+            f"The adapter {checkpoint} was trained on the base model {name!r}, whose weights differ from "
+            f"those of {given!r}; pass the model it was trained on."
+        )
+
+
+def _fitting(load: Any, model: Any, checkpoint: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # What is missing is said below, as an error.
+            warnings.filterwarnings("ignore", message="Found missing adapter keys", category=UserWarning)
+            wrapped, found = load()
+    except SafetensorError as error:
+        raise ValueError(f"The adapter {checkpoint} is damaged ({error}); copy it again, or train again.") from error
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A configuration of any content raises any kind of error inside PEFT.
+        lines = [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines()]
+        # A heading of torch says nothing without the line below it.
+        told = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300].rstrip(".")
+        raise _misfit(model, checkpoint, told) from error
+    for kind, sentence in ((found.missing_keys, "it lacks"), (found.unexpected_keys, "the model has no place for its")):
+        if kind:
+            raise _misfit(model, checkpoint, f"{sentence} {kind[0]} ({len(kind)} such weights)")
+    return wrapped
+
+
+def _misfit(model: Any, checkpoint: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"The adapter {checkpoint} does not fit {type(unwrapped(model)).__name__}: {reason}. Pass the base model it "
+        "was trained on."
+    )

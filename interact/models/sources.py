@@ -1,0 +1,121 @@
+"""What a name stands for: a model or an adapter, in a folder, among the embedded models, or on the hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import snapshot_download
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from interact import embedded
+
+STEP = re.compile(r"(?:step|checkpoint)-(\d+)")
+"""Name of a checkpoint's folder: ours, or of Trainer, TRL and LLaMA-Factory."""
+
+BASE_FILE = "interact_base.json"
+"""Beside our adapters: the name and the fingerprint of the model that they were trained on."""
+
+_ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
+_WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+_TOKENIZER = ("tokenizer_config.json", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies.
+
+    Attributes:
+        place: A folder, or the hub id of a whole model.
+        adapter: Whether it is an adapter, in the folder `place`.
+    """
+
+    place: str
+    adapter: bool = False
+
+
+def find_source(name: str) -> Source:
+    """Find what a name stands for; an embedded model, and an adapter of the hub, is fetched when missing.
+
+    Raises:
+        ValueError: It names a folder that does not exist or holds neither a model nor an adapter, or data.
+    """
+    if name in ("minilm", "reviews"):
+        raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
+    if name in embedded.NAMES:
+        return Source(str(embedded.fetch(name)))
+    path = Path(name).expanduser()
+    if path.exists():
+        return _of_folder(path)
+    if not name or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ValueError(f"The model folder {name or '(empty)'} does not exist; check the path.")
+    return Source(*_of_hub(name))
+
+
+def kind_of(folder: Path) -> str | None:
+    """Return ``"adapter"``, ``"model"``, or None for a folder with the weights of neither."""
+    if (folder / "adapter_config.json").is_file() and any((folder / name).is_file() for name in _ADAPTER):
+        return "adapter"
+    if (folder / "config.json").is_file() and any((folder / name).is_file() for name in _WHOLE):
+        return "model"
+    return None
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Tell whether a folder holds a tokenizer."""
+    return any((folder / name).is_file() for name in _TOKENIZER)
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Read an adapter's configuration.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        found = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{folder}/adapter_config.json cannot be read ({error}); the checkpoint is damaged."
+        ) from error
+    return found
+
+
+def _of_folder(path: Path) -> Source:
+    if not path.is_dir():
+        raise ValueError(f"{path} is a file; pass the folder of a model or of an adapter.")
+    if kind_of(path) == "adapter":
+        return Source(str(path), adapter=True)
+    if (path / "config.json").is_file():
+        return Source(str(path))
+    if (path / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{path} has the configuration of an adapter, but not its weights ({_ADAPTER[0]}); copy them beside it."
+        )
+    inside = [p for p in path.iterdir() if STEP.fullmatch(p.name) and p.is_dir() and kind_of(p)]
+    if inside:
+        inside.sort(key=lambda p: int(p.name.rpartition("-")[2]))
+        raise ValueError(
+            f"{path} is the folder of a training, with the checkpoints {', '.join(p.name for p in inside)}; pass one "
+            f"of them, such as {inside[-1]}."
+        )
+    raise ValueError(
+        f"{path} is not a model folder: it has no config.json (a model) and no adapter_config.json (an adapter). Pass "
+        "a folder of save_pretrained, or a checkpoint of a training."
+    )
+
+
+def _of_hub(name: str) -> tuple[str, bool]:
+    try:
+        if find_adapter_config_file(name) is None:
+            return name, False
+        wanted = ["adapter_*", "*token*", "*.jinja", "vocab*", "merges.txt", "special_tokens_map.json"]
+        return snapshot_download(name, allow_patterns=wanted), True
+    except (OSError, ValueError):
+        # Whatever is wrong with the hub or the name is said when the model itself is loaded.
+        return name, False

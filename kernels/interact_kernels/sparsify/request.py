@@ -1,0 +1,41 @@
+"""What is asked of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from interact_kernels.sparsify.options import SplitOptions
+
+
+class SplitRequest(NamedTuple):
+    """Split samples into AND and OR interactions.
+
+    Attributes:
+        v: Scores, float64, shape [batch, 2**n].
+        delta: Bounds of |noise|, float64, shape [batch].
+        rtol: Relative duality gap to reach.
+        options: Warm start, polish and limits; `options.delta` is in `delta` already.
+        device: Where the scores were given as a tensor, or None for a NumPy array.
+    """
+
+    v: np.ndarray
+    delta: np.ndarray
+    rtol: float
+    options: SplitOptions
+    device: torch.device | None
+
+    in_place = False
+
+    @property
+    def kind(self) -> Hashable:
+        """Where it runs, and for how many players."""
+        return self.device, self.n
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return self.v.shape[-1].bit_length() - 1
