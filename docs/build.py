@@ -3,6 +3,8 @@
 1. README.md becomes index.html and docs/PAGE.md becomes PAGE.html, by the Markdown renderer that pdoc brings.
 2. Notebooks are shown as they were executed, by nbconvert.
 3. The reference is made of the docstrings, by pdoc, in api/.
+
+Before, the schema of a store is written into docs/formats.md (`interact.schema.page`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ GUIDE = (
 )
 """The pages in the order of the navigation."""
 MODULES = (
-    *("interact", "interact.evolution", "interact.report", "interact.results", "interact.sparse"),
+    *("interact", "interact.evolution", "interact.report", "interact.results", "interact.schema", "interact.sparse"),
     *("interact.sft", "interact.study", "interact_kernels"),
 )
 """The parts of the reference in the order of the navigation; each has the modules inside it on its own page."""
@@ -59,6 +61,14 @@ td, th { padding: 3px 10px; border-bottom: 1px solid #ddd; text-align: left; ver
 {%- endfor %}</nav><main>{{ content }}</main></body></html>
 """
 )
+
+
+def write_schema() -> None:
+    """Write the tables of a store into their page."""
+    from interact.schema.page import with_schema
+
+    page = ROOT / "docs" / "formats.md"
+    page.write_text(with_schema(page.read_text("utf-8")), "utf-8")
 
 
 def write_pages(out: Path) -> None:
@@ -130,6 +140,7 @@ def _to_markdown(context: jinja2.runtime.Context, docstring: str) -> str:
 if __name__ == "__main__":
     site = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
     shutil.rmtree(site, ignore_errors=True)
+    write_schema()
     write_pages(site)
     write_reference(site)
     print(f"open {site / 'index.html'}")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from interact.models.plan import CoalitionTree
 
 from bench.device.clock import Target
 from interact.coalitions import all_coalitions
 from interact.inputs import CoalitionInputs
-from interact.models.plan import CoalitionTree
 from interact_kernels.attention import SegmentTree
 
 _TAIL = 8

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from interact.models.precision import noise_floor, widened
+from interact.models.tree import run_size, tree_values
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from bench.device.child import Cases
@@ -20,8 +22,6 @@ from interact.masking import Baseline, resolve_baseline
 from interact.models import flat
 from interact.models.family import inspect_model
 from interact.models.memory import free_memory
-from interact.models.precision import noise_floor, widened
-from interact.models.tree import run_size, tree_values
 from interact_kernels.sparsify import and_or_split
 
 BF16, F32 = torch.bfloat16, torch.float32

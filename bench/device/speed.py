@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from interact.models.tree import MOST_TOKENS
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, distance, in_full, kernels_alone, matrix_rate
 from bench.device.inputs import Heads, coalition_tree, heads_of, lengths, players, prompt, segment_trees
-from interact.models.tree import MOST_TOKENS
 from interact_kernels import attention as attention_operations
 from interact_kernels.attention import SegmentTree
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from interact.evolution.grid import Grid, follow
 from interact.evolution.tables import CLASSES, check, empty
+from interact.schema import identify
 
 RULES = ("max", "initial", "absolute", "top")
 
@@ -161,7 +162,7 @@ def _table(grid: Grid, rows: pd.DataFrame, cell: np.ndarray, group: np.ndarray) 
     names = pd.Series(pd.Categorical.from_codes(group, pd.Index(CLASSES))).astype("str")
     table = where.assign(kind=rows["kind"].astype("str"), mask=rows["mask"], effect=rows["effect"])
     table.insert(5, "class", names)
-    return table
+    return identify(table, "classes", grid.runs)
 
 
 def _check_rule(tau: float, rule: str) -> None:

@@ -21,8 +21,7 @@ from interact.evolution.grid import follow
 from interact.evolution.metrics import tabulate
 from interact.evolution.sums import GROUPS, check_reference, salient_terms, same_sign, terms_of, was_followed
 from interact.evolution.tables import CLASSES, check, empty
-
-_SEED = r"(?<=/)seed-[^/]+"
+from interact.schema import identify, runs_in
 
 
 def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -65,7 +64,7 @@ def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 
             dealt[by_cell] = sign[np.lexsort((rng.random(len(cell)), cell))]
             drawn.append(ratio(np.abs(total(strength * dealt)).reshape(shape).sum(1), below))
         parts.append(_null(str(run), steps, np.stack(drawn), "rho_permuted"))
-    return _joined(parts)
+    return _joined(parts, classes)
 
 
 def permuted_gamma(
@@ -119,13 +118,13 @@ def permuted_gamma(
 
         drawn = [ratio(total((strength * unknown * same)[rows]), total(strength[rows])) for same in general]
         parts.append(_null(str(run), steps, np.stack(drawn), "gamma_permuted"))
-    return _joined(parts)
+    return _joined(parts, classes)
 
 
 def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Average every figure over the runs that differ in their seed only, with a 95 % t-interval.
 
-    Runs are named MODEL/DATA/seed-S[/BASELINE]; ``mean +- t(0.975, runs - 1) deviation / sqrt(runs)``.
+    Such runs have the same model, data and asked_baseline; ``mean +- t(0.975, runs - 1) deviation / sqrt(runs)``.
 
     Args:
         metrics: Table of several runs.
@@ -135,14 +134,19 @@ def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
         have the figure (NaN is none). Fewer than two give no interval; fewer than three are too few to claim from.
 
     Raises:
-        ValueError: The table does not fit, or a run has no seed in its name.
+        ValueError: The table does not fit, or the seed of a run is not known.
     """
     metrics = check(metrics, "metrics")
-    names = metrics["run"].astype("str")
-    if (nameless := ~names.str.contains(_SEED, regex=True)).any():
-        raise ValueError(f"Runs are named MODEL/DATA/seed-S[/BASELINE], but one is {names[nameless].iloc[0]!r}.")
+    known = runs_in(metrics)
+    if seedless := [name for name, run in known.items() if run.seed is None]:
+        raise ValueError(
+            f"Runs that differ in their seed are averaged, but the seed of {seedless[0]!r} is not known: fill in the "
+            "column seed, or leave the run out."
+        )
+    together = {name: run.over_seeds for name, run in known.items()}
     keys = ["run", "step", "class", "name"]
-    grouped = metrics.assign(run=names.str.replace(_SEED, "seeds", regex=True)).groupby(keys, sort=True, observed=True)
+    names = metrics["run"].astype("str").map({name: run.name for name, run in together.items()})
+    grouped = metrics.assign(run=names).groupby(keys, sort=True, observed=True)
     table = grouped["value"].agg(["mean", "std", "count"]).reset_index()
     runs = table["count"].to_numpy(dtype=np.int64)
     several = runs > 1
@@ -150,7 +154,8 @@ def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     deviation = table["std"].to_numpy()[several] / np.sqrt(runs[several])
     half[several] = stats.t.ppf(0.975, runs[several] - 1) * deviation
     mean = table["mean"].to_numpy()
-    return table[keys].assign(value=mean, low=mean - half, high=mean + half, runs=runs)
+    table = table[keys].assign(value=mean, low=mean - half, high=mean + half)
+    return identify(table, "metrics", together.values()).assign(runs=runs)
 
 
 def planted_share(
@@ -209,8 +214,9 @@ def _null(run: str, steps: np.ndarray, drawn: np.ndarray, name: str) -> pd.DataF
     return frame.assign(value=drawn.mean(0).reshape(-1), low=low.reshape(-1), high=high.reshape(-1))
 
 
-def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+def _joined(parts: list[pd.DataFrame], classes: pd.DataFrame) -> pd.DataFrame:
+    known = runs_in(classes).values()
+    return pd.concat([identify(part, "metrics", known) for part in parts if len(part)] or parts, ignore_index=True)
 
 
 def _coded(terms: pd.DataFrame, samples: pd.Index) -> pd.DataFrame:

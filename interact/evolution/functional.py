@@ -22,8 +22,7 @@ import pandas as pd
 from interact.evolution.bootstrap import weighted_means
 from interact.evolution.metrics import backbone_cross_entropy
 from interact.evolution.tables import check
-
-LABELS = ("noise-like", "overfitted", "helpful", "idle")
+from interact.schema import LABELS, identify, runs_in
 
 
 def name_interactions(classes: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
@@ -74,8 +73,8 @@ def functional_labels(
 
     Returns:
         One row a run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and
-        `training_change`, `heldout_change` with `_low` and `_high` each, in nats. Samples without the group count as
-        unchanged.
+        `training_change`, `heldout_change` with `_low` and `_high` each, in nats; then what the runs are. Samples
+        without the group count as unchanged.
 
     Raises:
         ValueError: A table does not fit, a split is empty, both share a sample, or a sample of a split or a cell of a
@@ -108,7 +107,7 @@ def functional_labels(
         figures = weighted_means(change, np.ones_like(change), axis=1, resamples=resamples, seed=seed)
         for suffix, figure in zip(("", "_low", "_high"), figures, strict=True):
             table[f"{split}_change{suffix}"] = figure
-    return _label(table, keys)
+    return identify(_label(table, keys), "labels", runs_in(classes).values())
 
 
 def _label(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

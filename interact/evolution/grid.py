@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution.tables import check
+from interact.schema import Run, runs_in
 
 _CELL = ["run", "step", "sample"]
 
@@ -52,12 +53,14 @@ class Grid:
         blocks: The runs, sorted by name.
         rank: Which of its run's steps a cell belongs to, from 0, int64 [cells].
         first: The cell of the same run and sample at step 0, int64 [cells].
+        runs: What the runs are.
     """
 
     cells: pd.DataFrame
     blocks: tuple[Block, ...]
     rank: np.ndarray
     first: np.ndarray
+    runs: tuple[Run, ...]
 
     def locate(self, table: pd.DataFrame) -> np.ndarray:
         """Return the number of each row's cell, -1 where it was not followed; int64 [rows]."""
@@ -81,7 +84,8 @@ def follow(interactions: pd.DataFrame, cells: pd.DataFrame | None = None) -> Gri
             there are interactions of a cell that is not in `cells`.
     """
     seen = _distinct(interactions)
-    found = seen if cells is None else _distinct(check(cells, "cells"))
+    followed = interactions if cells is None else check(cells, "cells")
+    found = _distinct(followed)
     blocks, start = [], 0
     for run, part in found.groupby("run", sort=True):
         block = _block(str(run), part, start, cells is None)
@@ -91,7 +95,8 @@ def follow(interactions: pd.DataFrame, cells: pd.DataFrame | None = None) -> Gri
     rank = [np.repeat(np.arange(steps), samples) for steps, samples in counts]
     first = [np.tile(np.arange(b.start, b.start + b.shape[1]), b.shape[0]) for b in blocks]
     whole = np.zeros(0, dtype=np.int64)
-    grid = Grid(found, tuple(blocks), np.concatenate([whole, *rank]), np.concatenate([whole, *first]))
+    runs = tuple(runs_in(followed).values())
+    grid = Grid(found, tuple(blocks), np.concatenate([whole, *rank]), np.concatenate([whole, *first]), runs)
     if cells is not None and (strange := grid.locate(seen) < 0).any():
         row = seen[strange].iloc[0]
         raise ValueError(

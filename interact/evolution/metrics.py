@@ -36,6 +36,7 @@ from interact.evolution.classes import classify
 from interact.evolution.grid import Grid, follow
 from interact.evolution.sums import GROUPS, Sums, check_reference, sum_up
 from interact.evolution.tables import check, empty
+from interact.schema import identify
 
 Ratio = tuple[np.ndarray, np.ndarray]
 
@@ -165,7 +166,7 @@ def tabulate(
         index = pd.MultiIndex.from_product([[block.run], block.steps, groups, names])
         frame = pd.DataFrame(index.to_list(), columns=pd.Index(["run", "step", "class", "name"]))
         bounds = {bound: figure.reshape(-1) for bound, figure in zip(("value", "low", "high"), figures, strict=True)}
-        parts.append(frame.assign(**bounds))
+        parts.append(identify(frame.assign(**bounds), "metrics", grid.runs))
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     # A name that a class has no figure for anywhere is no row.
     alone = table["name"].isin(["scale", "cross_entropy_model"])

@@ -19,6 +19,7 @@ import pandas as pd
 from interact.evolution.classes import mark_salient
 from interact.evolution.metrics import measure
 from interact.evolution.tables import check, empty, orders_of
+from interact.schema import Run, identify
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def noise_tables(
     values: Mapping[str, np.ndarray],
     sigma: Mapping[str, float] | float,
     *,
-    run: str,
+    run: str | Run,
     step: int,
     options: NoiseOptions | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -102,7 +103,7 @@ def noise_tables(
     Args:
         values: Scores v_0 of each sample, float64 [2**n], bit i = player i.
         sigma: Standard deviation of the noise, one for all samples or one for each.
-        run: What to call the run.
+        run: The run, or what to call it.
         step: What to call the noisy step, above 0.
         options: See `NoiseOptions`.
 
@@ -116,6 +117,7 @@ def noise_tables(
     from interact_kernels.sparsify import and_or_split, merge_order_one
 
     options = options or NoiseOptions()
+    run, known = (run.name, (run,)) if isinstance(run, Run) else (run, ())
     if step < 1:
         raise ValueError(f"The noisy step comes after step 0, but is {step}.")
     rows, cells = [empty("interactions")], []
@@ -135,17 +137,20 @@ def noise_tables(
                 rows.append(found.assign(run=run, step=at, sample=sample, kind=kind, salient=False))
             n = both.shape[1].bit_length() - 1
             cells.append((run, at, sample, n, both[row, 0], both[row, -1]))
-    table = pd.concat([part for part in rows if len(part)] or rows[:1], ignore_index=True)[list(rows[0].columns)]
+    table = identify(
+        pd.concat([part for part in rows if len(part)] or rows[:1], ignore_index=True), "interactions", known
+    )
+    table = table[list(rows[0].columns)]
     columns = pd.Index(["run", "step", "sample", "n", "bias", "total"])
     marked = mark_salient(table, tau=options.tau, rule=options.rule)
-    return marked, check(pd.DataFrame(cells, columns=columns), "cells")
+    return marked, check(identify(pd.DataFrame(cells, columns=columns), "cells", known), "cells")
 
 
 def noise_null(
     values: Mapping[str, np.ndarray],
     sigma: Mapping[str, float] | float,
     *,
-    run: str,
+    run: str | Run,
     step: int,
     options: NoiseOptions | None = None,
 ) -> pd.DataFrame:
@@ -154,7 +159,7 @@ def noise_null(
     Args:
         values: As in `noise_tables`.
         sigma: As in `noise_tables`; `matched_sigma` gives what training would need.
-        run: The run it is a control of.
+        run: The run it is a control of, or its name.
         step: The step it is a control of.
         options: See `NoiseOptions`.
 

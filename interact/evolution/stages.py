@@ -23,6 +23,7 @@ from interact.evolution.classes import classify
 from interact.evolution.grid import Block, follow
 from interact.evolution.sums import check_reference, sum_up
 from interact.evolution.tables import CLASSES, check
+from interact.schema import STAGES, Run, identify
 
 SATURATED = 0.95
 NORMAL = 1.96
@@ -57,6 +58,7 @@ class Stages:
         denoising_reason: Why it was not seen, a sentence, else empty.
         overfitting_start: See the module's docstring; None where it was not seen.
         overfitting_reason: Why it was not seen, a sentence, else empty.
+        identity: What the run is, where more than its name is known.
     """
 
     run: str
@@ -65,16 +67,18 @@ class Stages:
     denoising_reason: str
     overfitting_start: Estimate | None
     overfitting_reason: str
+    identity: Run | None = None
 
     def to_metrics(self) -> pd.DataFrame:
         """Return rows of the table `metrics`: class `all`, step -1, the step as value, NaN where it was not seen."""
         rows = []
-        for name in ("denoising_end", "overfitting_start"):
+        for name in STAGES:
             seen = getattr(self, name)
             figures = (np.nan,) * 3 if seen is None else (seen.step, seen.low, seen.high)
             rows.append((self.run, -1, "all", name, *map(float, figures)))
         columns = pd.Index(["run", "step", "class", "name", "value", "low", "high"])
-        return check(pd.DataFrame(rows, columns=columns), "metrics")
+        known = () if self.identity is None else (self.identity,)
+        return check(identify(pd.DataFrame(rows, columns=columns), "metrics", known), "metrics")
 
     def __str__(self) -> str:
         lines = []
@@ -90,6 +94,7 @@ class Stages:
 class _Curves:
     """Figures of one run in each bootstrap draw, row 0 being the samples themselves; float64 [1 + draws, steps]."""
 
+    run: Run
     block: Block
     basis: str
     removed: np.ndarray
@@ -123,7 +128,7 @@ def detect_stages(
     samples = curves.block.shape[1]
     if samples < 2:
         why = f"The stages of {run!r} cannot be told: one sample says nothing about noise; follow at least 2."
-        return Stages(run, basis, None, why, None, why)
+        return Stages(run, basis, None, why, None, why, curves.run)
     denoising = _first(curves.block.steps, _saturated(curves))
     overfitting = _first(curves.block.steps, _overfits(curves))
     return Stages(
@@ -133,6 +138,7 @@ def detect_stages(
         "" if denoising else _why_not_denoised(curves),
         overfitting,
         "" if overfitting else _why_not_overfitted(curves),
+        curves.run,
     )
 
 
@@ -189,6 +195,7 @@ def _curves(
     above = np.abs(sums.signed) if sums.matched is None else sums.matched
     general = {group: ratio(curve(above[:, group]), curve(sums.strength[:, group])) for group in (_PRESERVED, _EMERGED)}
     return _Curves(
+        run=next(run for run in grid.runs if run.name == block.run),
         block=block,
         basis="rho" if reference is None else "gamma",
         removed=curve(sums.strength[:, _REMOVED]) / block.shape[1],

@@ -26,8 +26,9 @@ from interact.report.drawing import (
     title,
 )
 from interact.report.measures import Measures, StepScale
-from interact.report.runs import CLASSES, Panel, Run, Setting, losses_of, steps_of
+from interact.report.runs import Panel, Setting, losses_of, steps_of
 from interact.report.store import Study
+from interact.schema import CLASSES, Run
 
 _MOST_STEPS = 5
 _Row = tuple[str, str, tuple[tuple[str, str], ...]]

@@ -20,10 +20,11 @@ from markupsafe import Markup
 from interact.report.measures import Measures
 from interact.report.payload import result_payload, study_payload
 from interact.report.results import Results
-from interact.report.runs import CLASSES, runs_of, steps_of
+from interact.report.runs import runs_of, steps_of
 from interact.report.store import Study
 from interact.report.wording import claims, figure, further, headline, not_run, stage_sentence
 from interact.results import Interactions, display
+from interact.schema import CLASSES
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _COLUMNS = (("count", "Number R / P / E"), ("rho", "ρ R / P / E"), ("gamma", "γ R / P / E"))

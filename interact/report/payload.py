@@ -15,9 +15,10 @@ import pandas as pd
 
 from interact.report.measures import Measures, Series, StepScale
 from interact.report.results import Results, relative_strengths
-from interact.report.runs import CLASSES, STAGES, Run, beside, losses_of, steps_of
+from interact.report.runs import beside, losses_of, steps_of
 from interact.report.store import Study
 from interact.results import Fidelity, Interactions
+from interact.schema import CLASSES, STAGES, Run
 
 MOST_CELLS = 600
 """Most results in one page; a study of more shows the first samples and says so."""

@@ -1,51 +1,14 @@
-"""Which runs a study has, read from their names MODEL/DATA/seed-S[/BASELINE], and which are shown beside which."""
+"""Which runs a study has, and which are shown beside which."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from interact.report.store import Study
-
-CLASSES = ("removed", "preserved", "emerged")
-STAGES = ("denoising_end", "overfitting_start")
-
-# A model's name may hold slashes (an organisation of the hub, a folder), so the seed is the landmark.
-_NAME = re.compile(r"(?P<model>.+)/(?P<data>[^/]+)/seed-(?P<seed>\d+)(?:/(?P<baseline>.+))?", re.DOTALL)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One fine-tuning that was followed.
-
-    Attributes:
-        name: As in the tables.
-        model: Which model; the whole name where it has another form.
-        data: Which data set; empty where the name has another form.
-        seed: The seed, or None.
-        baseline: The second masking baseline it is followed under; empty for the first.
-    """
-
-    name: str
-    model: str
-    data: str = ""
-    seed: int | None = None
-    baseline: str = ""
-
-    @property
-    def short_model(self) -> str:
-        """The last part of the model's name."""
-        return self.model.rstrip("/").rsplit("/", 1)[-1] or self.model
-
-    @property
-    def label(self) -> str:
-        """The run in words."""
-        parts = [self.data, None if self.seed is None else f"seed {self.seed}"]
-        parts.append(self.baseline and f"baseline {self.baseline}")
-        return ", ".join([self.short_model, *(part for part in parts if part)])
+from interact.schema import Run, runs_in, short_name
 
 
 @dataclass(frozen=True)
@@ -69,36 +32,25 @@ class Setting:
     panels: tuple[Panel, ...]
 
 
-def parse_run(name: str) -> Run:
-    """Read a run's name; one of another form is its own model.
-
-    >>> parse_run("org/tiny/reviews/seed-1/eos").label
-    'tiny, reviews, seed 1, baseline eos'
-    """
-    found = _NAME.fullmatch(name)
-    if not found:
-        return Run(name, name)
-    return Run(name, found["model"], found["data"], int(found["seed"]), found["baseline"] or "")
-
-
 def runs_of(study: Study) -> list[Run]:
     """List the runs of a study in the order of its tables."""
     # Metrics may also speak of several runs together, so they name runs only where nothing else does.
     for tables in ((study.cells, study.interactions, study.classes), (study.losses, study.metrics)):
-        names: dict[str, None] = {}
+        found: dict[str, Run] = {}
         for table in tables:
-            names |= dict.fromkeys(table["run"].tolist())
-        if names:
+            for name, run in runs_in(table).items():
+                found.setdefault(name, run)
+        if found:
             break
-    return [parse_run(name) for name in names]
+    return list(found.values())
 
 
 def losses_of(study: Study, run: Run) -> pd.DataFrame:
     """Return the losses of the training that a run follows, in the order of the steps."""
     # A second baseline follows the same training, which is logged under the name without it.
-    own = study.losses["run"] == run.name
-    training = run.name.removesuffix(f"/{run.baseline}") if run.baseline else run.name
-    rows = study.losses[own if own.any() else study.losses["run"] == training]
+    known = runs_in(study.losses)
+    same = [name for name, one in known.items() if (one.model, one.data, one.seed) == (run.model, run.data, run.seed)]
+    rows = study.losses[study.losses["run"].isin([run.name] if run.name in known else same)]
     return rows.sort_values("step", kind="stable")
 
 
@@ -115,7 +67,7 @@ def settings_of(runs: Iterable[Run]) -> list[Setting]:
     """Group runs by data set and baseline, each with one panel a model; the smallest seed is the main run."""
     groups: dict[tuple[str, str], dict[str, list[Run]]] = {}
     for run in runs:
-        groups.setdefault((run.data, run.baseline), {}).setdefault(run.model, []).append(run)
+        groups.setdefault((short_name(run.data), run.second_baseline), {}).setdefault(run.model, []).append(run)
     settings = []
     for (data, baseline), models in groups.items():
         panels = []

@@ -17,45 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from interact.results import Interactions, load
+from interact.schema import FORMAT, TABLES, VERSION, VERSIONS, Column, identify
 
-FORMAT = "interact.study"
-VERSION = 1
-
-_CELL = {"run": pa.string(), "step": pa.int64(), "sample": pa.string()}
-TABLES: dict[str, dict[str, pa.DataType]] = {
-    "interactions": {
-        **_CELL,
-        "kind": pa.string(),
-        "mask": pa.uint64(),
-        "order": pa.int64(),
-        "effect": pa.float64(),
-        "salient": pa.bool_(),
-    },
-    "cells": {
-        **_CELL,
-        "n": pa.int64(),
-        **{name: pa.float64() for name in ("bias", "total", "primal", "dual", "gap", "seconds")},
-        **{name: pa.string() for name in ("engine", "masking", "baseline", "key")},
-    },
-    "samples": {"sample": pa.string(), "split": pa.string(), "text": pa.string(), "target": pa.string()},
-    "losses": {"run": pa.string(), "step": pa.int64(), "name": pa.string(), "value": pa.float64()},
-    "classes": {**_CELL, "kind": pa.string(), "mask": pa.uint64(), "class": pa.string(), "effect": pa.float64()},
-    "metrics": {
-        "run": pa.string(),
-        "step": pa.int64(),
-        "class": pa.string(),
-        "name": pa.string(),
-        **{name: pa.float64() for name in ("value", "low", "high")},
-    },
-}
-_OPTIONAL = ("seconds", "engine", "masking", "baseline", "gap", "primal", "dual")
-_WITHOUT = {
-    "interactions": "no interaction can be listed",
-    "cells": "no prompt can be shown word by word, and no fidelity",
-    "samples": "the texts are taken from the results themselves",
-    "losses": "no loss can be drawn",
-    "classes": "interactions are not named removed, preserved or emerged",
-    "metrics": "no figure over the steps, no stage and no control can be drawn",
+_READ = tuple(name for name, table in TABLES.items() if table.missing)
+_TYPES = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "Int64": pa.int64(),
+    "uint64": pa.uint64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
 }
 
 
@@ -67,7 +38,7 @@ class Study:
         folder: The store.
         manifest: Versions and hashes.
         config: The configuration; empty where config.json is missing.
-        interactions, cells, samples, losses, classes, metrics: The tables, with the columns of docs/formats.md.
+        interactions, cells, samples, losses, classes, metrics: The tables of `interact.schema`.
         notes: A sentence for everything that is not there.
     """
 
@@ -120,7 +91,7 @@ def open_study(folder: Path) -> Study:
         config = _json(folder / "config.json")
     else:
         notes.append("config.json is not in the store: how to repeat the study is not known.")
-    tables = {name: _table(folder, name, notes) for name in TABLES}
+    tables = {name: _table(folder, name, notes) for name in _READ}
     if not any(len(tables[name]) for name in ("cells", "interactions", "metrics", "losses")):
         raise ValueError(
             f"The store {folder} holds no results yet; run `interact study run --store {folder}` until it has followed "
@@ -140,9 +111,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{path} says the format {manifest.get('format')!r}, but a study's store has {FORMAT!r}.")
     # A version may be written as a number or as text.
-    if str(manifest.get("version")) != str(VERSION):
+    if str(manifest.get("version")) not in map(str, VERSIONS):
         raise ValueError(
-            f"{path} says version {manifest.get('version')!r}, but this program reads version {VERSION}; "
+            f"{path} says version {manifest.get('version')!r}, but this program reads up to version {VERSION}; "
             f"use the program that wrote the store, or run the study again."
         )
     return manifest
@@ -161,10 +132,12 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _table(folder: Path, name: str, notes: list[str]) -> pd.DataFrame:
-    path, columns = folder / f"{name}.parquet", TABLES[name]
+    path, known = folder / f"{name}.parquet", TABLES[name]
+    # The players of a sample are in its results.
+    columns = [column for column in known.columns if column.kind != "list"]
     if not path.exists():
-        notes.append(f"{path.name} is not in the store: {_WITHOUT[name]}.")
-        return pa.schema(list(columns.items())).empty_table().to_pandas()
+        notes.append(f"{path.name} is not in the store: {known.missing}.")
+        return pa.schema([(column.name, _TYPES[column.kind]) for column in columns]).empty_table().to_pandas()
     again = "Delete it and run `interact study run` on this store again: the tables are made from the cells."
     try:
         # Read as an open file: a folder of that name, or a partitioned set, is not this table.
@@ -173,21 +146,24 @@ def _table(folder: Path, name: str, notes: list[str]) -> pd.DataFrame:
         found.validate(full=True)
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged or unreadable ({error}). {again}") from error
-    missing = [column for column in columns if column not in found.column_names and column not in _OPTIONAL]
-    if missing:
-        raise ValueError(
-            f"{path} has no column {missing[0]!r}; its columns are {', '.join(found.column_names)}. {again}"
-        )
-    arrays = {}
-    for column, kind in columns.items():
-        if column not in found.column_names:
-            arrays[column] = pa.nulls(found.num_rows, kind)
-            continue
-        try:
-            arrays[column] = found.column(column).cast(kind)
-        except pa.ArrowException as error:
-            given = found.schema.field(column).type
-            raise ValueError(f"{path} holds {given} in {column!r}, but {kind} was expected. {again}") from error
-        if arrays[column].null_count and column not in _OPTIONAL and not pa.types.is_floating(kind):
-            raise ValueError(f"{path} has an empty place in {column!r}. {again}")
-    return pa.table(arrays).to_pandas()
+    later = [column for column in columns if column.name in known.identity and column.name not in found.column_names]
+    arrays = {c.name: _array(found, c, f"{path}", again) for c in columns if c not in later}
+    table = pa.table(arrays).to_pandas()
+    return identify(table, name) if known.identity else table
+
+
+def _array(found: pa.Table, column: Column, path: str, again: str) -> pa.ChunkedArray | pa.Array:
+    """Return a column of a table in its type."""
+    name, kind = column.name, _TYPES[column.kind]
+    if name not in found.column_names:
+        if column.blank:
+            return pa.nulls(found.num_rows, kind)
+        raise ValueError(f"{path} has no column {name!r}; its columns are {', '.join(found.column_names)}. {again}")
+    try:
+        array = found.column(name).cast(kind)
+    except pa.ArrowException as error:
+        given = found.schema.field(name).type
+        raise ValueError(f"{path} holds {given} in {name!r}, but {kind} was expected. {again}") from error
+    if array.null_count and not column.blank and not pa.types.is_floating(kind):
+        raise ValueError(f"{path} has an empty place in {name!r}. {again}")
+    return array

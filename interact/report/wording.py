@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from interact.report.measures import Measures, Stage
 from interact.report.payload import METRICS
-from interact.report.runs import CLASSES, STAGES, Run, steps_of
+from interact.report.runs import steps_of
 from interact.report.store import Study
+from interact.schema import CLASSES, STAGES, Run
 
 NOT_RUN = "not run"
 _TOGETHER = ("count", "strength", "rho", "gamma", *STAGES)
@@ -64,7 +65,7 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
 
 def stage_sentence(measures: Measures, run: Run) -> str:
     """Say when denoising ends and overfitting starts in a run."""
-    ends, starts = (measures.stage(run.name, name) for name in ("denoising_end", "overfitting_start"))
+    ends, starts = (measures.stage(run.name, name) for name in STAGES)
     if ends is None and starts is None:
         return "Stages were not looked for."
     parts = [_stage("denoising ends", "no end of denoising was found", ends)]
@@ -133,7 +134,7 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
                 missing.append(sentence)
         if not any(measures.orders(run.name, kind, noise=True) for run in runs for kind in (*CLASSES, "all")):
             missing.append("Order histograms have no noise null: noise alone draws high orders.")
-        if not any(measures.stage(run.name, name) for run in runs for name in ("denoising_end", "overfitting_start")):
+        if not any(measures.stage(run.name, name) for run in runs for name in STAGES):
             missing.append("Stages of training were not looked for.")
     seeds: dict[tuple[str, str, str], set[int | None]] = {}
     for run in runs:
@@ -143,7 +144,7 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
         missing.append("Only 1 seed in a setting: nothing is known of how much a seed moves the figures.")
     elif fewest == 2:
         missing.append("Only 2 seeds in a setting: too few to say how much a seed moves the figures.")
-    if not any(run.baseline for run in runs):
+    if not any(run.second_baseline for run in runs):
         missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
     return missing
 

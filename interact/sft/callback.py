@@ -20,7 +20,7 @@ from transformers import TrainerCallback
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import CallbackHandler
 
-from interact.evolution import classify, empty, fixed_reference, mark_salient, measure, overview
+from interact.evolution import check, classify, empty, fixed_reference, mark_salient, measure, overview
 from interact.notebook import table_html
 from interact.players import Players
 from interact.results import Interactions
@@ -105,7 +105,7 @@ class InteractionCallback(TrainerCallback):
     def cells(self) -> pd.DataFrame:
         """The table `cells` of what was followed so far."""
         rows = [row for step in self._cells.values() for row in step]
-        return pd.DataFrame(rows) if rows else empty("cells")
+        return check(pd.DataFrame(rows), "cells") if rows else empty("cells")
 
     @property
     def classes(self) -> pd.DataFrame:

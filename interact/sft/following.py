@@ -5,8 +5,6 @@ Tables and cells are those of docs/formats.md, so what a callback follows and wh
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +20,7 @@ from interact.inputs import Template
 from interact.models.family import inspect_model
 from interact.players import PlayerChoice, Players
 from interact.results import Interactions, load
+from interact.schema import CellKey, Run
 from interact.sft.data import Example
 
 Sample = Example | str | tuple[str, str]
@@ -32,7 +31,7 @@ class FollowOptions:
     """How samples are followed.
 
     Attributes:
-        run: The run's name in tables and in a store.
+        run: The run, or what to call it in tables and in a store.
         template: What stands around samples that are plain texts; examples bring their own.
         target_tokens: How many tokens of the response to score; the paper takes the first.
         masking: What an absent player becomes, see `interact.extract`.
@@ -44,7 +43,7 @@ class FollowOptions:
         memory_budget: Bytes one batch of an extraction may take.
     """
 
-    run: str = "run"
+    run: str | Run = "run"
     template: Template | None = None
     target_tokens: int = 1
     masking: str = "baseline"
@@ -124,14 +123,15 @@ def follow_sample(
         memory_budget=options.memory_budget,
         progress=False,
     )
-    return _named(result, options.run, step, sample.id, time.monotonic() - start)
+    seconds = round(time.monotonic() - start, 3)
+    return placed_in(result, _run(options, result), step, sample.id, seconds=seconds)
 
 
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
-    """Return where a store keeps this cell: ``cells/KEY.interactions``, KEY a hash of all that decides it in a run."""
+    """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.schema.CellKey`."""
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
-    content = json.dumps([asdict(sample), step, chosen, asdict(options)], sort_keys=True, default=str)
-    return store / "cells" / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.interactions"
+    key = CellKey.of(_run(options), step, sample.id, decided_by=[asdict(sample), step, chosen, asdict(options)])
+    return store / "cells" / f"{key.stem}.interactions"
 
 
 def load_cell(path: Path) -> Interactions | None:
@@ -163,7 +163,7 @@ def interaction_rows(result: Interactions) -> pd.DataFrame:
             "salient": np.zeros(len(masks), dtype=bool),
         }
     )
-    return check(table, "interactions")
+    return check(table.assign(**_identity(result)), "interactions")
 
 
 def cell_row(result: Interactions, key: str = "") -> dict[str, Any]:
@@ -184,9 +184,26 @@ def cell_row(result: Interactions, key: str = "") -> dict[str, Any]:
         "masking": str(known["masking"]),
         "baseline": str(known["baseline"] or ""),
         "key": key,
+        **_identity(result),
     }
 
 
-def _named(result: Interactions, run: str, step: int, sample: str, seconds: float) -> Interactions:
-    names = {"run": run, "step": step, "sample": sample, "seconds": round(seconds, 3)}
-    return replace(result, provenance={**result.provenance, **names})
+def placed_in(result: Interactions, run: Run, step: int, sample: str, **more: Any) -> Interactions:
+    """Return the result with its run, step and sample in its provenance, and more."""
+    place = {"run": run.name, "step": step, "sample": sample, "identity": run.columns()}
+    return replace(result, provenance={**result.provenance, **place, **more})
+
+
+def _run(options: FollowOptions, result: Interactions | None = None) -> Run:
+    """Return the run that is followed; of one that has a name only, a result tells the model."""
+    if isinstance(options.run, Run):
+        return options.run
+    asked = "auto" if options.baseline is None else options.baseline
+    model = "" if result is None else str(result.provenance["model"]["name"])
+    baseline = asked if isinstance(asked, str) else f"token:{asked}"
+    return Run(model, baseline=baseline, alias=options.run)
+
+
+def _identity(result: Interactions) -> dict[str, Any]:
+    # Results of version 1 have the name of their run alone.
+    return result.provenance.get("identity") or Run.parse(str(result.provenance["run"])).columns()

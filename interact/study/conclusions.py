@@ -17,11 +17,12 @@ from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
 from interact.evolution.tables import CLASSES, empty
 from interact.files import forget_partial, write_table
 from interact.results import load as load_result
+from interact.schema import Run, identify
 from interact.study import samples, tables
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED
 from interact.study.store import Store
-from interact.study.work import Cell, Prepared, Run, cells, reference_of, runs
+from interact.study.work import Cell, Prepared, cells, reference_of, runs
 
 Frames = dict[str, pd.DataFrame]
 
@@ -46,7 +47,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
     found: Frames = {
         **dict(zip(("interactions", "cells"), tables.of_cells(store, work), strict=True)),
         "samples": tables.of_samples(prepared.samples),
-        "losses": tables.of_losses(store, dict.fromkeys(run.training for run in runs(config)), say),
+        "losses": tables.of_losses(store, runs(config), say),
     }
     steady = _steady(found, say)
     classes, metrics, labels = [empty("classes")], [empty("metrics")], []
@@ -153,7 +154,7 @@ def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> 
             values[cell.step][cell.sample.id] = load_result(store.cell(cell.key)).values
     sigma = matched_sigma(values[0], values[last])
     options = NoiseOptions(kappa=store.config.kappa, resamples=store.config.resamples)
-    return noise_null(values[0], sigma, run=run.name, step=last, options=options)
+    return noise_null(values[0], sigma, run=run, step=last, options=options)
 
 
 def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -> pd.DataFrame:
@@ -170,7 +171,7 @@ def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -
             told = forecast(metrics[metrics["run"].isin(default)], found["losses"], until=until)
             names = [f"forecast_error_{str(name).replace(' ', '_')}" for name in told.errors]
             rows = {"run": "all", "step": until, "class": "all", "name": names, "value": list(told.errors.values())}
-            more.append(pd.DataFrame(rows).assign(low=np.nan, high=np.nan))
+            more.append(identify(pd.DataFrame(rows).assign(low=np.nan, high=np.nan), "metrics"))
         except ValueError as error:
             say(f"The control 'forecast' was not run: {error}")
     return _joined(more)
@@ -197,7 +198,8 @@ def _stops(config: StudyConfig, found: Frames) -> list[pd.DataFrame]:
             "loss_at_end": held["value"].iloc[-1],
         }
         rows += [(run.name, -1, "all", name, float(value), np.nan, np.nan) for name, value in figures.items()]
-    return [pd.DataFrame(rows, columns=pd.Index(list(empty("metrics").columns)))] if rows else []
+    names = pd.Index(["run", "step", "class", "name", "value", "low", "high"])
+    return [identify(pd.DataFrame(rows, columns=names), "metrics", runs(config))] if rows else []
 
 
 def _of(found: Frames, run: str) -> Frames:

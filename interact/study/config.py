@@ -5,7 +5,6 @@ the results.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import math
 import re
@@ -17,6 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from interact.schema import fingerprint as fingerprint
+from interact.schema import short_name as short_name
 from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
@@ -213,16 +214,6 @@ def load(path: Path) -> StudyConfig:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"The configuration {path} is not JSON: {error}.") from error
     return from_json(content, where=str(path))
-
-
-def short_name(name: str) -> str:
-    """Make a path's or hub id's last part a part of a run's name."""
-    return name.rstrip("/").rsplit("/", 1)[-1].replace(":", "-")
-
-
-def fingerprint(content: Any) -> str:
-    """Hash a JSON value: 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from interact.notebook import table_html
+from interact.schema import CellKey
 from interact.sft.following import load_cell
 from interact.study import samples
 from interact.study.store import Store, explained
@@ -82,10 +83,10 @@ def _status(store: Store) -> Status:
     if not (store.folder / "samples.json").is_file():
         return Status(tuple(Progress(run.name, False, 0, 0) for run in runs(config)), None)
     work = list(cells(config, samples.load(store.folder / "samples.json")))
-    there = {path.stem: path for path in (store.folder / "cells").glob("*.interactions")}
+    there = {CellKey.parse(path.stem).content: path for path in (store.folder / "cells").glob("*.interactions")}
     progress = []
     for run in runs(config):
-        keys = [c.key for c in work if c.run == run]
+        keys = [CellKey.parse(c.key).content for c in work if c.run == run]
         progress.append(Progress(run.name, is_trained(store, run), sum(k in there for k in keys), len(keys)))
     newest = sorted(there.values(), key=lambda p: p.stat().st_mtime)[-_LOOKED_AT:]
     # A damaged cell is computed again by the next run, and tells nothing here.

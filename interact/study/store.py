@@ -19,14 +19,13 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from interact.evolution import empty, overview
-from interact.evolution.tables import TABLES
 from interact.files import TEMPORARY, forget_partial, read_json, write_json
 from interact.notebook import table_html
+from interact.schema import FORMAT, TABLES, VERSION, VERSIONS, CellKey
 from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 from interact.study.work import Prepared
 
-FORMAT, VERSION = "interact.study", 1
 _MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
 # What a folder may hold without a manifest: a study was killed as it was made, or gave way to another configuration.
 _OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "set-aside", "report"}
@@ -79,10 +78,11 @@ class Store:
         if config is None:
             return cls(folder, before)
         _refuse_other(folder, before, config)
-        if before != config or not settled:
+        if before != config or not settled or found["version"] != VERSION:
             with _claimed(folder, "store", wait=True):
                 write_json(folder / _CONFIG, to_json(config))
-                write_json(folder / _MANIFEST, {**found, "settings": fingerprint(to_json(config))})
+                settings = {"version": VERSION, "settings": fingerprint(to_json(config))}
+                write_json(folder / _MANIFEST, {**found, **settings})
         return cls(folder, config)
 
     @property
@@ -154,7 +154,10 @@ class Store:
 
     def cell(self, key: str) -> Path:
         """Return where a cell's result lies, or will."""
-        return self.folder / "cells" / f"{key}.interactions"
+        place = self.folder / "cells" / f"{key}.interactions"
+        # Stores of version 1 named a cell by its hash alone.
+        before = place.with_name(f"{CellKey.parse(key).content}.interactions")
+        return before if before.is_file() and not place.is_file() else place
 
     def table(self, name: str) -> Path:
         """Return where a table lies, or will."""
@@ -233,9 +236,9 @@ def _manifest(folder: Path) -> dict[str, Any]:
     found = read_json(folder / _MANIFEST, "study")
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"{folder} was not written by `interact study`; choose another folder for the store.")
-    if found.get("version") != VERSION:
+    if found.get("version") not in VERSIONS:
         raise ValueError(
-            f"The store {folder} has version {found.get('version')}, but this program reads version {VERSION}; "
+            f"The store {folder} has version {found.get('version')}, but this program reads up to version {VERSION}; "
             "install the matching interact-llm, or choose another folder."
         )
     return found

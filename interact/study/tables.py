@@ -8,9 +8,10 @@ from dataclasses import replace
 import pandas as pd
 
 from interact.evolution import mark_salient
-from interact.evolution.tables import empty
+from interact.evolution.tables import check, empty
 from interact.results import load
-from interact.sft.following import cell_row, interaction_rows
+from interact.schema import Run, identify
+from interact.sft.following import cell_row, interaction_rows, placed_in
 from interact.sft.run_folder import losses_of
 from interact.study.store import Store
 from interact.study.work import Cell, Sample
@@ -31,17 +32,17 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
             except ValueError as error:
                 raise ValueError(f"{error} Run the study again: it computes a damaged cell anew.") from error
             # A cell before training is shared by runs, and names the first that asked for it.
-            names = {"run": cell.run.name, "step": cell.step, "sample": cell.sample.id}
-            result = replace(result, provenance={**result.provenance, **names})
+            result = placed_in(result, cell.run, cell.step, cell.sample.id)
             found = interaction_rows(result)
             effects.append(found.assign(floor=found["order"].map(result.noise_floor)))
-            rows.append(cell_row(result, cell.key))
+            rows.append(cell_row(result, path.stem))
     if not rows:
         return empty("interactions"), empty("cells")
     table = pd.concat(effects, ignore_index=True)
     marked = mark_salient(table.drop(columns="floor"), tau=store.config.tau, rule=store.config.tau_rule)
     # What half precision may have made up is never salient.
-    return marked.assign(salient=marked["salient"] & (table["effect"].abs() >= table["floor"])), pd.DataFrame(rows)
+    marked = marked.assign(salient=marked["salient"] & (table["effect"].abs() >= table["floor"]))
+    return marked, check(pd.DataFrame(rows), "cells")
 
 
 def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
@@ -52,10 +53,10 @@ def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else empty("samples")
 
 
-def of_losses(store: Store, names: Iterable[str], say: Callable[[str], None]) -> pd.DataFrame:
+def of_losses(store: Store, runs: Iterable[Run], say: Callable[[str], None]) -> pd.DataFrame:
     """Make the table `losses` from what the trainings logged; a damaged log is said and left out."""
-    rows = []
-    for name in names:
+    rows, trainings = [], {run.training: run for run in runs}
+    for name in trainings:
         try:
             logged = losses_of(store.training(name), store.losses(name))
         except ValueError as error:
@@ -63,4 +64,7 @@ def of_losses(store: Store, names: Iterable[str], say: Callable[[str], None]) ->
             continue
         rows += [(name, row["step"], row["name"], row["value"]) for row in logged]
     table = pd.DataFrame(rows, columns=pd.Index(["run", "step", "name", "value"]))
-    return table.drop_duplicates(["run", "step", "name"], keep="last", ignore_index=True) if rows else empty("losses")
+    if not rows:
+        return empty("losses")
+    known = [replace(run, alias=name) for name, run in trainings.items()]
+    return identify(table.drop_duplicates(["run", "step", "name"], keep="last", ignore_index=True), "losses", known)

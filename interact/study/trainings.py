@@ -81,7 +81,7 @@ def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) ->
     """Load a model before training, with its tokenizer."""
     if config.task == "causal":
         return load_trainable(run.model, dtype=dtype, device=config.device)
-    assert data is not None
+    assert data is not None and run.seed is not None
     labels = sorted({example.response for example in (*data.train, *data.heldout)})
     return fresh_classifier(run.model, labels, seed=run.seed, dtype=dtype, device=config.device)
 
@@ -154,6 +154,8 @@ def _dtypes(config: StudyConfig) -> dict[str, str]:
 
 
 def _options(config: StudyConfig, run: Run) -> TrainingOptions:
+    # Only several runs together have no seed.
+    assert run.seed is not None
     return TrainingOptions(
         method=config.method,
         learning_rate=config.learning_rate,

@@ -1,7 +1,7 @@
 """The work list: which runs there are, and the cells (run, step, sample) of each.
 
-The key of a cell is a hash of all that decides its result, so a cell is computed once, whoever asks for it: the model
-before training is the same in every run of it.
+The key of a cell holds a hash of all that decides its result, so a cell is computed once, whoever asks for it: the
+model before training is the same in every run of it.
 """
 
 from __future__ import annotations
@@ -11,37 +11,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from interact.inputs import Template
-from interact.study.config import StudyConfig, fingerprint, short_name
+from interact.schema import CellKey, Run
+from interact.study.config import StudyConfig
 
 _CELL = 1
 """Raised when the same inputs would give another result."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training of one model, followed under one masking baseline.
-
-    Attributes:
-        model: As the configuration names it.
-        data: As the configuration names it.
-        seed: Seed of the examples, their order and the adapter's start.
-        baseline: Masking baseline, ``"auto"`` for the default.
-    """
-
-    model: str
-    data: str
-    seed: int
-    baseline: str = "auto"
-
-    @property
-    def training(self) -> str:
-        """Name of the training, shared by the baselines under which it is followed."""
-        return f"{short_name(self.model)}/{short_name(self.data)}/seed-{self.seed}"
-
-    @property
-    def name(self) -> str:
-        """Name in the tables."""
-        return self.training if self.baseline == "auto" else f"{self.training}/{short_name(self.baseline)}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +54,7 @@ class Cell:
         run: The run.
         step: The step.
         sample: The prompt.
-        key: Hash of all that decides the result.
+        key: Name of its file, see `interact.schema.CellKey`.
         dtype: Precision of the model.
     """
 
@@ -140,7 +114,9 @@ def cells(config: StudyConfig, prepared: Prepared) -> Iterator[Cell]:
             for sample in prepared.samples:
                 if sample.data == run.data:
                     identity = _identity(config, run, step, sample, prepared.trained_on[run.training])
-                    yield Cell(run, step, sample, fingerprint({**identity, "dtype": dtype}), dtype)
+                    shared = identity["checkpoint"] is None
+                    key = CellKey.of(run, step, sample.id, decided_by={**identity, "dtype": dtype}, shared=shared)
+                    yield Cell(run, step, sample, key.stem, dtype)
 
 
 def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: str) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
     """
     config, sample = store.config, cell.sample
     options = FollowOptions(
-        run=cell.run.name,
+        run=cell.run,
         masking=config.masking,
         baseline=None if cell.run.baseline == "auto" else cell.run.baseline,
         kappa=config.kappa,

@@ -126,10 +126,11 @@ def test_runs_of_several_seeds_are_averaged():
     table = across_seeds(pd.DataFrame(rows, columns=["run", "step", "class", "name", "value", "low", "high"]))
     check(table, "metrics")
     assert table["run"].tolist() == ["m/d/seeds", "m/d/seeds", "m/d/seeds/mean"] and table["runs"].tolist() == [3, 1, 3]
+    assert table["asked_baseline"].tolist() == ["auto", "auto", "mean"] and table["seed"].isna().all()
     low, high = stats.t.interval(0.95, 2, loc=3.0, scale=stats.sem([1.0, 2.0, 6.0]))
     assert table.loc[0, ["value", "low", "high"]].tolist() == pytest.approx([3.0, low, high])
     assert table.loc[1, "value"] == 0.5 and np.isnan(table.loc[1, "low"])
-    with pytest.raises(ValueError, match="but one is 'mine'"):
+    with pytest.raises(ValueError, match="the seed of 'mine' is not known"):
         across_seeds(table[:1].assign(run="mine"))
 
 

@@ -24,6 +24,7 @@ from interact.embedded.sources import SOURCES
 from interact.models.load import load_model
 from interact.report.store import TABLES, open_study
 from interact.results import Interactions, load
+from interact.schema import TABLES
 from interact.sft.checkpoints import load_checkpoint
 from interact.sft.llama_factory import described_rows
 from interact.sft.rows import read_rows
@@ -36,6 +37,9 @@ from interact.study.store import Store
 from tests.faults.ground import child, damages, differences, judge, leftovers, same, smallest, study
 from tests.faults.readers import SCORED, whole_files
 from tests.interact.test_embedded import Index, file_source
+
+READ = [name for name, table in TABLES.items() if table.missing]
+"""The tables that a report reads."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def kinds_of_a_study(store: Path, config: StudyConfig) -> list[Kind]:
     def opened() -> Any:
         return repr(Store.open(store).config)
 
-    found = [Kind(f"{name}.parquet", store / f"{name}.parquet", lambda n=name: _table(store, n)) for name in TABLES]
+    found = [Kind(f"{name}.parquet", store / f"{name}.parquet", lambda n=name: _table(store, n)) for name in READ]
     adapter = training / "step-2"
     return [
         *found,

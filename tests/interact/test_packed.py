@@ -53,7 +53,8 @@ def test_a_family_is_exact_or_falls_back_and_never_wrong(family):
     model = tiny(family)
     flat = coalition_values(model, INPUTS, **FLAT)
     torch.testing.assert_close(coalition_values(model, INPUTS, masking="attention"), flat, rtol=1e-4, atol=1e-4)
-    if family in EXACT:
+    # ModernBERT's attention can be replaced since transformers 5.17 at the latest.
+    if family in EXACT and (family != "modernbert" or model._can_set_attn_implementation()):
         assert (coalition_values(model, INPUTS, **PACKED) - flat).abs().max() < 0.02 * flat.std()
         assert "auto takes packed" in explain_engine(model, INPUTS, masking="attention")
     else:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from interact import Interactions, Player
+from interact.schema import TABLES, VERSION, Run, identify
 from interact_kernels.sparsify import and_or_split
 
 HOSTILE = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> $\\frac$ & \u202e {{7*7}}'
@@ -60,7 +61,8 @@ def game(n: int, share: float, seed: int, model: int) -> np.ndarray:
 
 def make_store(folder: Path, shape: Shape = Shape()) -> Path:
     (folder / "cells").mkdir(parents=True)
-    runs = [f"{model}/{shape.data}/seed-{seed}" for model in shape.models for seed in shape.seeds]
+    known = [Run(model, shape.data, seed) for model in shape.models for seed in shape.seeds]
+    runs = [run.name for run in known]
     interactions, cells = [], []
     for r, run in enumerate(runs):
         for at, step in enumerate(shape.steps):
@@ -98,8 +100,9 @@ def make_store(folder: Path, shape: Shape = Shape()) -> Path:
         ]
     )
     for name, table in tables.items():
+        table = identify(table, name, known) if TABLES[name].identity else table
         table.to_parquet(folder / f"{name}.parquet")
-    manifest = {"format": "interact.study", "version": 1, "versions": {"torch": "2.13", "interact-llm": "0.1.0"}}
+    manifest = {"format": "interact.study", "version": VERSION, "versions": {"torch": "2.13", "interact-llm": "0.1.0"}}
     (folder / "manifest.json").write_text(json.dumps({**manifest, "config_hash": "c0ffee"}))
     (folder / "config.json").write_text(json.dumps({"models": shape.models, "steps": shape.steps, "tau": 0.05}))
     return folder

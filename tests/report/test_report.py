@@ -19,8 +19,9 @@ from interact.report.measures import Measures, StepScale
 from interact.report.page import results_page, study_page
 from interact.report.payload import number
 from interact.report.results import Results
-from interact.report.runs import beside, parse_run, runs_of, settings_of
+from interact.report.runs import beside, runs_of, settings_of
 from interact.report.store import open_study
+from interact.schema import IDENTITY, TABLES, Run, identify
 from tests.interact.test_interactions import result as make_result
 from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
 
@@ -59,6 +60,10 @@ def data_of(page: str) -> dict:
 def change(folder, name: str, alter) -> None:
     table = pd.read_parquet(folder / f"{name}.parquet")
     alter(table).to_parquet(folder / f"{name}.parquet")
+
+
+def grown(metrics, rows):
+    return pd.concat([metrics, identify(pd.DataFrame(rows), "metrics")], ignore_index=True)
 
 
 def test_every_figure_is_written_twice_and_says_what_it_shows(written):
@@ -213,7 +218,7 @@ def test_controls_that_were_not_run_are_told(tmp_path):
 def test_a_control_far_from_the_claim_is_told_and_does_not_flatten_it(store):
     run = "SmolLM2-135M-Instruct/reviews/seed-0"
     far = {"run": run, "step": 64, "class": "emerged", "name": "strength_noise", "value": 1234.0}
-    change(store, "metrics", lambda table: pd.concat([table, pd.DataFrame([far])], ignore_index=True))
+    change(store, "metrics", lambda table: grown(table, [far]))
     study = open_study(store)
     figure = evolution_figures.strength_and_number(study, Measures(study.metrics), settings_of(runs_of(study))[0])
     assert figure is not None
@@ -236,7 +241,7 @@ def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
         {"run": "gemma-3-270m-it/reviews/seeds", "step": 64, "class": "emerged", "name": "rho", "value": 0.25},
         {"run": "gemma-3-270m-it/reviews/seed-0", "step": -1, "class": "all", "name": "stop_by_loss", "value": 4.0},
     ]
-    change(store, "metrics", lambda table: pd.concat([table, pd.DataFrame(more)], ignore_index=True))
+    change(store, "metrics", lambda table: grown(table, more))
     page = page_of(store)
     assert len(data_of(page)["runs"]) == 2
     assert "forecast error interactions" in page and "rho of the emerged" in page and "stop by loss" in page
@@ -245,11 +250,36 @@ def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
 def test_a_second_baseline_shows_the_losses_of_its_training(store):
     name = "SmolLM2-135M-Instruct/reviews/seed-0"
     for table in ("cells", "interactions", "classes", "metrics"):
-        change(store, table, lambda t: pd.concat([t, t[t["run"] == name].assign(run=f"{name}/eos")], ignore_index=True))
+        second = {"run": f"{name}/eos", "asked_baseline": "eos"}
+        change(store, table, lambda t: pd.concat([t, t[t["run"] == name].assign(**second)], ignore_index=True))  # noqa: B023
     page = page_of(store)
     first, _, second = data_of(page)["runs"]
     assert second["label"].endswith("baseline eos") and second["losses"] == first["losses"] != {}
     assert "No second masking baseline" not in page
+
+
+def test_what_a_run_is_stands_in_columns_and_its_name_tells_nothing(store):
+    for name, table in TABLES.items():
+        if table.identity and (store / f"{name}.parquet").exists():
+            change(store, name, lambda t: t.assign(run=t["run"].map(lambda run: f"{run[::-1]} of mine")))
+    runs = runs_of(open_study(store))
+    assert [(run.model, run.data, run.seed) for run in runs] == [
+        ("SmolLM2-135M-Instruct", "reviews", 0),
+        ("gemma-3-270m-it", "reviews", 0),
+    ]
+    first, second = data_of(page_of(store))["runs"]
+    assert first["label"] == "SmolLM2-135M-Instruct, reviews, seed 0" and first["losses"] and second["losses"]
+
+
+def test_a_store_of_version_1_shows_the_same_page(store):
+    now = data_of(page_of(store))
+    columns = [column.name for column in IDENTITY]
+    for name, table in TABLES.items():
+        if table.identity and (store / f"{name}.parquet").exists():
+            change(store, name, lambda t: t.drop(columns=columns, errors="ignore"))
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps({**manifest, "version": 1}))
+    assert data_of(page_of(store)) == now
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "not finite", "spans"])
@@ -361,12 +391,11 @@ def test_bits_flipped_anywhere_give_a_page_or_a_sentence(made, tmp_path):
         (store / path.name).write_bytes(whole)
 
 
-def test_runs_are_read_from_their_names_and_paired():
-    run = parse_run("org/Qwen2.5-7B/my set/seed-3/token-5")
-    assert (run.model, run.data, run.seed, run.baseline) == ("org/Qwen2.5-7B", "my set", 3, "token-5")
-    assert run.label == "Qwen2.5-7B, my set, seed 3, baseline token-5"
+def test_runs_are_labelled_and_paired():
+    run = Run("org/Qwen2.5-7B", "sets/my set", 3, "token:5")
+    assert run.label == "Qwen2.5-7B, my set, seed 3, baseline token:5"
     names = ["a/x/seed-1", "a/x/seed-0", "b/y/seed-1", "b/x/seed-1", "b/x/seed-1/eos"]
-    runs = [parse_run(name) for name in names]
+    runs = [Run.parse(name) for name in names]
     assert beside(runs) == (0, 3) and beside(runs[:1]) == (0, None)
     panels = settings_of(runs)[0].panels
     assert [p.main.name for p in panels] == ["a/x/seed-0", "b/x/seed-1"] and panels[0].others[0].name == "a/x/seed-1"

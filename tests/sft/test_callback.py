@@ -10,6 +10,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import interact
 from interact.evolution import measure
+from interact.schema import CellKey, Run
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples
 from interact.sft.following import FollowOptions, as_examples, cell_row, interaction_rows
@@ -100,6 +101,11 @@ def test_tables_are_those_of_a_study(followed):
     rows = pd.DataFrame([cell_row(r) for r in files]).sort_values(["step", "sample"], ignore_index=True)
     assert (rows["total"] == cells.sort_values(["step", "sample"], ignore_index=True)["total"]).all()
     assert {path.stem for path in (folder / "store" / "cells").iterdir()} == set(cells["key"])
+    keys = [CellKey.parse(key) for key in cells["key"]]
+    assert [(key.model, key.step, key.sample) for key in keys] == list(
+        zip(cells["run"], cells["step"], cells["sample"], strict=True)
+    )
+    assert set(table["asked_baseline"]) == {"auto"} and table["seed"].isna().all()
 
 
 def test_steps_are_scored_with_the_weights_of_their_moment(followed, byte_level):
@@ -173,11 +179,14 @@ def test_mixed_precision_does_not_reach_the_scores(byte_level, tmp_path):
 
 
 def test_plain_texts_keep_the_first_prediction(byte_level, tmp_path):
-    options = FollowOptions(template=TEMPLATE, run="mine")
+    options = FollowOptions(template=TEMPLATE, run=Run("org/mine", "reviews", 3, "eos", alias="mine"), baseline="eos")
     callback = interact.InteractionCallback(["a witty movie", ("old jokes", "negative")], steps=[2], options=options)
     fit(byte_level, tmp_path, [callback], model=causal(vocab_size=343), max_steps=2)
     assert set(callback.interactions["sample"]) == {"sample-0", "sample-1"}
     assert set(callback.interactions["run"]) == {"mine"} and callback.steps == (0, 2)
+    for table in (callback.interactions, callback.cells, callback.classes, callback.metrics):
+        known = table[["model", "data", "seed", "asked_baseline"]].drop_duplicates()
+        assert known.to_numpy().tolist() == [["org/mine", "reviews", 3, "eos"]]
 
 
 def test_a_step_that_cannot_be_scored_is_left_out(byte_level, tmp_path):

@@ -16,6 +16,7 @@ import pytest
 
 import interact
 from interact.files import SEAL
+from interact.schema import TABLES, CellKey
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
@@ -83,6 +84,42 @@ def test_a_finished_study_computes_nothing_again(finished, config, monkeypatch):
         pd.testing.assert_frame_equal(table, before[name])
 
 
+def test_tables_say_what_runs_are_and_cells_are_named_by_it(finished, config):
+    found = tables(finished)
+    for name, table in TABLES.items():
+        if table.identity and name != "labels":
+            rows = found[name][found[name]["run"] == "two/reviews.jsonl/seed-0"]
+            assert set(rows["model"]) == {config.models[1]} and set(rows["data"]) == {config.data[0]}
+            assert set(rows["seed"]) == {0} and set(rows.get("asked_baseline", {"auto"})) == {"auto"}
+            assert list(found[name].columns) == [
+                c.name for c in table.columns if (name, c.name) != ("cells", "seconds")
+            ]
+    for row in found["cells"].itertuples():
+        key = CellKey.parse(row.key)
+        assert (key.model, key.step, key.sample) == (Path(row.model).name, row.step, row.sample)
+        # The model before training is the same in every training of it.
+        assert (key.data, key.seed) == (("", None) if row.step == 0 else ("reviews.jsonl", 0))
+
+
+def test_a_store_of_version_1_goes_on_and_is_of_the_newest_version_then(finished, config, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    for path in (store / "cells").iterdir():
+        path.rename(path.with_stem(CellKey.parse(path.stem).content))
+    manifest = json.loads((store / "manifest.json").read_text())
+    (store / "manifest.json").write_text(json.dumps({**manifest, "version": 1}))
+    monkeypatch.setattr("interact.study.worker.compute", None)
+    assert str(status(store)).startswith("18 of 18 cells are done.")
+    run_study(store, config, say=lambda _: None)
+    before, now = tables(finished), tables(store)
+    assert (store / "cells" / f"{now['cells']['key'][0]}.interactions").is_file()
+    for name, table in before.items():
+        pd.testing.assert_frame_equal(
+            now[name].drop(columns="key", errors="ignore"), table.drop(columns="key", errors="ignore")
+        )
+    assert json.loads((store / "manifest.json").read_text())["version"] == 2
+
+
 def test_a_study_killed_at_many_points_ends_in_the_same_tables(finished, config, tmp_path):
     store = tmp_path / "store"
     wanted = len(list((finished / "cells").glob("*.interactions")))
@@ -138,7 +175,7 @@ def test_a_store_of_another_version_is_refused(finished, config, tmp_path):
     shutil.copytree(finished, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**manifest, "version": 9}))
-    with pytest.raises(ValueError, match="has version 9, but this program reads version 1"):
+    with pytest.raises(ValueError, match="has version 9, but this program reads up to version 2"):
         run_study(copy, config)
     (copy / "manifest.json").write_text("{")
     with pytest.raises(ValueError, match=r"manifest\.json is damaged"):
