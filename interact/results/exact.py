@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -77,8 +78,9 @@ class ExactInteractions(Interactions):
         fits = n <= LIMIT and set(arrays) == set(_ARRAYS)
         if not fits or any(a.shape != (1 << n,) or a.dtype != np.float64 for a in arrays.values()):
             raise ValueError(MISFIT)
-        bounds = {name: float("nan" if value is None else value) for name, value in header["split"].items()}
-        return cls(**{**common_fields(header), **bounds}, **arrays)
+        bounds = {name: nan if value is None else float(value) for name, value in header["split"].items()}
+        fields: dict[str, Any] = {**common_fields(header), **bounds, **arrays}
+        return cls(**fields)
 
     def _to_file(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {name: getattr(self, name) for name in _ARRAYS}

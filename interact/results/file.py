@@ -82,10 +82,9 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def common_fields(header: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that every result has, of a header that was read."""
-    players = tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"])
     primal = header["split"]["primal"]
     return {
-        "players": players,
+        "players": tuple(Player(str(p[0]), (p[1], p[2]), (p[3], p[4])) for p in header["players"]),
         "text": header["text"],
         "primal": float("nan" if primal is None else primal),
         "provenance": header["provenance"],

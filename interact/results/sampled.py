@@ -105,9 +105,9 @@ class SampledInteractions(Interactions):
             raise ValueError(MISFIT)
         if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != (n + 7) // 8:
             raise ValueError(f"coalitions of {n} players do not have the shape {packed.shape}")
+        fields: dict[str, Any] = {**common_fields(header), **{name: arrays[name] for name in _NUMBERS}}
         return cls(
-            **common_fields(header),
-            **{name: arrays[name] for name in _NUMBERS},
+            **fields,
             coalitions=np.unpackbits(packed, axis=1, count=n, bitorder="little").astype(bool),
             held_out=arrays["held_out"].astype(bool),
             terms=Terms.from_arrays(n, float(bias), arrays),

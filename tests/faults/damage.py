@@ -22,7 +22,7 @@ from interact import embedded
 from interact.embedded import wheels
 from interact.embedded.sources import SOURCES
 from interact.models.load import load_model
-from interact.report.store import TABLES, open_study
+from interact.report.store import open_study
 from interact.results import Interactions, load
 from interact.schema import TABLES
 from interact.sft.checkpoints import load_checkpoint

@@ -7,7 +7,7 @@ import torch
 from triton_compiler import SHARED_LIMIT, TARGETS, pointer, resources
 
 from interact_kernels.attention import triton_rows as kernels
-from interact_kernels.attention.triton import PRECISION, warps
+from interact_kernels.attention.triton import PRECISION
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
             tail = (4, size, size, size, size, block_m, key_block, *kind, True, True, True, PRECISION)
             need = resources(
                 kernels.rows_kernel, chip, x, x, x, x, x, *[ints] * 6, 100, 7, *strides, 32, 64, 0.1, 5.0, *tail,
-                num_warps=warps(block_m, size),
+                num_warps=kernels.warps(block_m, size),
             )  # fmt: skip
             assert need.shared <= SHARED_LIMIT[chip]
             name = "masked" if kind == masked else "packed"

@@ -64,7 +64,8 @@ class Toy:
     """The reference, which counts its calls and fails when told to."""
 
     def __init__(self, run):
-        self.truth, self.calls, self.error = run, 0, None
+        self.truth, self.calls = run, 0
+        self.error: BaseException | None = None
 
     def run(self, request):
         self.calls += 1
@@ -178,7 +179,7 @@ def test_a_failure_without_another_implementation_is_raised_each_time():
     toy.error = RuntimeError("no kernel")
     alone = Operation("alone", [Implementation("toy", toy.run)])
     for _ in range(2):
-        with pytest.raises(RuntimeError, match="^no kernel$"):
+        with pytest.raises(RuntimeError, match=r"^no kernel$"):
             alone.run(lattice.TransformRequest(x, torch.empty(4), Transform(lattice.MOEBIUS)))
     with registered(lattice.TRANSFORMS, Implementation("toy", toy.run), before="native"):
         meta = torch.zeros(4, device="meta")

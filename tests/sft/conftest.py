@@ -41,6 +41,9 @@ def small_classifier():
 THIRD_PARTY = [
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning",
     "ignore:`gradient_checkpointing` is deprecated:FutureWarning",
+    "ignore:`use_return_dict` is deprecated:FutureWarning",
+    # PEFT 0.18 looks for the vocabulary of a base that has no name.
+    "ignore:Could not find a config file in:UserWarning",
 ]
 
 

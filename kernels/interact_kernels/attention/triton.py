@@ -1,5 +1,6 @@
 # Triton turns numbers into tl.constexpr at the call, and kernels are not Python; its annotations do not say so.
 # pyright: reportArgumentType=false, reportOperatorIssue=false, reportGeneralTypeIssues=false, reportCallIssue=false
+# pyright: reportAssignmentType=false
 """Tree attention in Triton, for CUDA and ROCm devices; imported only when it runs.
 
 1. A program owns a block of query tokens, consecutive in the preorder, and the query heads of one key head.
