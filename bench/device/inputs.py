@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from interact.models.plan import CoalitionTree
 
 from bench.device.clock import Target
 from interact.coalitions import all_coalitions
+from interact.engines.coalition_tree import CoalitionTree
 from interact.inputs import CoalitionInputs
 from interact_kernels.attention import SegmentTree
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from interact.models.precision import noise_floor, widened
-from interact.models.tree import run_size, tree_values
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profiled
 from bench.device.inputs import coalition_tree, lengths, players, prompt
-from interact.coalitions import all_coalitions, explain_engine, score_coalitions
-from interact.inputs import CoalitionInputs
-from interact.masking import Baseline, resolve_baseline
-from interact.models import flat
-from interact.models.family import inspect_model
-from interact.models.memory import free_memory
+from interact.engines.flat import Flat
+from interact.engines.precision import noise_floor, widened
+from interact.engines.runner import run, score_by
+from interact.engines.tree import Tree, TreePlan
+from interact.games.coalitions import all_coalitions
+from interact.games.prompt_game import PromptGame, game_of
 from interact_kernels.sparsify import and_or_split
 
 BF16, F32 = torch.bfloat16, torch.float32
@@ -36,57 +35,44 @@ _OTHER_RUNS = 8192
 
 
 @dataclass
-class Scored:
-    """A model and a prompt, with what was found of them so far."""
+class Subject:
+    """The game of a prompt, and what was found of it so far."""
 
     target: Target
     name: str
-    model: Any
-    inputs: CoalitionInputs
+    game: PromptGame
     rows: int
     cells: dict[str, str] = field(default_factory=dict)
     times: dict[str, Time] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.coalitions = all_coalitions(self.inputs.n)
-        self.baseline: Baseline = resolve_baseline(self.model, None, self.inputs.special_ids)
-        self.what = f"{self.name} {self.dtype}".replace("torch.", "") + f", L={len(self.inputs.input_ids)}"
-        self.cells |= {
-            "model": f"{self.name}, {self.dtype}".replace("torch.", ""),
-            "L": str(len(self.inputs.input_ids)),
-        }
+        self.length, self.coalitions = len(self.game.ids), all_coalitions(self.game.n)
+        model = f"{self.name}, {self.dtype}".replace("torch.", "")
+        self.what = f"{model}, L={self.length}"
+        self.cells |= {"model": model, "L": str(self.length)}
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
-        return self.model.get_input_embeddings().weight.dtype
+        return self.game.model.get_input_embeddings().weight.dtype
 
     def tree(self, most_tokens: int | None = None) -> torch.Tensor:
         """Score all coalitions by the tree, without asking whether the project trusts it for this model."""
-        how: dict[str, Any] = {"masking": "baseline", "baseline": self.baseline}
-        return tree_values(self.model, self.inputs, self.coalitions, most_tokens=most_tokens, **how)
+        return score_by(Tree(), self.game, self.coalitions.numpy(), most_tokens=most_tokens)
+
+    def tree_plan(self) -> TreePlan:
+        """Return how the project cuts the tree of all coalitions."""
+        return Tree().plan(self.game, self.coalitions.numpy())
 
     def flat(self, coalitions: torch.Tensor, rows: int) -> torch.Tensor:
-        """Score some coalitions flat, `rows` in a batch."""
-        how: dict[str, Any] = {"masking": "baseline", "baseline": self.baseline}
-        with _batches_of(rows):
-            budget = free_memory(torch.device(self.target.device)) // 2
-            return flat.flat_values(self.model, self.inputs, coalitions, memory_budget=budget, **how)
+        """Score some coalitions flat in batches of `rows`, whatever the project would take by itself."""
+        distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
+        plan = replace(Flat().plan(self.game, distinct), size=rows)
+        return run(Flat(), plan)[torch.from_numpy(inverse.reshape(-1))]
 
     def some(self, count: int) -> slice:
         """Return which coalitions `count` of them are, at even distances."""
         return slice(None, None, max(1, len(self.coalitions) // count))
-
-
-@contextmanager
-def _batches_of(rows: int) -> Iterator[None]:
-    """Let the flat forward take larger batches than it would by itself, for a fair comparison."""
-    before = flat._LARGEST_BATCH
-    flat._LARGEST_BATCH = rows
-    try:
-        yield
-    finally:
-        flat._LARGEST_BATCH = before
 
 
 def model(cases: Cases, which: str) -> None:
@@ -95,12 +81,13 @@ def model(cases: Cases, which: str) -> None:
     made = random_model(target, "tiny" if target.tiny else which)
     steps = [_against_float32, _tree, _flat, _end_to_end]
     later = [_linear_layers, _profile, partial(_tree, most_tokens=_OTHER_RUNS)]
-    scored = [
-        Scored(target, which, made, prompt(length, players(target)), rows) for length, rows in lengths(target).items()
+    subjects = [
+        Subject(target, which, game_of(made, prompt(length, players(target))), rows)
+        for length, rows in lengths(target).items()
     ]
     rate = matrix_rate(target, BF16)[1]
     for step_group in (steps, later):
-        for one in scored:
+        for one in subjects:
             for step in step_group:
                 _step(cases, one, step, rate)
     if which == "8B" and not target.tiny:
@@ -108,7 +95,7 @@ def model(cases: Cases, which: str) -> None:
     made.float()
     rate = matrix_rate(target, F32)[1]
     for length, rows in list(lengths(target).items())[:2]:
-        one = Scored(target, which, made, prompt(length, players(target)), rows)
+        one = Subject(target, which, game_of(made, prompt(length, players(target))), rows)
         for step in (_against_float32, _tree, _flat, _linear_layers):
             _step(cases, one, step, rate)
 
@@ -131,22 +118,22 @@ def random_model(target: Target, which: str) -> Any:
         return AutoModelForCausalLM.from_config(config, dtype=BF16).eval()
 
 
-def _step(cases: Cases, one: Scored, step: Callable[..., object], rate: float) -> None:
+def _step(cases: Cases, one: Subject, step: Callable[..., object], rate: float) -> None:
     """Run a step as a case."""
-    if step is _end_to_end and len(one.inputs.input_ids) > 256:
+    if step is _end_to_end and one.length > 256:
         return
-    if step is _profile and len(one.inputs.input_ids) > 256:
+    if step is _profile and one.length > 256:
         # The profiler itself takes longer than the run.
         return
     name = getattr(step, "__name__", "_tree in other runs").strip("_").replace("_", " ")
     cases.case(f"{one.what}: {name}", partial(step, cases, one, rate))
 
 
-def _against_float32(cases: Cases, one: Scored, _: float) -> tuple[str, bool]:
+def _against_float32(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     """Hold tree and flat against flat in float32 with the same weights; in float32, tree against flat."""
     some = one.some(_REPEATED)
     ours, theirs = one.tree()[some], one.flat(one.coalitions[some], 64)
-    with widened(one.model) if one.dtype != F32 else nullcontext():
+    with widened(one.game.model) if one.dtype != F32 else nullcontext():
         truth = one.flat(one.coalitions[some], 16)
     off = {"tree - flat": ours - theirs, "tree - float32": ours - truth, "flat - float32": theirs - truth}
     spread = {name: float(difference.std()) for name, difference in off.items()}
@@ -156,21 +143,21 @@ def _against_float32(cases: Cases, one: Scored, _: float) -> tuple[str, bool]:
     for name, difference in off.items():
         cells[f"{name}, largest (sd)"] = f"{float(difference.abs().max()):.3g} ({spread[name]:.3g})"
     cases.line(one.what, "whole models against float32", cells)
-    said = explain_engine(one.model, one.inputs)
+    said = one.game.explain()
     right = spread["tree - float32"] <= allowed
     return f"sd {spread['tree - float32']:.3g} of at most {allowed:.3g}; {said}", right and "takes tree" in said
 
 
-def _tree(cases: Cases, one: Scored, _: float, most_tokens: int | None = None) -> None:
-    chosen = min(run_size(one.model, inspect_model(one.model), one.inputs, None)[0], coalition_tree(one.inputs).tokens)
+def _tree(cases: Cases, one: Subject, _: float, most_tokens: int | None = None) -> None:
+    plan = one.tree_plan()
     name = f"tree, runs of {most_tokens}" if most_tokens else "tree"
     if not most_tokens:
-        one.cells["runs of"] = str(chosen)
+        one.cells["runs of"] = str(min(plan.size, plan.tokens))
     one.times[name] = clock(one.target, lambda: one.tree(most_tokens), seconds=0.7)
     _table(cases, one)
 
 
-def _flat(cases: Cases, one: Scored, _: float) -> None:
+def _flat(cases: Cases, one: Subject, _: float) -> None:
     some = one.coalitions[one.some(one.rows)]
     share = len(one.coalitions) / len(some)
     one.times["flat"] = clock(one.target, lambda: one.flat(some, one.rows), seconds=0.7).scaled(share)
@@ -178,7 +165,7 @@ def _flat(cases: Cases, one: Scored, _: float) -> None:
     _table(cases, one)
 
 
-def _table(cases: Cases, one: Scored) -> None:
+def _table(cases: Cases, one: Subject) -> None:
     cells = dict(one.cells)
     for name, time in one.times.items():
         ratio = f" = {time.ms / one.times['tree'].ms:.2f}x" if "tree" in one.times else ""
@@ -186,13 +173,14 @@ def _table(cases: Cases, one: Scored) -> None:
     cases.line(one.what, "whole models", cells, times=in_full(one.times))
 
 
-def _linear_layers(cases: Cases, one: Scored, rate: float) -> None:
+def _linear_layers(cases: Cases, one: Subject, rate: float) -> None:
     """Time all linear layers of all tokens alone, run by run; the tree skips most of the last layer."""
-    runs = list(coalition_tree(one.inputs).runs(*run_size(one.model, inspect_model(one.model), one.inputs, None)))
+    plan = one.tree_plan()
+    runs = coalition_tree(one.game.prompt).runs(plan.size, plan.leaves)
     counts = [(len(run.position) - run.kept, len(run.leaves)) for run in runs]
     linear = torch.nn.Linear
-    body = [m for name, m in one.model.named_modules() if isinstance(m, linear) and "lm_head" not in name]
-    widths, head = {layer.in_features for layer in body}, one.model.lm_head
+    body = [m for name, m in one.game.model.named_modules() if isinstance(m, linear) and "lm_head" not in name]
+    widths, head = {layer.in_features for layer in body}, one.game.model.lm_head
     most = max(tokens for tokens, _ in counts)
     inputs = {width: one.target.random(most, width, dtype=one.dtype) for width in widths | {head.in_features}}
 
@@ -217,7 +205,7 @@ def _linear_layers(cases: Cases, one: Scored, rate: float) -> None:
     cases.line(one.what, "linear layers", cells, time=asdict(time))
 
 
-def _profile(cases: Cases, one: Scored, _: float) -> None:
+def _profile(cases: Cases, one: Subject, _: float) -> None:
     seen = profiled(one.target, one.tree)
     cells = {**{name: one.cells[name] for name in ("model", "L")}, "kernels": str(seen.kernels)}
     cells |= {"copies to the card": str(seen.copies), "busy, ms": f"{seen.busy:.0f}", "of, ms": f"{seen.span:.0f}"}
@@ -225,27 +213,23 @@ def _profile(cases: Cases, one: Scored, _: float) -> None:
     cases.line(one.what, "card and host", cells, longest=seen.longest)
 
 
-def _end_to_end(cases: Cases, one: Scored, _: float) -> tuple[str, bool]:
+def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     """Time the steps of an extraction one by one, as `interact.extract` takes them."""
-    how: dict[str, Any] = {"masking": "baseline", "baseline": one.baseline, "memory_budget": None}
-
-    def score() -> Any:
-        return score_coalitions(one.model, one.inputs, coalitions=None, engine="auto", progress=False, **how)
-
-    scores = score()
-    values = scores.values.double()
-    floor = partial(noise_floor, one.model, one.inputs, one.coalitions, scores.values, engine=scores.engine, **how)
+    game = one.game
+    scored = game.scored(progress=False)
+    values, choice = scored.values.double(), scored.choice
+    floor = partial(noise_floor, game, one.coalitions, scored.values, choice.engine, **choice.plan.options)
     card = values.to(one.target.device)
     steps: dict[str, Callable[[], object]] = {
-        "scores": score,
+        "scores": lambda: game.scored(progress=False),
         "noise floor": floor,
         "split on the CPU": lambda: and_or_split(values.numpy()),
         "split on the card": lambda: and_or_split(card),
     }
     times = {name: clock(one.target, step, seconds=0.5) for name, step in steps.items()}
-    cells = {**{name: one.cells[name] for name in ("model", "L")}, "engine": scores.engine}
+    cells = {**{name: one.cells[name] for name in ("model", "L")}, "engine": choice.engine.name}
     cells |= {f"{name}, s": f"{time.ms / 1e3:.3g}" for name, time in times.items()}
     total = sum(times[name].ms for name in ("scores", "noise floor", "split on the CPU")) / 1e3
     cells["sum, s"] = f"{total:.3g}"
     cases.line(one.what, "end to end", cells, times=in_full(times))
-    return f"{total:.3g} s by {scores.engine}: {scores.reason}", scores.engine == "tree"
+    return f"{total:.3g} s by {choice.engine.name}: {choice.reason}", choice.engine.name == "tree"

@@ -22,6 +22,8 @@ class Stage:
         limit: Seconds after which it is stopped.
         group: Stages of one group run side by side.
         argument: What the function gets beside the cases.
+        rehearsed: Whether a rehearsal of all stages takes it; one that differs from another in its argument alone says
+            nothing new there.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     limit: int
     group: int
     argument: str = ""
+    rehearsed: bool = True
 
 
 STAGES = (
@@ -41,14 +44,14 @@ STAGES = (
     Stage("lattice-native", "correctness:lattice", 120, 1, "native"),
     Stage("lattice-triton", "correctness:lattice", 120, 1, "triton"),
     Stage("gpu-tests", "machine:gpu_tests", 100, 1),
-    Stage("memcheck-tree", "machine:sanitizer", 100, 1, "memcheck tree"),
-    Stage("memcheck-packed", "machine:sanitizer", 100, 1, "memcheck packed"),
+    Stage("memcheck-tree", "machine:sanitizer", 100, 1, "memcheck tree", rehearsed=False),
+    Stage("memcheck-packed", "machine:sanitizer", 100, 1, "memcheck packed", rehearsed=False),
     Stage("memcheck-native", "machine:sanitizer", 100, 1, "memcheck lattice-native"),
-    Stage("memcheck-triton", "machine:sanitizer", 100, 1, "memcheck lattice-triton"),
-    Stage("racecheck-tree", "machine:sanitizer", 100, 1, "racecheck tree"),
-    Stage("racecheck-native", "machine:sanitizer", 100, 1, "racecheck lattice-native"),
+    Stage("memcheck-triton", "machine:sanitizer", 100, 1, "memcheck lattice-triton", rehearsed=False),
+    Stage("racecheck-tree", "machine:sanitizer", 100, 1, "racecheck tree", rehearsed=False),
+    Stage("racecheck-native", "machine:sanitizer", 100, 1, "racecheck lattice-native", rehearsed=False),
     Stage("attention-speed", "speed:attention", 60, 2),
-    Stage("model-8b", "models:model", 165, 3, "8B"),
+    Stage("model-8b", "models:model", 165, 3, "8B", rehearsed=False),
     Stage("lattice-speed", "algebra:lattice", 45, 4),
     Stage("split-speed", "algebra:split", 60, 5),
     Stage("model-135m", "models:model", 110, 6, "135M"),
@@ -60,8 +63,6 @@ STAGES = (
 def chosen(names: str, rehearse: bool = False) -> list[Stage]:
     """Return the stages of a list with commas, all for an empty one.
 
-    A rehearsal takes one of the sanitizer's, which differ in their arguments alone.
-
     Raises:
         ValueError: A name is unknown.
     """
@@ -69,8 +70,4 @@ def chosen(names: str, rehearse: bool = False) -> list[Stage]:
     wanted = [name for name in names.split(",") if name]
     if unknown := [name for name in wanted if name not in known]:
         raise ValueError(f"No stage is called {', '.join(unknown)}; there are: {', '.join(known)}.")
-    taken = [stage for stage in STAGES if not wanted or stage.name in wanted]
-    double = (
-        {stage.name for stage in taken if stage.function == "machine:sanitizer"} if rehearse and not wanted else set()
-    )
-    return [stage for stage in taken if stage.name not in double - {"memcheck-native"}]
+    return [stage for stage in STAGES if stage.name in wanted or (not wanted and (stage.rehearsed or not rehearse))]

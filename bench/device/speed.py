@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from interact.models.tree import MOST_TOKENS
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, distance, in_full, kernels_alone, matrix_rate
 from bench.device.inputs import Heads, coalition_tree, heads_of, lengths, players, prompt, segment_trees
+from interact.engines.tree import MOST_TOKENS
 from interact_kernels import attention as attention_operations
-from interact_kernels.attention import SegmentTree
+from interact_kernels.attention import SegmentTree, TreeRequest, reference
 
 BF16, F32, F64 = torch.bfloat16, torch.float32, torch.float64
 LLAMA = Heads(32, 8, 128)
@@ -61,7 +61,7 @@ def _one_run(cases: Cases, length: int, dtype: torch.dtype) -> tuple[str, bool]:
     q, k, v = heads_of(target, tree.queries, tree.keys, LLAMA, dtype)
     group = LLAMA.queries // LLAMA.keys
     wide = [q[None], *(x.repeat_interleave(group, 0)[None] for x in (k, v))]
-    mask = attention_operations.reference.visible(tree).to(target.device)
+    mask = reference.visible(tree).to(target.device)
     impl = _implementation(target)
     tries: dict[str, Callable[[], torch.Tensor]] = {
         "tree": lambda: attention_operations.tree_attention(q, k, v, tree, impl=impl),
@@ -129,7 +129,7 @@ def tilings(cases: Cases, _: str) -> None:
     """Time other cuts of the tree kernel, lists made before, against the shipped one."""
     target = cases.target
     for length in list(lengths(target))[:1] if target.tiny else (256, 1024):
-        for heads in (LLAMA, Heads(9, 3, 64)):
+        for heads in (Heads(9, 3, 64), LLAMA)[: 1 if target.tiny else None]:
             trees = segment_trees(
                 coalition_tree(prompt(length, players(target))), MOST_TOKENS.get(target.device, _ONE_RUN)
             )
@@ -156,7 +156,7 @@ def _cut(
 
     def layer() -> None:
         for (q, k, v), tree in runs:
-            triton.tree_attention(q, k, v, tree, q.shape[-1] ** -0.5, 0.0, None, tiling)
+            triton.tree_attention(TreeRequest(q, k, v, tree, q.shape[-1] ** -0.5, 0.0, None), tiling)
 
     time = clock(cases.target, layer, seconds=0.2)
     shipped.append(time)

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from interact.notebook import table_html
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LARGEST_ARRAY = 1 << 26
 
@@ -93,6 +96,9 @@ class IndexValues:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the values other than 0, strongest first, the empty set left out: players, order, words, effect."""
+        # Here, because scoring on a bare machine needs no pandas.
+        import pandas as pd
+
         rows = [
             (tuple(players), len(players), " + ".join(self.players[i] for i in players) if self.players else "", effect)
             for sets, effects in zip(self.sets[1:], self.effects[1:], strict=True)

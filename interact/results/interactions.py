@@ -11,15 +11,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from interact.players import LIMIT, Player
 from interact.results import conversions, display, file, schema
 from interact.results.answers import Fidelity, Interaction, finite
 from interact.results.coalitions import read_coalitions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,6 +144,9 @@ class Interactions(ABC):
 
     def by_order(self, *, merged: bool = True) -> pd.DataFrame:
         """Sum the effects of each order: columns and_positive, and_negative, or_positive, or_negative, strength."""
+        # Here, because scoring on a bare machine needs no pandas.
+        import pandas as pd
+
         columns = {}
         orders = self._orders()
         largest = _largest(orders)
@@ -193,6 +198,9 @@ class Interactions(ABC):
 
     def to_frame(self, *, merged: bool = True) -> pd.DataFrame:
         """Return all nonzero interactions, strongest first; a sampled result adds their error and stability."""
+        # Here, because scoring on a bare machine needs no pandas.
+        import pandas as pd
+
         rows = [(i.kind, i.mask, i.order, " + ".join(i.words), i.effect) for i in self._strongest(None, merged)]
         return pd.DataFrame(rows, columns=pd.Index(["kind", "mask", "order", "words", "effect"]))
 

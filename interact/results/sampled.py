@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import nan
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from interact.results.answers import Interaction, finite
 from interact.results.file import MISFIT, common_fields
 from interact.results.interactions import Interactions
 from interact.results.terms import Terms
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _NUMBERS = ("values", "i_and", "i_or", "noise")
 
