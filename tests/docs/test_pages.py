@@ -59,7 +59,7 @@ def test_every_block_names_a_language_that_is_checked(name):
 
 def test_few_blocks_are_skipped_and_each_says_why():
     skipped = [(name, reason) for name in NAMES for reason in SKIP.findall((ROOT / name).read_text("utf-8"))]
-    assert len(skipped) <= 9, skipped
+    assert len(skipped) <= 10, skipped
     assert all(any(word in reason for word in REASONS) for _, reason in skipped), skipped
     # A doctest that is skipped on its own line, or a skip of another form, would not be counted.
     assert not any(word in (ROOT / name).read_text("utf-8") for name in NAMES for word in ("+SKIP", "skip: start"))
