@@ -1,7 +1,6 @@
 """What is asked of an attention."""
 
-from __future__ import annotations
-
+# No postponed annotations: a NamedTuple keeps them as strings that no documentation tool can resolve.
 from collections.abc import Hashable
 from typing import NamedTuple
 

@@ -1,7 +1,6 @@
 """What is asked of a lattice transform."""
 
-from __future__ import annotations
-
+# No postponed annotations: a NamedTuple keeps them as strings that no documentation tool can resolve.
 import functools
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
