@@ -30,7 +30,7 @@ endif
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	grep -Ev "$(UNLOCKED)" requirements.lock > .venv/constraints.txt
 	$(PIP) --upgrade pip
-	$(PIP) "$(TORCH)" setuptools pybind11
+	$(PIP) "$(TORCH)" "setuptools>=77" "pybind11>=2.13"
 	$(PIP) --no-build-isolation --editable ".[dev,embedded,fuzz,triton]"
 	echo "$(BUILD)" > .venv/build
 	touch $@

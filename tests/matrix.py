@@ -162,7 +162,7 @@ def fresh(call, python: str, folder: Path, pins: tuple[str, ...]) -> bool:
     return (
         call(python, "-m", "venv", folder / "venv")[0]
         and call(*pip, "--upgrade", "pip")[0]
-        and call(*pip, "torch", "numpy", "setuptools", "pybind11")[0]
+        and call(*pip, "torch", "numpy", "setuptools>=77", "pybind11>=2.13")[0]
         and call(*pip, "--no-build-isolation", *TOOLS, "--editable", tree)[0]
     )
 

@@ -237,6 +237,8 @@ def _trainable(model: Any, options: TrainingOptions) -> Iterator[Any]:
     finally:
         if trained is not model:
             trained.unload()
+            # PEFT 0.18 leaves it, and takes it for a second adapter when the model gets its next.
+            model.__dict__.pop("peft_config", None)
             for name, module in heads.items():
                 setattr(model, name, module)
         model.__dict__.pop("forward", None)
