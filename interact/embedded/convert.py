@@ -59,8 +59,7 @@ def gguf_to_folder(gguf: Path, folder: Path, progress: bool) -> dict[str, str]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         # On Python 3.10 transformers before 5.17 finds the version of gguf nowhere else.
-        if not hasattr(reader, "__version__"):
-            setattr(reader, "__version__", version("gguf"))  # noqa: B010
+        reader.__dict__.setdefault("__version__", version("gguf"))
         with _quiet(progress):
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
