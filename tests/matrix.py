@@ -27,7 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = "embedded,shap,shapley,sparse,triton"
-TOOLS = ("beartype", "hypothesis", "jaxtyping", "pytest", "pytest-xdist", "tensorboard", "trl")
+TOOLS = ("beartype", "hypothesis", "jaxtyping", "jsonschema", "pytest", "pytest-xdist", "tensorboard", "trl")
 HUB = ("transformers", "peft", "trl", "tokenizers")
 SHOWN = ("torch", "triton", "numpy", "transformers", "tokenizers", "peft", "trl")
 TESTS = ("tests/kernels", "tests/interact", "tests/sft")
