@@ -26,8 +26,8 @@ def blocks(dtype: torch.dtype, group: int, longest: int, channels: int) -> tuple
         most, keys = 16, 16
     else:
         most, keys = 4096 // max(64, channels), 32
-    rows = max(16, triton.next_power_of_2(min(most, group * longest)))
-    return max(rows, triton.next_power_of_2(group)), keys
+    rows = max(16, int(triton.next_power_of_2(min(most, group * longest))))
+    return max(rows, int(triton.next_power_of_2(group))), keys
 
 
 def warps(block_m: int, channels: int) -> int:
