@@ -37,10 +37,10 @@ endif
 
 # DEMO=--quick makes a very small study.
 demo: .venv
-	$(BIN)/python -m interact.cli demo $(DEMO)
+	$(BIN)/python -m interact demo $(DEMO)
 
 test: .venv
-	$(BIN)/python -m interact.cli fetch smollm2 reviews
+	$(BIN)/python -m interact fetch smollm2 reviews
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv

@@ -13,10 +13,10 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from bench.registry import Case, Check, Entry, Timed
 from interact import CoalitionInputs
-from interact.coalitions import all_coalitions
 from interact.engines.flat import Flat
 from interact.engines.packed import Packed, Packing
 from interact.engines.runner import score_by
+from interact.games.coalition_values import all_coalitions
 from interact.games.prompt_game import game_of
 
 _SHARE = 64

@@ -28,10 +28,11 @@ import numpy as np
 
 from bench.sparse import planted, recovered
 from bench.sparse_peers import METHODS, compared, judges
-from interact import embedded, extract, prepare, sparse
+from interact import extract, prepare, sparse
 from interact.games.prompt_game import game_of
-from interact.inputs import CoalitionInputs
+from interact.models import embedded
 from interact.models.load import load_model
+from interact.prompt.inputs import CoalitionInputs
 from interact.sft.data import REVIEW
 from interact.sparse.design import draw
 from interact.sparse.scores import ScoreCache, score

@@ -12,8 +12,8 @@ from transformers import DynamicCache
 from interact import CoalitionInputs
 from interact.engines.cache import branch, cache_argument, cache_of
 from interact.engines.score import log_odds
-from interact.masking import Baseline
 from interact.models.family import inspect_model
+from interact.prompt.masking import Baseline
 
 GROUP = 64
 """Rows of a call."""

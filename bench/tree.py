@@ -15,14 +15,15 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 import interact
 from bench.registry import Case, Check, Entry, Timed
 from bench.stock import Stock
-from interact import CoalitionInputs, coalition_values, embedded
-from interact.coalitions import all_coalitions
+from interact import CoalitionInputs, coalition_values
 from interact.engines.flat import Flat
 from interact.engines.runner import score_by
 from interact.engines.tree import Tree, coalition_tree
+from interact.games.coalition_values import all_coalitions
 from interact.games.prompt_game import PromptGame, game_of
-from interact.masking import resolve_baseline
+from interact.models import embedded
 from interact.models.load import load_model
+from interact.prompt.masking import resolve_baseline
 from interact.sft.data import REVIEW
 
 _SHARES = {64: 64, 256: 32, 1024: 16}

@@ -4,7 +4,7 @@
 2. Notebooks are shown as they were executed, by nbconvert.
 3. The reference is made of the docstrings, by pdoc, in api/.
 
-Before, the schema of a store is written into docs/formats.md (`interact.schema.page`).
+Before, the schema of a store is written into docs/formats.md (`interact.formats.schema.page`).
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ GUIDE = (
 )
 """The pages in the order of the navigation."""
 MODULES = (
-    *("interact", "interact.evolution", "interact.report", "interact.results", "interact.schema", "interact.sparse"),
-    *("interact.sft", "interact.study", "interact_kernels"),
+    *("interact", "interact.evolution", "interact.formats.schema", "interact.results", "interact.sft"),
+    *("interact.sparse", "interact.study", "interact.study.report", "interact_kernels"),
 )
 """The parts of the reference in the order of the navigation; each has the modules inside it on its own page."""
 _PAGE = jinja2.Template(
@@ -65,7 +65,7 @@ td, th { padding: 3px 10px; border-bottom: 1px solid #ddd; text-align: left; ver
 
 def write_schema() -> None:
     """Write the tables of a store into their page."""
-    from interact.schema.page import with_schema
+    from interact.formats.schema.page import with_schema
 
     page = ROOT / "docs" / "formats.md"
     page.write_text(with_schema(page.read_text("utf-8")), "utf-8")

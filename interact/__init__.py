@@ -6,20 +6,25 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from interact import embedded, indices, sparse
-    from interact.coalitions import coalition_values, explain_engine
-    from interact.extraction import extract
+    from interact import indices, sparse
     from interact.games.build import game
+    from interact.games.coalition_values import coalition_values, explain_engine
+    from interact.games.extract import extract
     from interact.games.game import Game, game_from
     from interact.games.learned import learn_baseline
     from interact.games.shapiq import as_shapiq_game
-    from interact.inputs import CoalitionInputs, Template, prepare
     from interact.models.load import load_model
-    from interact.players import Player, PlayerChoice
+    from interact.prompt.inputs import CoalitionInputs, Template, prepare
+    from interact.prompt.players import Player, PlayerChoice
     from interact.results import (
         ExactInteractions,
         Fidelity,
@@ -49,7 +54,6 @@ __all__ = [
     "Template",
     "as_shapiq_game",
     "coalition_values",
-    "embedded",
     "explain_engine",
     "extract",
     "from_shapiq",
@@ -66,15 +70,15 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "coalitions": ("coalition_values", "explain_engine"),
+    "games.coalition_values": ("coalition_values", "explain_engine"),
     "games.shapiq": ("as_shapiq_game",),
-    "extraction": ("extract",),
+    "games.extract": ("extract",),
     "games.build": ("game",),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
-    "inputs": ("CoalitionInputs", "Template", "prepare"),
+    "prompt.inputs": ("CoalitionInputs", "Template", "prepare"),
     "models.load": ("load_model",),
-    "players": ("Player", "PlayerChoice"),
+    "prompt.players": ("Player", "PlayerChoice"),
     "results": (
         *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
         *("from_shapiq", "load", "to_shap", "to_shapiq"),
@@ -84,10 +88,45 @@ _ROOMS = {
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
+# Modules that stood at the top once: their old names lead to the new ones.
+_MOVED = {
+    "interact.cli": "interact.command.main",
+    "interact.coalitions": "interact.games.coalition_values",
+    "interact.embedded": "interact.models.embedded",
+    "interact.extraction": "interact.games.extract",
+    "interact.inputs": "interact.prompt.inputs",
+    "interact.masking": "interact.prompt.masking",
+    "interact.players": "interact.prompt.players",
+    "interact.report": "interact.study.report",
+}
+
+
+class _Forward(MetaPathFinder, Loader):
+    """Import a module that moved by its old name, with a DeprecationWarning."""
+
+    def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
+        return ModuleSpec(fullname, self) if fullname in _MOVED else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        now = _MOVED[spec.name]
+        warnings.warn(f"{spec.name} is {now} now; import that.", DeprecationWarning, stacklevel=2)
+        module = ModuleType(spec.name)
+        new = import_module(now)
+        module.__dict__.update({k: v for k, v in vars(new).items() if k not in ("__name__", "__spec__", "__loader__")})
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        return None
+
+
+sys.meta_path.append(_Forward())
+
 
 def __getattr__(name: str) -> Any:
     # Loading torch and transformers takes seconds that `interact fetch` and `--help` need not spend.
-    if name in ("embedded", "indices", "sparse"):
+    if name in ("indices", "sparse"):
+        return import_module(f"interact.{name}")
+    if f"interact.{name}" in _MOVED:
         return import_module(f"interact.{name}")
     if name not in _ROOM_OF:
         raise AttributeError(f"module 'interact' has no attribute {name!r}")

@@ -13,7 +13,7 @@ from bench import registry, scaling
 from bench.registry import Case, Check, Entry, Timed
 from bench.run import measure
 from bench.table import markdown
-from interact.inputs import Template
+from interact.prompt.inputs import Template
 from interact.study.schedule import Report
 from interact.study.work import Cell, Run, Sample
 from interact.study.worker import Answer

@@ -139,7 +139,8 @@ def test_a_clock_warms_up_before_it_chooses_how_many_calls_make_a_lap():
 def test_scoring_needs_torch_and_transformers_alone():
     lines = [
         f"import sys; sys.modules.update(dict.fromkeys({BARE.split()}))",
-        "import interact.coalitions, interact.engines.tree, interact.engines.flat, interact.engines.precision",
+        "import interact.games.coalition_values, interact.engines.tree, interact.engines.flat",
+        "import interact.engines.precision",
         "import bench.device.models, bench.device.speed, bench.device.algebra",
     ]
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from bench.device.clock import Target
-from interact.coalitions import all_coalitions
 from interact.engines.coalition_tree import CoalitionTree
-from interact.inputs import CoalitionInputs
+from interact.games.coalition_values import all_coalitions
+from interact.prompt.inputs import CoalitionInputs
 from interact_kernels.attention import SegmentTree
 
 _TAIL = 8

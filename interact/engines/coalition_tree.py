@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from interact.models.memory import size_in_words
-from interact.players import Span
+from interact.prompt.players import Span
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,9 @@ from interact.engines.engine import Batch, Engine, Plan, Verdict
 from interact.engines.flat import present_tokens
 from interact.engines.tree import coalition_tree
 from interact.engines.trust import disagreement, reach
-from interact.inputs import CoalitionInputs
 from interact.models.family import length_dependent_positions
 from interact.models.memory import size_in_words
+from interact.prompt.inputs import CoalitionInputs
 
 if TYPE_CHECKING:
     from interact.games.prompt_game import PromptGame

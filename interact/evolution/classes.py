@@ -14,7 +14,7 @@ import pandas as pd
 
 from interact.evolution.grid import Grid, follow
 from interact.evolution.tables import CLASSES, check, empty
-from interact.schema import identify
+from interact.formats.schema import identify
 
 RULES = ("max", "initial", "absolute", "top")
 

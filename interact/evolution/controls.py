@@ -21,7 +21,7 @@ from interact.evolution.grid import follow
 from interact.evolution.metrics import tabulate
 from interact.evolution.sums import GROUPS, check_reference, salient_terms, same_sign, terms_of, was_followed
 from interact.evolution.tables import CLASSES, check, empty
-from interact.schema import identify, runs_in
+from interact.formats.schema import identify, runs_in
 
 
 def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 0) -> pd.DataFrame:

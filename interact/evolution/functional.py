@@ -22,7 +22,7 @@ import pandas as pd
 from interact.evolution.bootstrap import weighted_means
 from interact.evolution.metrics import backbone_cross_entropy
 from interact.evolution.tables import check
-from interact.schema import LABELS, identify, runs_in
+from interact.formats.schema import LABELS, identify, runs_in
 
 
 def name_interactions(classes: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:

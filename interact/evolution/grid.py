@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution.tables import check
-from interact.schema import Run, runs_in
+from interact.formats.schema import Run, runs_in
 
 _CELL = ["run", "step", "sample"]
 

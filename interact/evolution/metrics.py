@@ -36,7 +36,7 @@ from interact.evolution.classes import classify
 from interact.evolution.grid import Grid, follow
 from interact.evolution.sums import GROUPS, Sums, check_reference, sum_up
 from interact.evolution.tables import check, empty
-from interact.schema import identify
+from interact.formats.schema import identify
 
 Ratio = tuple[np.ndarray, np.ndarray]
 

@@ -19,7 +19,7 @@ import pandas as pd
 from interact.evolution.classes import mark_salient
 from interact.evolution.metrics import measure
 from interact.evolution.tables import check, empty, orders_of
-from interact.schema import Run, identify
+from interact.formats.schema import Run, identify
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from interact.evolution.classes import classify
 from interact.evolution.grid import Block, follow
 from interact.evolution.sums import check_reference, sum_up
 from interact.evolution.tables import CLASSES, check
-from interact.schema import STAGES, Run, identify
+from interact.formats.schema import STAGES, Run, identify
 
 SATURATED = 0.95
 NORMAL = 1.96

@@ -1,4 +1,4 @@
-"""What a table of a study must be before anything is computed from it; `interact.schema` says what each one holds.
+"""What a table of a study must be before anything is computed; `interact.formats.schema` says what each one holds.
 
 `check` casts where nothing is lost and refuses the rest with a sentence,
 so that the functions of this room need no doubts about what they are given. Further columns are left alone.
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact import schema
-from interact.schema import CLASSES, identify, table_of
+from interact.formats import schema
+from interact.formats.schema import CLASSES, identify, table_of
 
 __all__ = ["CLASSES", "TABLES", "check", "empty", "orders_of"]
 
@@ -38,7 +38,7 @@ def check(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the table with the types of its kind, its index renumbered, further columns left as they are.
 
     Of `cells`, only the columns run, step, sample, n, bias and total must be there. The columns that say which run it
-    is are made from its name where they are missing (`interact.schema.identify`).
+    is are made from its name where they are missing (`interact.formats.schema.identify`).
 
     Args:
         table: Rows as docs/formats.md describes them.

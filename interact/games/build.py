@@ -10,9 +10,9 @@ import torch
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
 from interact.games.record import record
-from interact.inputs import Template
-from interact.masking import Baseline, check_masking, resolve_baseline
-from interact.players import LIMIT, Players
+from interact.prompt.inputs import Template
+from interact.prompt.masking import Baseline, check_masking, resolve_baseline
+from interact.prompt.players import LIMIT, Players
 
 
 def game(
@@ -37,7 +37,7 @@ def game(
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
         players: None for up to ten content words (all of them where more than 20 are allowed); see
-            `interact.players.choose_spans`.
+            `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
         template: What stands around the text, see `interact.Template`.

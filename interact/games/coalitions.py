@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from interact.players import LIMIT
+from interact.prompt.players import LIMIT
 
 
 def all_coalitions(n: int) -> torch.Tensor:

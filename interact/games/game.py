@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from interact.games.coalitions import presence
-from interact.players import Player
+from interact.prompt.players import Player
 from interact.results import ExactInteractions, Interactions
 from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions, checked_budget, explain

@@ -17,8 +17,8 @@ from tqdm import tqdm
 from interact.engines.flat import score_batch
 from interact.engines.trust import quiet
 from interact.games.prompt_game import game_of
-from interact.inputs import CoalitionInputs
-from interact.masking import Baseline, resolve_baseline
+from interact.prompt.inputs import CoalitionInputs
+from interact.prompt.masking import Baseline, resolve_baseline
 
 
 def learn_baseline(

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from interact.games.prompt_game import with_target
-from interact.inputs import CoalitionInputs, Template, prepare
 from interact.models.family import inspect_model, label_index
-from interact.players import LIMIT, Players
+from interact.prompt.inputs import CoalitionInputs, Template, prepare
+from interact.prompt.players import LIMIT, Players
 
 
 def prepare_for(

@@ -29,11 +29,11 @@ from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
 from interact.games.game import Game
-from interact.inputs import CoalitionInputs
-from interact.masking import Baseline, check_masking, resolve_baseline
 from interact.models.family import Family, device_of, inspect_model
 from interact.models.memory import free_memory
-from interact.players import Player
+from interact.prompt.inputs import CoalitionInputs
+from interact.prompt.masking import Baseline, check_masking, resolve_baseline
+from interact.prompt.players import Player
 
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From logits [..., outputs] and target ids [...] to scores [...], such as `interact.engines.score.log_odds`."""

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from interact.inputs import CoalitionInputs, Template
-from interact.masking import Baseline
 from interact.models.family import device_of, held_elsewhere, inspect_model, unwrapped
-from interact.players import PlayerChoice, Players
+from interact.prompt.inputs import CoalitionInputs, Template
+from interact.prompt.masking import Baseline
+from interact.prompt.players import PlayerChoice, Players
 
 
 def record(

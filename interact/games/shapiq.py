@@ -10,9 +10,9 @@ from interact.results.conversions import import_extra
 if TYPE_CHECKING:
     import torch
 
-    from interact.inputs import CoalitionInputs, Template
-    from interact.masking import Baseline
-    from interact.players import Players
+    from interact.prompt.inputs import CoalitionInputs, Template
+    from interact.prompt.masking import Baseline
+    from interact.prompt.players import Players
 
 
 def as_shapiq_game(
@@ -52,8 +52,8 @@ def as_shapiq_game(
     from interact.games.build import game as game_of_text
     from interact.games.prompt_game import game_of
     from interact.games.shapiq_game import CoalitionGame
-    from interact.inputs import CoalitionInputs
-    from interact.players import MOST_SAMPLED
+    from interact.prompt.inputs import CoalitionInputs
+    from interact.prompt.players import MOST_SAMPLED
 
     how: dict[str, Any] = {
         "masking": masking,

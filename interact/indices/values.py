@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from interact.notebook import table_html
+from interact.formats.notebook import table_html
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 
-from interact.files import broken_seal
+from interact.formats.files import broken_seal
 from interact.models.family import held_elsewhere, unwrapped
 from interact.models.sources import BASE_FILE, adapter_config, kind_of
 

@@ -11,7 +11,7 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from interact import embedded
+from interact.models import embedded
 from interact.models.adapters import merged, put_adapter, recorded_base
 from interact.models.memory import out_of_memory
 from interact.models.placement import DTYPES, Placement, placed, settled_dtype

@@ -11,7 +11,7 @@ from typing import Any
 from huggingface_hub import snapshot_download
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from interact import embedded
+from interact.models import embedded
 
 STEP = re.compile(r"(?:step|checkpoint)-(\d+)")
 """Name of a checkpoint's folder: ours, or of Trainer, TRL and LLaMA-Factory."""

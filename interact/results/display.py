@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from interact.notebook import STYLE
+from interact.formats.notebook import STYLE
 
 if TYPE_CHECKING:
     import pandas as pd

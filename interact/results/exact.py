@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from interact.players import LIMIT
+from interact.prompt.players import LIMIT
 from interact.results.answers import Interaction
 from interact.results.file import MISFIT, common_fields
 from interact.results.interactions import Interactions

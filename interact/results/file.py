@@ -14,8 +14,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from interact.files import whole
-from interact.players import Player
+from interact.formats.files import whole
+from interact.prompt.players import Player
 
 FORMAT = "interact.interactions"
 VERSION = 1

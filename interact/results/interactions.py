@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from interact.players import LIMIT, Player
+from interact.prompt.players import LIMIT, Player
 from interact.results import conversions, display, file, schema
 from interact.results.answers import Fidelity, Interaction, finite
 from interact.results.coalitions import read_coalitions

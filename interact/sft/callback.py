@@ -21,8 +21,8 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from transformers.trainer_callback import CallbackHandler
 
 from interact.evolution import check, classify, empty, fixed_reference, mark_salient, measure, overview
-from interact.notebook import table_html
-from interact.players import Players
+from interact.formats.notebook import table_html
+from interact.prompt.players import Players
 from interact.results import Interactions
 from interact.results.file import check_writable
 from interact.sft.data import Example
@@ -51,7 +51,7 @@ class InteractionCallback(TrainerCallback):
     Args:
         samples: What to follow: `Example`s, texts, or (text, response) pairs. Without a response the model's own
             prediction at the first followed step is explained throughout.
-        players: The players of every sample, see `interact.players.choose_spans`.
+        players: The players of every sample, see `interact.prompt.players.choose_spans`.
         steps: Steps to follow; None for up to 12, log-spaced over the training. Step 0 is always among them.
         reference: The model that gamma asks: ``(model, tokenizer)``, which is not trained, or a table `interactions`
             of another run with the same samples and players.

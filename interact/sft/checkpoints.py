@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from interact import embedded
+from interact.models import embedded
 from interact.models.adapters import check_names, check_seal, put_adapter, swap_checkpoint
 from interact.models.load import load_model, load_trainable
 from interact.models.placement import DTYPES, placed, settled_dtype

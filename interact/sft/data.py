@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from interact import embedded
-from interact.embedded.texts import REVIEW_SOURCES
-from interact.inputs import Template
+from interact.models import embedded
+from interact.models.embedded.texts import REVIEW_SOURCES
+from interact.prompt.inputs import Template
 from interact.sft.llama_factory import described_rows
 from interact.sft.rows import FORMATS, hub_rows, read_rows, read_text
 

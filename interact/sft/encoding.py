@@ -1,7 +1,7 @@
 """Examples as a model in training sees them: the prompt carries no loss, the response does.
 
-The prompt and the response come from `interact.inputs`, so the first token that is trained is the token whose score is
-followed. Behind the response stands the end-of-sequence token, where there is room.
+The prompt and the response come from `interact.prompt.inputs`, so the first token that is trained is the token whose
+score is followed. Behind the response stands the end-of-sequence token, where there is room.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from interact.engines.trust import quiet
-from interact.inputs import encode_answer, prepare
 from interact.models.family import device_of, inspect_model, label_index
+from interact.prompt.inputs import encode_answer, prepare
 from interact.sft.data import Example
 
 IGNORED = -100

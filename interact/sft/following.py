@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution.tables import check, orders_of
-from interact.extraction import extract
-from interact.inputs import Template
+from interact.formats.schema import CellKey, Run
+from interact.games.extract import extract
 from interact.models.family import inspect_model
-from interact.players import PlayerChoice, Players
+from interact.prompt.inputs import Template
+from interact.prompt.players import PlayerChoice, Players
 from interact.results import Interactions, load
-from interact.schema import CellKey, Run
 from interact.sft.data import Example
 
 Sample = Example | str | tuple[str, str]
@@ -97,7 +97,7 @@ def follow_sample(
         sample: The sample; with an empty response, what the model predicts is explained.
         step: The step, for the record.
         options: How.
-        players: See `interact.players.choose_spans`.
+        players: See `interact.prompt.players.choose_spans`.
         target: Ids to score instead of the response, such as an earlier step's prediction.
 
     Returns:
@@ -128,7 +128,7 @@ def follow_sample(
 
 
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
-    """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.schema.CellKey`."""
+    """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
     key = CellKey.of(_run(options), step, sample.id, decided_by=[asdict(sample), step, chosen, asdict(options)])
     return store / "cells" / f"{key.stem}.interactions"

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from interact.inputs import encode_answer
+from interact.prompt.inputs import encode_answer
 from interact.sft.data import Example
 
 _KNOWN = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from interact.files import forget_partial, replacing
+from interact.formats.files import forget_partial, replacing
 
 
 class LossLog:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interact.files import broken_seal, digest_of, forget_partial, read_json, replacing
+from interact.formats.files import broken_seal, digest_of, forget_partial, read_json, replacing
 from interact.sft.loss_log import read_losses
 
 _END, _STATES = "finished.json", ".state"

@@ -23,7 +23,7 @@ from peft import LoraConfig, TaskType, get_peft_model
 from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from interact.files import seal
+from interact.formats.files import seal
 from interact.models.adapters import fingerprint, record_base
 from interact.models.family import device_of, inspect_model
 from interact.sft.data import Example

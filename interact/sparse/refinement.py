@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from interact.players import MOST_SAMPLED, PlayerChoice, Span, choose_spans
+from interact.prompt.players import MOST_SAMPLED, PlayerChoice, Span, choose_spans
 from interact.results import Interactions, SampledInteractions
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from interact.players import Player
+from interact.prompt.players import Player
 from interact.results import SampledInteractions, Terms
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw

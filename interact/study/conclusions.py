@@ -15,9 +15,9 @@ from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
 from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
 from interact.evolution.tables import CLASSES, empty
-from interact.files import forget_partial, write_table
+from interact.formats.files import forget_partial, write_table
+from interact.formats.schema import Run, identify
 from interact.results import load as load_result
-from interact.schema import Run, identify
 from interact.study import samples, tables
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED

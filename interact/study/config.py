@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from interact.schema import fingerprint as fingerprint
-from interact.schema import short_name as short_name
+from interact.formats.schema import fingerprint as fingerprint
+from interact.formats.schema import short_name as short_name
 from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
@@ -101,8 +101,8 @@ class StudyConfig:
     resamples: int = 200
     """Bootstrap resamples behind an interval."""
 
-    engine: Literal["auto", "flat", "tree", "reorder", "packed"] = "auto"
-    """How coalitions are scored."""
+    engine: str = "auto"
+    """How coalitions are scored; a wrong name lists the known ones."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Precision of the followed models; auto is float32 on a CPU, the checkpoint's own on a GPU, fixed at the start."""
     device: str = "auto"

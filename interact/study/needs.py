@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from interact import embedded
-from interact.embedded.several import listed
-from interact.embedded.sources import source_named
-from interact.models import hub
+from interact.models import embedded, hub
 from interact.models.adapters import recorded_base
+from interact.models.embedded.several import listed
+from interact.models.embedded.sources import source_named
 from interact.models.load import near
 from interact.models.sources import find_source
 from interact.sft.data import hub_name, is_embedded, read_examples

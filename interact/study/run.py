@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from interact.engines import check_name
 from interact.sft.following import load_cell
 from interact.study.cluster import Cluster, check_address
 from interact.study.conclusions import conclude, summary
@@ -52,6 +53,7 @@ def run_study(
         RuntimeError: The machine lacks something, the cluster cannot be reached, or some cells failed (the others are
             kept, and the tables made).
     """
+    check_name(config.engine)
     if cluster is not None:
         check_address(cluster)
     elif workers is not None:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from interact.files import read_json, write_json
-from interact.inputs import Template, prepare
-from interact.players import PlayerChoice, choose_spans
+from interact.formats.files import read_json, write_json
+from interact.prompt.inputs import Template, prepare
+from interact.prompt.players import PlayerChoice, choose_spans
 from interact.sft.data import Columns, Example, read_examples, split_examples
 from interact.sft.llama_factory_prompt import system_note
 from interact.study.config import StudyConfig, fingerprint

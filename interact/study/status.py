@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from interact.notebook import table_html
-from interact.schema import CellKey
+from interact.formats.notebook import table_html
+from interact.formats.schema import CellKey
 from interact.sft.following import load_cell
 from interact.study import samples
 from interact.study.store import Store, explained

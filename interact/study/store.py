@@ -19,9 +19,9 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from interact.evolution import empty, overview
-from interact.files import TEMPORARY, forget_partial, read_json, write_json
-from interact.notebook import table_html
-from interact.schema import FORMAT, TABLES, VERSION, VERSIONS, CellKey
+from interact.formats.files import TEMPORARY, forget_partial, read_json, write_json
+from interact.formats.notebook import table_html
+from interact.formats.schema import FORMAT, TABLES, VERSION, VERSIONS, CellKey
 from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 from interact.study.work import Prepared

@@ -9,8 +9,8 @@ import pandas as pd
 
 from interact.evolution import mark_salient
 from interact.evolution.tables import check, empty
+from interact.formats.schema import Run, identify
 from interact.results import load
-from interact.schema import Run, identify
 from interact.sft.following import cell_row, interaction_rows, placed_in
 from interact.sft.run_folder import losses_of
 from interact.study.store import Store

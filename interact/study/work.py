@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from interact.inputs import Template
-from interact.schema import CellKey, Run
+from interact.formats.schema import CellKey, Run
+from interact.prompt.inputs import Template
 from interact.study.config import StudyConfig
 
 _CELL = 1
@@ -54,7 +54,7 @@ class Cell:
         run: The run.
         step: The step.
         sample: The prompt.
-        key: Name of its file, see `interact.schema.CellKey`.
+        key: Name of its file, see `interact.formats.schema.CellKey`.
         dtype: Precision of the model.
     """
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from interact.files import forget_partial
+from interact.formats.files import forget_partial
 from interact.models.load import load_tokenizer
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, follow_sample

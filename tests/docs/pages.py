@@ -26,7 +26,7 @@ from sybil import Example, Sybil
 from sybil.evaluators.doctest import DocTestEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
-from interact import cli
+from interact.command import main as cli
 from interact.study.config import StudyConfig, from_json
 
 ROOT = Path(__file__).parents[2]

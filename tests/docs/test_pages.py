@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from interact import embedded
+from interact.models import embedded
 from interact.study.config import to_json
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, SKIP, languages, run_page
 from tests.interact.conftest import byte_level, causal

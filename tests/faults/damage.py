@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from interact import embedded
-from interact.embedded import wheels
-from interact.embedded.sources import SOURCES
+from interact.formats.schema import TABLES
+from interact.models import embedded
+from interact.models.embedded import wheels
+from interact.models.embedded.sources import SOURCES
 from interact.models.load import load_model
-from interact.report.store import open_study
 from interact.results import Interactions, load
-from interact.schema import TABLES
 from interact.sft.checkpoints import load_checkpoint
 from interact.sft.llama_factory import described_rows
 from interact.sft.rows import read_rows
@@ -33,6 +32,7 @@ from interact.sparse.scores import ScoreCache
 from interact.study import samples
 from interact.study.config import StudyConfig
 from interact.study.config import load as load_config
+from interact.study.report.store import open_study
 from interact.study.store import Store
 from tests.faults.ground import child, damages, differences, judge, leftovers, same, smallest, study
 from tests.faults.readers import SCORED, whole_files

@@ -26,8 +26,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import torch
 
-import interact.report  # noqa: F401
-from interact.files import TEMPORARY
+import interact.study.report  # noqa: F401
+from interact.formats.files import TEMPORARY
 from interact.study.config import StudyConfig
 from interact.study.run import run_study
 from tests.interact.conftest import byte_level_tokenizer

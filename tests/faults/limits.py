@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from interact import embedded
-from interact.embedded import wheels
-from interact.embedded.sources import SOURCES
+from interact.models import embedded
+from interact.models.embedded import wheels
+from interact.models.embedded.sources import SOURCES
 from tests.faults.ground import Fate, child, differences, leftovers, smallest, study
 from tests.interact.test_embedded import Index, file_source
 

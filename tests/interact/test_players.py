@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interact.inputs import prepare
-from interact.players import PlayerChoice, choose_spans
+from interact.prompt.inputs import prepare
+from interact.prompt.players import PlayerChoice, choose_spans
 
 TEXT = "A gorgeous, witty, seductive movie, and not a boring one."
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import interact
-from interact import embedded
+from interact.models import embedded
 from interact.models.load import load_model
 from interact.sft.data import REVIEW
 

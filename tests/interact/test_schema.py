@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 import interact
 from interact import indices
-from interact.cli import main
+from interact.command.main import main
 from interact.results import SCHEMA, read_json
 from tests.interact.test_interactions import result
 from tests.interact.test_sampled import sparse
@@ -120,7 +120,7 @@ def test_files_of_the_last_release_are_read_and_written_alike(name, make, tmp_pa
 
 
 def test_the_page_of_a_sampled_result_shows_the_score_of_all_players():
-    from interact.report.payload import result_payload
+    from interact.study.report.payload import result_payload
 
     r = sparse(9)
     r.coalitions[3] = True

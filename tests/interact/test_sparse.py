@@ -401,7 +401,7 @@ def test_sentences_are_opened_into_words():
     asked = []
 
     def again(*, players, budget, known=None):
-        spans = interact.players.choose_spans(text, players, 4096)[1]
+        spans = interact.prompt.players.choose_spans(text, players, 4096)[1]
         asked.append(spans)
         strong = [i for i, (a, b) in enumerate(spans) if any(w in text[a:b] for w in ("beta3", "gamma3", "alpha7"))]
         named = [interact.Player(text[a:b], (a, b), (i, i + 1)) for i, (a, b) in enumerate(spans)]

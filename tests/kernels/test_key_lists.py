@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from interact.coalitions import all_coalitions
 from interact.engines.coalition_tree import CoalitionTree
+from interact.games.coalition_values import all_coalitions
 from interact_kernels.attention import SegmentTree, reference
 from interact_kernels.attention.key_lists import key_lists
 from tests.kernels.test_attention import random_tree

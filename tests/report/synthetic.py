@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from interact import Interactions, Player
-from interact.schema import TABLES, VERSION, Run, identify
+from interact.formats.schema import TABLES, VERSION, Run, identify
 from interact_kernels.sparsify import and_or_split
 
 HOSTILE = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> $\\frac$ & \u202e {{7*7}}'

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from interact.report.measures import Measures
-from interact.report.page import results_page, study_page
-from interact.report.results import Results
-from interact.report.store import open_study
+from interact.study.report.measures import Measures
+from interact.study.report.page import results_page, study_page
+from interact.study.report.results import Results
+from interact.study.report.store import open_study
 from tests.report.chromium import PROGRAM, Chromium
 from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
 

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interact import load, report
-from interact.report import evolution_figures
-from interact.report.drawing import plain
-from interact.report.measures import Measures, StepScale
-from interact.report.page import results_page, study_page
-from interact.report.payload import number
-from interact.report.results import Results
-from interact.report.runs import beside, runs_of, settings_of
-from interact.report.store import open_study
-from interact.schema import IDENTITY, TABLES, Run, identify
+from interact import load
+from interact.formats.schema import IDENTITY, TABLES, Run, identify
+from interact.study import report
+from interact.study.report import evolution_figures
+from interact.study.report.drawing import plain
+from interact.study.report.measures import Measures, StepScale
+from interact.study.report.page import results_page, study_page
+from interact.study.report.payload import number
+from interact.study.report.results import Results
+from interact.study.report.runs import beside, runs_of, settings_of
+from interact.study.report.store import open_study
 from tests.interact.test_interactions import result as make_result
 from tests.report.synthetic import HOSTILE, TEXTS, Shape, make_store
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interact.evolution import check, empty
-from interact.schema import IDENTITY, TABLES, CellKey, Run, fingerprint, identify, runs_in, table_of
-from interact.schema.page import schema_page, with_schema
+from interact.formats.schema import IDENTITY, TABLES, CellKey, Run, fingerprint, identify, runs_in, table_of
+from interact.formats.schema.page import schema_page, with_schema
 
 ROOT = Path(__file__).parents[2]
 anything = st.text(st.characters(codec=None, categories=None), max_size=12)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from interact.inputs import Template
+from interact.prompt.inputs import Template
 from interact.sft.data import Example
 from tests.interact.conftest import byte_level, causal, classifier, wordpiece
 

@@ -10,7 +10,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 import interact
 from interact.evolution import measure
-from interact.schema import CellKey, Run
+from interact.formats.schema import CellKey, Run
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples
 from interact.sft.following import FollowOptions, as_examples, cell_row, interaction_rows

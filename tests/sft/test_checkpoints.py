@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import interact
-from interact.files import SEAL
+from interact.formats.files import SEAL
 from interact.models.load import load_model
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
 from interact.sft.steps import log_spaced_steps

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interact import embedded
-from interact.inputs import Template
+from interact.models import embedded
+from interact.prompt.inputs import Template
 from interact.sft.data import EMOTION, REVIEW, Columns, Example, read_examples, split_examples
 
 ROWS = [{"question": f"q {i}", "answer": f"a {i}", "hint": f"h {i}"} for i in range(3)]

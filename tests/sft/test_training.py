@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from interact.inputs import prepare
+from interact.prompt.inputs import prepare
 from interact.sft.checkpoints import find_checkpoints
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples, mean_loss

@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from interact import cli, embedded
-from interact.embedded import wheels
-from interact.embedded.sources import SOURCES
-from interact.models import hub
+from interact.command import main as cli
+from interact.models import embedded, hub
+from interact.models.embedded import wheels
+from interact.models.embedded.sources import SOURCES
 from interact.sft.data import read_examples
 from interact.study import needs
 from interact.study.run import run_study

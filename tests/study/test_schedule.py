@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from interact.inputs import Template
+from interact.prompt.inputs import Template
 from interact.study.progress import Progress
 from interact.study.schedule import ATTEMPTS, Queue, Report, drive
 from interact.study.work import Cell, Run, Sample

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 import interact
-from interact.files import SEAL
-from interact.schema import TABLES, CellKey
+from interact.formats.files import SEAL
+from interact.formats.schema import TABLES, CellKey
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
@@ -31,7 +31,7 @@ def start(folder, config, tmp_path):
     """Run the study's command line in another process."""
     file = tmp_path / "config.json"
     file.write_text(json.dumps(to_json(config)))
-    line = [sys.executable, "-m", "interact.cli", "study", "run", "--config", str(file), "--store", str(folder)]
+    line = [sys.executable, "-m", "interact", "study", "run", "--config", str(file), "--store", str(folder)]
     root = Path(interact.__file__).parent.parent
     path = os.pathsep.join([str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")])
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}

@@ -1,0 +1,5 @@
+"""``python -m interact``: the command line."""
+
+from interact.command.main import main
+
+main()

