@@ -31,7 +31,7 @@ endif
 	grep -Ev "$(UNLOCKED)" requirements.lock > .venv/constraints.txt
 	$(PIP) --upgrade pip
 	$(PIP) "$(TORCH)" "setuptools>=77" "pybind11>=2.13"
-	$(PIP) --no-build-isolation --editable ".[dev,embedded,fuzz,triton]"
+	$(PIP) --no-build-isolation --editable ".[dev,embedded,fuzz,sparse,study,triton]"
 	echo "$(BUILD)" > .venv/build
 	touch $@
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import warnings
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -101,11 +100,13 @@ _MOVED = {
 }
 
 
-class _Forward(MetaPathFinder, Loader):
-    """Import a module that moved by its old name, with a DeprecationWarning."""
+class _Forward:
+    """A finder and loader that imports a module that moved by its old name, with a DeprecationWarning."""
 
     def find_spec(self, fullname: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if fullname in _MOVED else None
+        # `importlib.abc.Loader`, which self is but in name, would take 30 ms to import.
+        loader: Any = self
+        return ModuleSpec(fullname, loader) if fullname in _MOVED else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         now = _MOVED[spec.name]

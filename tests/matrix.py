@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = "embedded,shap,shapley,sparse,triton"
+EXTRAS = "embedded,shap,shapley,sparse,study,triton"
 TOOLS = ("beartype", "hypothesis", "jaxtyping", "jsonschema", "pytest", "pytest-xdist", "tensorboard", "trl")
 HUB = ("transformers", "peft", "trl", "tokenizers")
 SHOWN = ("torch", "triton", "numpy", "transformers", "tokenizers", "peft", "trl")
@@ -51,6 +51,7 @@ def lowest() -> tuple[str, ...]:
 
 
 LOW = set(re.findall(r'^    "([\w-]+)', (ROOT / "pyproject.toml").read_text().split("[project.optional")[0], re.M))
+LOW |= {"accelerate", "jinja2", "markupsafe", "pandas", "peft", "pyarrow", "scikit-learn"}
 LOW |= {"gguf", "sentencepiece", "triton", "shap", "shapiq", "lightgbm", "trl"}
 LOCK = tuple(line for line in (ROOT / "requirements.lock").read_text().splitlines() if not line.startswith("#"))
 GPU_IMAGE = ("torch==2.11.0", "triton==3.6.0", "numpy==2.5.2", "transformers==5.17.0")

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import tyro
 
-from interact.command import study as study_command
+from interact.formats.extras import missing, require
 from interact.models import embedded
 
 if TYPE_CHECKING:
+    from interact.command.study import Study
     from interact.results import Interactions
 
 # Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
@@ -131,12 +132,27 @@ class Demo:
     """A very small study, of a minute."""
 
 
+@dataclass(frozen=True)
+class _NoStudy:
+    """Follow interactions through supervised fine-tuning; needs the extra study."""
+
+
 def _command(arguments: list[str]) -> Any:
     """Return the type of all commands."""
-    kinds = (Extract, Show, study_command.study_type(arguments), Fetch, Doctor, Demo)
+    kinds = (Extract, Show, _study_type(arguments), Fetch, Doctor, Demo)
     names = ("extract", "show", "study", "fetch", "doctor", "demo")
     found = tuple(Annotated[k, tyro.conf.subcommand(name)] for k, name in zip(kinds, names, strict=True))
     return Union[found]  # noqa: UP007
+
+
+def _study_type(arguments: list[str]) -> Any:
+    if missing("study"):
+        if arguments[:1] == ["study"]:
+            require("study", "A study")
+        return _NoStudy
+    from interact.command.study import study_type
+
+    return study_type(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -169,13 +185,12 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
-def run(command: Extract | Show | study_command.Study | Fetch | Doctor | Demo) -> None:
+def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
     """Run a parsed command; errors are left to `main`."""
     if isinstance(command, Extract):
         _extract(command)
     elif isinstance(command, Show):
         from interact.results import load
-        from interact.study import report
 
         if not command.files:
             raise ValueError("No file was named; pass one or more files that extract wrote.")
@@ -183,9 +198,9 @@ def run(command: Extract | Show | study_command.Study | Fetch | Doctor | Demo) -
         for result, file in zip(results, command.files, strict=True):
             _print(result, file, command.json, command.top)
         if command.html is not None:
+            from interact.study import report
+
             report.write_results(results, command.html)
-    elif isinstance(command, study_command.Study):
-        study_command.run(command)
     elif isinstance(command, Fetch):
         if not command.names:
             raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
@@ -199,10 +214,15 @@ def run(command: Extract | Show | study_command.Study | Fetch | Doctor | Demo) -
         found = examine()
         width = max(map(len, found))
         print(json.dumps(found) if command.json else "\n".join(f"{k:<{width}}  {v}" for k, v in found.items()))
-    else:
+    elif isinstance(command, Demo):
+        require("study", "The demo")
         from interact.command import demo
 
         demo.run(command.out, lambda line: print(line, flush=True), quick=command.quick)
+    else:
+        from interact.command.study import run as run_study
+
+        run_study(command)
 
 
 def _extract(command: Extract) -> None:
@@ -210,9 +230,9 @@ def _extract(command: Extract) -> None:
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
     from interact.prompt.inputs import Template
+    from interact.prompt.system_message import system_note
     from interact.results import load
     from interact.results.file import check_writable
-    from interact.sft.llama_factory_prompt import system_note
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)

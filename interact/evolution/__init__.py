@@ -3,6 +3,11 @@
 Nothing here loads a model or draws: tables in (docs/formats.md), tables out.
 """
 
+from interact.formats.extras import require
+
+require("study", "The evolution of interactions")
+
+
 from interact.evolution.classes import classify, mark_salient, salient
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import Forecast, forecast

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from interact.formats.extras import require
 from interact.formats.notebook import table_html
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class IndexValues:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the values other than 0, strongest first, the empty set left out: players, order, words, effect."""
-        # Here, because scoring on a bare machine needs no pandas.
+        require("study", "A table of values", "pandas")
         import pandas as pd
 
         rows = [

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from safetensors import SafetensorError
 
+from interact.formats.extras import require
 from interact.formats.files import broken_seal
 from interact.models.family import held_elsewhere, unwrapped
 from interact.models.sources import BASE_FILE, adapter_config, kind_of
@@ -40,6 +40,9 @@ def put_adapter(model: Any, checkpoint: str | Path, *, any_name: bool = False) -
     checkpoint = Path(checkpoint)
     check_seal(checkpoint)
     _check_base(model, checkpoint, any_name)
+
+    require("study", f"{checkpoint}, an adapter,", "peft", "accelerate")
+    from peft import PeftModel
 
     def load() -> tuple[Any, Any]:
         wrapped = PeftModel.from_pretrained(model, str(checkpoint))
@@ -65,7 +68,8 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
     >>> model = swap_checkpoint(model, "checkpoints/step-200")  # doctest: +SKIP
     """
     checkpoint = Path(checkpoint).expanduser()
-    if not isinstance(model, PeftModel):
+    # Without PEFT no model carries an adapter.
+    if not hasattr(model, "peft_config"):
         raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
     if kind_of(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")

@@ -11,12 +11,13 @@ import re
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig
+
+from interact.formats.extras import require
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
@@ -72,11 +73,10 @@ def placed(dtype: str, device: str, device_map: str | None = None, bits: int | N
     if bits not in (None, 4, 8):
         raise ValueError(f"bits={bits!r} is not known; choose 4 or 8, or leave it out for weights as they are.")
     place = Placement(resolved_device(device), dtype, device_map, bits)
+    if device_map is not None:
+        require("study", f"device_map={device_map!r}", "accelerate")
     if bits is not None:
-        if find_spec("bitsandbytes") is None:
-            raise RuntimeError(
-                f'bits={bits} needs bitsandbytes, which is not installed; run: pip install "interact-llm[quantized]".'
-            )
+        require("quantized", f"bits={bits}")
         if torch.device(place.device).type != "cuda":
             raise RuntimeError(f"bits={bits} needs a usable GPU, but the device is {place.device}; leave bits out.")
     return place

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from interact import indices
+from interact.formats.extras import require
 from interact.indices import IndexValues
 from interact.indices.games import read_game
 
@@ -180,12 +181,7 @@ def import_extra(library: str, extra: str) -> Any:
     """Import a library that only an extra brings.
 
     Raises:
-        RuntimeError: It is not installed.
+        MissingPackage: It is not installed.
     """
-    try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        # What is missing may be a part of the library itself, which another install would not mend.
-        if error.name != library:
-            raise
-        raise RuntimeError(f'{library} is not installed; run: pip install "interact-llm[{extra}]".') from error
+    require(extra, "This conversion", library)
+    return importlib.import_module(library)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from interact.formats.extras import require
 from interact.prompt.players import LIMIT, Player
 from interact.results import conversions, display, file, schema
 from interact.results.answers import Fidelity, Interaction, finite
@@ -144,7 +145,7 @@ class Interactions(ABC):
 
     def by_order(self, *, merged: bool = True) -> pd.DataFrame:
         """Sum the effects of each order: columns and_positive, and_negative, or_positive, or_negative, strength."""
-        # Here, because scoring on a bare machine needs no pandas.
+        require("study", "A table of interactions", "pandas")
         import pandas as pd
 
         columns = {}
@@ -198,7 +199,7 @@ class Interactions(ABC):
 
     def to_frame(self, *, merged: bool = True) -> pd.DataFrame:
         """Return all nonzero interactions, strongest first; a sampled result adds their error and stability."""
-        # Here, because scoring on a bare machine needs no pandas.
+        require("study", "A table of interactions", "pandas")
         import pandas as pd
 
         rows = [(i.kind, i.mask, i.order, " + ".join(i.words), i.effect) for i in self._strongest(None, merged)]

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from interact.formats.extras import require
+
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _LONGEST_FIELD = 1 << 24
 
@@ -78,13 +80,9 @@ def hub_rows(name: str, *, split: str = "train", subset: str | None = None) -> l
 
 def hub_set(name: str, *, split: str = "train", subset: str | None = None) -> Any:
     """Get a data set of the hub into the cache of `datasets`, and open it there; args and errors as `hub_rows`."""
-    try:
-        from datasets import load_dataset
-    except ImportError as error:
-        raise RuntimeError(
-            f"The data set {name!r} comes from the Hugging Face hub, which needs the package datasets; install it with "
-            '`pip install "interact-llm[hub]"`, or pass a local file.'
-        ) from error
+    require("hub", f"The data set {name!r} comes from the Hugging Face hub and")
+    from datasets import load_dataset
+
     try:
         return load_dataset(name, subset, split=split)
     except Exception as error:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from interact.formats.extras import require
 from interact.sparse.dictionary import Term, columns, merged
 
 _PARAMETERS = {
@@ -74,12 +75,9 @@ def boost(masks: np.ndarray, values: np.ndarray, *, seed: int, trees: int = 300)
     Raises:
         RuntimeError: LightGBM is not installed.
     """
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise RuntimeError(
-            "The boosted-tree proxy needs LightGBM; install it (pip install 'interact-llm[sparse]') or leave it out."
-        ) from error
+    require("sparse", "The boosted-tree proxy", "lightgbm")
+    import lightgbm
+
     data = lightgbm.Dataset(masks.astype(np.float32), label=values, params={"verbosity": -1, "max_bin": 3})
     return Boosted(lightgbm.train({**_PARAMETERS, "seed": seed % (1 << 31)}, data, num_boost_round=trees))
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from interact.formats.extras import require
 from interact.sparse.dictionary import Products, Term
 
 _RIDGE = 1e-9
@@ -53,6 +54,7 @@ def lasso(data: Products, most: int, alphas: np.ndarray | None = None) -> Iterat
 
     The fit minimises |y - X b|^2 / (2 m) + alpha sum of |b_j| std_j; without `alphas` a path of 24 is taken.
     """
+    require("sparse", "The lasso", "sklearn")
     # Imported late: it takes a second that an exact result need not spend.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import lasso_path

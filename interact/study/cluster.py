@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from interact.formats.extras import require
 from interact.models.memory import free_memory
 from interact.models.placement import resolved_device
 from interact.study.config import StudyConfig
@@ -332,12 +333,9 @@ class _Remote:
 
 
 def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise RuntimeError(
-            'A cluster needs Ray, which is not installed; run: pip install "interact-llm[cluster]".'
-        ) from error
+    require("cluster", "A cluster")
+    import ray
+
     return ray
 
 

@@ -18,8 +18,8 @@ from typing import Any
 from interact.formats.files import read_json, write_json
 from interact.prompt.inputs import Template, prepare
 from interact.prompt.players import PlayerChoice, choose_spans
+from interact.prompt.system_message import system_note
 from interact.sft.data import Columns, Example, read_examples, split_examples
-from interact.sft.llama_factory_prompt import system_note
 from interact.study.config import StudyConfig, fingerprint
 from interact.study.work import Prepared, Run, Sample, data_sets
 

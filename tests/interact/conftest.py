@@ -124,3 +124,11 @@ def classifier(labels: int = 3, **changes):
         **changes,
     )
     return BertForSequenceClassification(config).eval()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory, byte_level):
+    place = tmp_path_factory.mktemp("model")
+    causal().save_pretrained(place)
+    byte_level.save_pretrained(place)
+    return str(place)

@@ -15,12 +15,9 @@ from tests.interact.conftest import causal
 TEXT = "a gorgeous, witty movie"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, byte_level):
-    place = tmp_path_factory.mktemp("model")
-    causal().save_pretrained(place)
-    byte_level.save_pretrained(place)
-    return str(place)
+@pytest.fixture
+def folder(model_folder):
+    return model_folder
 
 
 def call(capsys, *arguments):

@@ -189,7 +189,9 @@ def test_a_text_without_players_is_no_game(byte_level):
 )
 def test_a_missing_library_is_named_with_its_extra(monkeypatch, library, extra, call):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(RuntimeError, match=f'{library} is not installed; run: pip install "interact-llm\\[{extra}\\]"'):
+    with pytest.raises(
+        RuntimeError, match=f'{library}, which is not installed; run: pip install "interact-llm\\[{extra}\\]"'
+    ):
         call()
 
 

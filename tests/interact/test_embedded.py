@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -336,7 +337,7 @@ def test_converter_missing_is_told_before_the_download(
     index: Index, cache: Path, offer: Offer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     offer(gguf_source(index, b"x"))
-    monkeypatch.setattr(convert, "find_spec", lambda package: None if package == "gguf" else package)
+    monkeypatch.setitem(sys.modules, "gguf", None)
     message = refusal("gemma3-270m", cache)
     assert "needs gguf" in message and 'pip install "interact-llm[embedded]"' in message and not index.asked
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from interact.sft.llama_factory_prompt import default_system, logged_prompt, prompt_difference, system_note
+from interact.prompt.system_message import default_system, system_note
+from interact.sft.llama_factory_prompt import logged_prompt, prompt_difference
 from tests.sft.conftest import examples
 
 SMOLLM2 = (

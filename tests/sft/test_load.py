@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -183,12 +184,12 @@ def test_options_that_cannot_be_had_are_sentences(place, monkeypatch):
         interact.load_model(name, bits=3)
     with pytest.raises(ValueError, match="dtype='int8' is not known"):
         interact.load_model(name, dtype="int8")
-    monkeypatch.setattr(placement, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(
         RuntimeError, match=r"bitsandbytes, which is not installed; run: pip install \"interact-llm\[qu"
     ):
         interact.load_model(name, bits=4)
-    monkeypatch.setattr(placement, "find_spec", lambda _: object())
+    monkeypatch.setattr(placement, "require", lambda *_: None)
     with pytest.raises(RuntimeError, match="needs a usable GPU, but the device is cpu"):
         interact.load_model(name, bits=4)
 

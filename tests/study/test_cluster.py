@@ -95,7 +95,7 @@ def test_a_finished_study_needs_no_cluster(finished, config):
 
 def test_without_ray_the_extra_is_named(config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RuntimeError, match=r'Ray, which is not installed; run: pip install "interact-llm\[cluster\]"'):
+    with pytest.raises(RuntimeError, match=r'ray, which is not installed; run: pip install "interact-llm\[cluster\]"'):
         run_study(tmp_path / "store", config, cluster="local")
     assert not (tmp_path / "store").exists()
 

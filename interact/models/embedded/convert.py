@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from interact.formats.extras import require
 
 _NEEDED = ("transformers", "gguf", "accelerate")
 
@@ -30,11 +30,7 @@ def require_converter(name: str) -> None:
     Raises:
         RuntimeError: a package is missing.
     """
-    if missing := [package for package in _NEEDED if find_spec(package) is None]:
-        raise RuntimeError(
-            f"Fetching {name} converts a GGUF file and needs {' and '.join(missing)}, which the Python at "
-            f'{sys.executable} does not have: run `pip install "interact-llm[embedded]"` and fetch again.'
-        )
+    require("embedded", f"Fetching {name}, a GGUF file,", *_NEEDED)
 
 
 def gguf_to_folder(gguf: Path, folder: Path, progress: bool) -> dict[str, str]:
