@@ -1,9 +1,13 @@
 """The house rules that a machine can check: arrows run one way, files stay small, names say something."""
 
 import ast
+import inspect
 from pathlib import Path
 
 import pytest
+
+import interact
+from interact.formats.schema import TABLES
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for room in ("interact", "kernels", "bench") for p in (ROOT / room).rglob("*.py"))
@@ -105,3 +109,25 @@ def test_functions_are_short():
             if ast.get_docstring(node):
                 lines -= node.body[0].end_lineno - node.body[0].lineno + 1
             assert lines <= 60, f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+
+
+def test_no_public_door_takes_a_bag_of_anything():
+    doors = [getattr(interact, name) for name in interact.__all__]
+    doors = [door for door in doors if inspect.isfunction(door)]
+    assert len(doors) > 8
+    for door in doors:
+        for name, parameter in inspect.signature(door).parameters.items():
+            kind = str(parameter.annotation)
+            assert "[str, Any]" not in kind and parameter.kind is not parameter.VAR_KEYWORD, f"{door.__name__}: {name}"
+
+
+def test_the_columns_of_a_table_are_stated_in_one_place():
+    known = [{column.name for column in table.columns} for table in TABLES.values()]
+    for path in (ROOT / "interact").rglob("*.py"):
+        if path.is_relative_to(ROOT / "interact" / "formats" / "schema"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+                said = {n.value for n in node.elts if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+                whole = [columns for columns in known if len(columns) > 3 and said >= columns]
+                assert not whole, f"{path.relative_to(ROOT)}:{node.lineno} states the columns of a table again"

@@ -183,7 +183,7 @@ def game_from(
     function: Callable[[np.ndarray], np.ndarray],
     players: int | Sequence[str],
     *,
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, object] | None = None,
 ) -> FunctionGame:
     """Make a game of a function, such as a model behind an API.
 
