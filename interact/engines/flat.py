@@ -94,7 +94,8 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     length, rows = len(ids), len(coalitions)
     arguments: dict[str, Any] = {}
     if game.masking == "text":
-        replaced = torch.stack([_with_placeholders(game, ids, c) for c in coalitions.tolist()])
+        placeholder = torch.tensor(game.prompt.placeholder_ids, dtype=ids.dtype, device=device)
+        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in coalitions.tolist()])
         arguments["input_ids"] = replaced
         length = replaced.shape[1]
     else:
@@ -109,6 +110,11 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
             # An absent token need not see itself: nobody sees it, so its own state cannot matter.
             arguments["attention_mask"] = present.long()
         arguments["inputs_embeds"] = embedded
+    if game.types is not None:
+        types = torch.tensor(game.types, device=device)
+        arguments["token_type_ids"] = types.expand(rows, length) if game.masking != "text" else torch.stack(
+            [_with_placeholders(game, types, None, c) for c in coalitions.tolist()]
+        )
     if family.kind == "classifier":
         logits = model(**arguments, return_dict=True).logits.float()
         return logits[:, target[0]] if family.independent else game.score(logits, target.expand(rows))
@@ -122,10 +128,13 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     return game.score(logits, target.to(logits.device).expand(rows, m)).sum(-1).to(device)
 
 
-def _with_placeholders(game: PromptGame, ids: torch.Tensor, coalition: list[bool]) -> torch.Tensor:
+def _with_placeholders(
+    game: PromptGame, ids: torch.Tensor, placeholder: torch.Tensor | None, coalition: list[bool]
+) -> torch.Tensor:
+    """Put the placeholder in the place of absent players; None for as many of their first value."""
     pieces, last = [], 0
-    placeholder = torch.tensor(game.prompt.placeholder_ids, dtype=ids.dtype, device=ids.device)
     for player, (low, high) in enumerate(game.prompt.spans):
-        pieces += [ids[last:low], ids[low:high] if coalition[player] else placeholder]
+        absent = placeholder if placeholder is not None else ids[low].expand(len(game.prompt.placeholder_ids))
+        pieces += [ids[last:low], ids[low:high] if coalition[player] else absent]
         last = high
     return torch.cat([*pieces, ids[last:]])

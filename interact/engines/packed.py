@@ -151,6 +151,8 @@ def _forward(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     try:
         arguments: dict[str, Any] = {"inputs_embeds": model.get_input_embeddings()(ids)[None]}
         arguments["position_ids"] = (place + family.first_position)[None]
+        if game.types is not None:
+            arguments["token_type_ids"] = torch.tensor(game.types, device=device)[place][None]
         logits = model(**arguments, return_dict=True).logits.float()
     finally:
         hook.remove()

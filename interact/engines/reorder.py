@@ -51,6 +51,8 @@ class Reorder(Engine):
             return "only causal models share beginnings"
         if game.masking == "text":
             return "text masking moves the positions"
+        if game.types is not None:
+            return "the prompt has token types"
         if game.masking == "attention":
             return "a model's own cache does not hide absent tokens"
         if "inputs_embeds" not in game.family.takes or cache_argument(game.family.takes) is None:

@@ -59,6 +59,8 @@ class Tree(Engine):
             return "only causal models share beginnings"
         if game.masking == "text":
             return "text masking moves the positions"
+        if game.types is not None:
+            return "the prompt has token types"
         if game.prompt.spans and game.prompt.spans[-1][1] == len(game.prompt.input_ids):
             return "the token that answers belongs to a player"
         if not {"position_ids", "logits_to_keep", "inputs_embeds"} <= game.family.takes:

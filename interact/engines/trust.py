@@ -10,6 +10,7 @@ import dataclasses
 import json
 import re
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -47,17 +48,25 @@ def quiet(model: Any) -> Iterator[None]:
             module.training = True
 
 
-def plain_logits(model: Any, family: Family, ids: list[int], last: int) -> torch.Tensor:
+def plain_logits(
+    model: Any, family: Family, ids: list[int], last: int, types: Sequence[int] | None = None
+) -> torch.Tensor:
     """Return unmasked logits in float32: of the last positions, shape [last, vocabulary], or of the labels, [1, C]."""
     # No cache: some models (BLT) fail at making one.
     options: dict[str, Any] = {"logits_to_keep": last, "use_cache": False, "return_dict": True}
     options = {name: value for name, value in options.items() if name == "return_dict" or name in family.takes}
+    if types is not None:
+        options["token_type_ids"] = torch.tensor([types], device=device_of(model))
     logits = model(input_ids=torch.tensor([ids], device=device_of(model)), **options).logits[0].float()
     return logits[-last:] if logits.dim() == 2 else logits[None]
 
 
 def trust_masking(game: PromptGame) -> None:
-    """Hold the masked forward against plain ones, on a model's first prompt and on longer ones (`reach`).
+    """Hold the masked forward against plain ones.
+
+    What a model derives from ids and not from embeddings, such as where it pools or how it counts positions, depends on
+    the prompt: classifiers, and prompts that hold the padding token, are checked each time. Else a model is checked on
+    its first prompt, on longer ones (`reach`), and on those with other tokens that its configuration names.
 
     1. A causal model must not see later tokens.
     2. The full coalition must equal a plain forward of the prompt.
@@ -67,13 +76,16 @@ def trust_masking(game: PromptGame) -> None:
         ValueError: It does not; the sentence says what to use instead.
     """
     model, family, masking = game.model, game.family, game.masking
-    if masking == "text" or not game.n or len(game.prompt.input_ids) <= game.passed.get(masking, 0):
+    if masking == "text" or not game.n:
+        return
+    kept = None if family.kind == "classifier" else _named_tokens(game)
+    if kept is not None and len(game.prompt.input_ids) <= game.passed.get((masking, kept), 0):
         return
     name = type(model).__name__
     if family.kind == "causal" and _sees_later_tokens(game):
         raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
     target = torch.tensor(game.target)
-    logits = plain_logits(model, family, list(game.ids), len(target)).cpu()
+    logits = plain_logits(model, family, list(game.ids), len(target), game.types).cpu()
     plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
     try:
         # Trust is about the forward, so the score is the usual one whatever the game's is.
@@ -96,7 +108,8 @@ def trust_masking(game: PromptGame) -> None:
         )
     if masking == "attention":
         _trust_attention(game, slack)
-    game.passed[masking] = reach(game)
+    if kept is not None:
+        game.passed[masking, kept] = reach(game)
 
 
 def disagreement(
@@ -159,6 +172,20 @@ def reach(game: PromptGame) -> int:
     edges = {*numbers, *(number // 2 for number in numbers), *(1 << k for k in range(30))}
     length = len(game.prompt.input_ids)
     return max(length, min((edge for edge in edges if edge >= length), default=length) - 1)
+
+
+def _named_tokens(game: PromptGame) -> tuple[tuple[int, int], ...] | None:
+    """Return which tokens of a prompt the configuration names, and how often; None where the padding is among them."""
+    config, text = game.model.config, game.model.config.get_text_config()
+    padding = {getattr(one, "pad_token_id", None) for one in (config, text)}
+    padding.add(getattr(game.model.get_input_embeddings(), "padding_idx", None))
+    there = Counter(game.prompt.input_ids)
+    if padding & set(there):
+        return None
+    told = {**config.to_dict(), **text.to_dict()}
+    named = [value for name, value in told.items() if name.endswith(("token_id", "token_ids", "token_index"))]
+    named = {i for value in named for i in (value if isinstance(value, list) else [value])}
+    return tuple(sorted((i, there[i]) for i in named if i in there))
 
 
 def _trust_attention(game: PromptGame, slack: float) -> None:

@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,7 +33,7 @@ from interact.games.game import Game
 from interact.models.family import Family, device_of, inspect_model
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
-from interact.prompt.masking import Baseline, check_masking, resolve_baseline
+from interact.prompt.masking import Baseline, check_masking, resolve_baseline, silent_players
 from interact.prompt.players import Player
 
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -109,6 +110,12 @@ class PromptGame(Game):
         """Token ids of a whole forward: the prompt, and all of the answer's tokens but the last."""
         answer = self.target[:-1] if self.family.kind == "causal" else ()
         return (*self.prompt.input_ids, *answer)
+
+    @cached_property
+    def types(self) -> tuple[int, ...] | None:
+        """Token types of `ids`; None where the tokenizer gave none, or the model takes none."""
+        found = _types(self.model, self.family, self.prompt)
+        return None if found is None else found + found[-1:] * (len(self.ids) - len(found))
 
     @cached_property
     def passed(self) -> dict[Any, int]:
@@ -200,6 +207,8 @@ class PromptGame(Game):
 
     def _identity(self) -> str:
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
+        if self.prompt.type_ids is not None and any(self.prompt.type_ids):
+            told["type_ids"] = self.prompt.type_ids
         belongs = json.dumps([told, self.prompt.spans], sort_keys=True, default=str)
         # Scores of another model, text or masking must not be gone on with.
         return hashlib.sha256(belongs.encode()).hexdigest()[:16]
@@ -229,9 +238,14 @@ def game_of(
     fixed = with_target(model, inputs)
     _check_fits(model, family, fixed)
     _check_asker(family, fixed, masking)
+    _check_padding(model, family, fixed, masking)
     with torch.no_grad():
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-    return PromptGame(model, family, fixed, masking, vector, engine, memory_budget, record=dict(record or {}))
+    told = dict(record or {})
+    if silent := silent_players(model, fixed, masking, vector):
+        warnings.warn(silent, stacklevel=3)
+        told["notes"] = [*told.get("notes", ()), silent]
+    return PromptGame(model, family, fixed, masking, vector, engine, memory_budget, record=told)
 
 
 @torch.no_grad()
@@ -242,12 +256,22 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     family = inspect_model(model)
     _check_fits(model, family, inputs)
     with quiet(model):
-        logits = plain_logits(model, family, list(inputs.input_ids), 1)
+        logits = plain_logits(model, family, list(inputs.input_ids), 1, _types(model, family, inputs))
     if not logits.isfinite().any():
         raise ValueError(
             "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights."
         )
     return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
+
+
+def _types(model: Any, family: Family, prompt: CoalitionInputs) -> tuple[int, ...] | None:
+    """Return the token types that a model is handed with a prompt."""
+    types = prompt.type_ids
+    if types is None or "token_type_ids" not in family.takes or (family.kind == "causal" and not any(types)):
+        return None
+    # A tokenizer may give more kinds than the model was built with; such models know one kind, or none.
+    known = getattr(model.config, "type_vocab_size", None)
+    return types if known is None or max(types) < known else None
 
 
 def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
@@ -267,6 +291,21 @@ def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
         raise ValueError(f"The target {outside} is outside the model's {family.outputs} outputs; choose another.")
     if family.kind == "classifier" and len(inputs.target_ids or ()) > 1:
         raise ValueError(f"A classifier scores one label, but {len(inputs.target_ids or ())} targets were given.")
+
+
+def _check_padding(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -> None:
+    """Refuse embeddings where the place of the answer, or the positions, are found from the padding among the ids."""
+    pad = model.config.get_text_config().pad_token_id
+    if masking == "text" or family.kind != "classifier" or pad is None or pad not in inputs.input_ids:
+        return
+    pooled, counted = family.reads_last and inputs.input_ids[-1] == pad, family.first_position > 0
+    if pooled or counted:
+        what = "ends with it" if pooled else "holds it"
+        way = "reads its answer at the last token that is no padding" if pooled else "counts positions without padding"
+        raise ValueError(
+            f"{type(model).__name__} {way}, the padding token is {pad}, and this prompt {what}: with embeddings in the "
+            f"place of ids, as in {masking} masking, the scores would be wrong; use masking='text'."
+        )
 
 
 def _check_asker(family: Family, inputs: CoalitionInputs, masking: str) -> None:

@@ -36,6 +36,7 @@ def record(
         "baseline": baseline.identity() if baseline else None,
         "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,
         "input_ids": list(inputs.input_ids),
+        "type_ids": None if inputs.type_ids is None else list(inputs.type_ids),
         "notes": list(inputs.notes),
         "versions": _versions(),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -1,8 +1,11 @@
 """From a text to what a model is asked: prompt, players as token spans, target tokens.
 
-1. The template wraps the user's text; a chat template wraps that. Only the user's text holds players.
-2. The whole prompt is tokenised once, and the tokenizer's offsets tell which tokens belong to which player.
-3. The target is tokenised in context, so that a leading space or a merge at the border is what the model sees.
+1. The template wraps the user's text; a chat template wraps that (`interact.prompt.template`). Only the user's text
+   holds players.
+2. The whole prompt is tokenised once (`interact.prompt.encoding`), and the tokenizer's offsets tell which tokens belong
+   to which player.
+3. The target is tokenised in context (`interact.prompt.answers`), so that a leading space or a merge at the border is
+   what the model sees.
 """
 
 from __future__ import annotations
@@ -13,33 +16,12 @@ from dataclasses import dataclass, field
 from operator import index
 from typing import Any
 
-from jinja2 import TemplateError
+from interact.prompt.answers import answer_ids
+from interact.prompt.encoding import encode
+from interact.prompt.players import LIMIT, Player, Players, Span, choice_notes, choose_spans, map_to_tokens
+from interact.prompt.template import HERE, Rendered, Template, open_thought, render
 
-from interact.prompt.players import LIMIT, Player, Players, Span, choose_spans, map_to_tokens
-
-_HERE = "{text}"
-_BEFORE_A_SPACE = ".,:;!?)]}%…”’"
-
-
-@dataclass(frozen=True)
-class Template:
-    """What stands around the user's text.
-
-    Attributes:
-        user: The user's message with ``{text}`` once in it.
-        system: System message for models with a chat template, None for the template's own default.
-        answer_prefix: What the model is made to have said already before the target, such as ``"Sentiment:"``.
-        chat: Whether to use the tokenizer's chat template; None uses it when there is one.
-    """
-
-    user: str = _HERE
-    system: str | None = None
-    answer_prefix: str = ""
-    chat: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.user.count(_HERE) != 1:
-            raise ValueError(f"The template must hold {_HERE} exactly once, but is {self.user!r}.")
+__all__ = ["CoalitionInputs", "Template", "encode_answer", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +37,9 @@ class CoalitionInputs:
         text: The user's text.
         special_ids: Ids of the tokenizer's ``unk``, ``pad`` and ``eos`` tokens, where it has them.
         placeholder_ids: Ids that replace a player under ``masking="text"``.
-        notes: What the mapping to tokens had to decide, in sentences.
+        notes: What had to be decided, and what the model sees otherwise than it was written, in sentences.
+        type_ids: Token types of the prompt, where the tokenizer gives any: 0 for the first of two texts, 1 for the
+            second.
     """
 
     input_ids: Sequence[int]
@@ -66,6 +50,7 @@ class CoalitionInputs:
     special_ids: Mapping[str, int] = field(default_factory=dict)
     placeholder_ids: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    type_ids: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_ids", _whole_numbers("input_ids", self.input_ids))
@@ -82,6 +67,8 @@ class CoalitionInputs:
                 raise ValueError("target_ids is empty; give at least one token id, or None for the prediction.")
         if not self.input_ids:
             raise ValueError("input_ids is empty; a prompt needs at least one token.")
+        if self.type_ids is not None and len(self.type_ids) != len(self.input_ids):
+            raise ValueError(f"There are {len(self.type_ids)} type_ids for {len(self.input_ids)} tokens; give one each.")
         last = 0
         for low, high in self.spans:
             if not last <= low < high <= len(self.input_ids):
@@ -134,30 +121,33 @@ def prepare(
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
-            f"{type(tokenizer).__name__} reports no character offsets; load a fast tokenizer "
-            "(AutoTokenizer.from_pretrained(..., use_fast=True))."
+            f"{type(tokenizer).__name__} reports no character offsets; load one that the library tokenizers backs, such "
+            "as transformers.PreTrainedTokenizerFast.from_pretrained(FOLDER), where the folder has a tokenizer.json."
         )
-    text, spans = choose_spans(text, players, most_players)
+    marked, (text, spans) = text, choose_spans(text, players, most_players)
     if not isinstance(template, (Template, str, type(None))):
-        raise ValueError(f"The template must be a string with {_HERE} in it or a Template, but is {template!r:.60}.")
-    wanted = template if isinstance(template, Template) else Template(user=template if template is not None else _HERE)
-    prompt, start, chat = _render(tokenizer, text, wanted)
-    encoded = tokenizer(prompt, return_offsets_mapping=True, add_special_tokens=not chat)
-    found, notes = map_to_tokens(text, spans, start, encoded["offset_mapping"])
+        raise ValueError(f"The template must be a string with {HERE} in it or a Template, but is {template!r:.60}.")
+    wanted = template if isinstance(template, Template) else Template(user=template if template is not None else HERE)
+    rendered = render(tokenizer, text, wanted)
+    encoded = encode(tokenizer, rendered)
+    found, shared = map_to_tokens(text, spans, rendered.start, encoded.offsets)
+    notes = [*choice_notes(marked, players), *rendered.notes, *encoded.notes, *shared]
+    if target is not None and (sign := open_thought(rendered)):
+        notes.append(_inside_a_thought(sign))
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    ids = list(encoded["input_ids"])
     names = {"unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id, "eos": tokenizer.eos_token_id}
     placeholder = tokenizer.mask_token or tokenizer.unk_token or "[UNK]"
     return CoalitionInputs(
-        input_ids=ids,
+        input_ids=encoded.ids,
         spans=[p.tokens for p in found],
-        target_ids=_target_ids(tokenizer, target, target_tokens, prompt, ids, chat),
+        target_ids=_target_ids(tokenizer, target, target_tokens, rendered, encoded.ids),
         players=tuple(found),
         text=text,
         special_ids={name: int(i) for name, i in names.items() if i is not None},
         placeholder_ids=tuple(tokenizer(placeholder, add_special_tokens=False)["input_ids"]),
         notes=tuple(notes),
+        type_ids=encoded.types,
     )
 
 
@@ -184,49 +174,19 @@ def encode_answer(
     """
     if not answer.strip():
         raise ValueError(f"The answer to {text[:60]!r} is empty; every example needs a response.")
-    prompt, _, chat = _render(tokenizer, text, template or Template())
-    ids = list(tokenizer(prompt, add_special_tokens=not chat)["input_ids"])
-    return tuple(ids), _answer_ids(tokenizer, answer, prompt, ids, chat)
+    rendered = render(tokenizer, text, template or Template())
+    encoded = encode(tokenizer, rendered)
+    sign = open_thought(rendered.followed_by(answer))
+    for note in (*rendered.notes, *encoded.notes, *([_inside_a_thought(sign)] if sign else ())):
+        warnings.warn(note, stacklevel=2)
+    return tuple(encoded.ids), answer_ids(tokenizer, answer, rendered, encoded.ids)
 
 
-def _render(tokenizer: Any, text: str, template: Template) -> tuple[str, int, bool]:
-    """Return the prompt, where the text begins in it, and whether a chat template was used."""
-    chat = template.chat if template.chat is not None else bool(getattr(tokenizer, "chat_template", None))
-    before, after = template.user.split(_HERE)
-    if not chat and template.system is not None:
-        raise ValueError(
-            "A system message needs a chat template, and none is used here; write it into the template's user message."
-        )
-    if not chat:
-        return before + text + after + template.answer_prefix, len(before), False
-    if not getattr(tokenizer, "chat_template", None):
-        raise ValueError("The template asks for a chat template, but the tokenizer has none; use Template(chat=False).")
-
-    def rendered(content: str) -> str:
-        messages = [{"role": "user", "content": content}]
-        if template.system is not None:
-            messages.insert(0, {"role": "system", "content": template.system})
-        try:
-            return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            raise ValueError(
-                f"The tokenizer's chat template cannot hold these messages ({error}); use Template(chat=False), or no "
-                "system message."
-            ) from error
-
-    # A mark that no text holds shows where the chat template puts the user's message.
-    mark = "\u241ftext\u241f"
-    prompt = rendered(before + text + after)
-    start = rendered(before + mark + after).find(mark)
-    lead = len(text) - len(text.lstrip())
-    core = text.strip()
-    if start >= 0 and prompt[start + lead :].startswith(core):
-        return prompt + template.answer_prefix, start, True
-    if start >= 0 and prompt[start:].startswith(core):
-        return prompt + template.answer_prefix, start - lead, True
-    raise ValueError(
-        "The chat template changes the user's text, so its characters cannot be found in the prompt; "
-        "use Template(chat=False) and write the whole prompt yourself."
+def _inside_a_thought(sign: str) -> str:
+    return (
+        f"The prompt ends inside a thought ({sign!r}), so the answer is scored as the beginning of the thought; close it "
+        "(Template(answer_prefix=...)), or tell the chat template to open none (Template(arguments={'enable_thinking': "
+        "False}), where it knows that)."
     )
 
 
@@ -234,9 +194,8 @@ def _target_ids(
     tokenizer: Any,
     target: str | int | Sequence[int] | None,
     wanted: int | None,
-    prompt: str,
+    rendered: Rendered,
     ids: list[int],
-    chat: bool,
 ) -> tuple[int, ...] | None:
     if target is None:
         return None
@@ -250,7 +209,7 @@ def _target_ids(
         return given
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
-    answer = _answer_ids(tokenizer, target, prompt, ids, chat)
+    answer = answer_ids(tokenizer, target, rendered, ids)
     if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in answer:
         raise ValueError(f"The target {target!r} is not in the vocabulary; choose a word that the tokenizer knows.")
     if wanted is None and len(answer) > 1:
@@ -262,24 +221,3 @@ def _target_ids(
     if wanted is not None and not 1 <= wanted <= len(answer):
         raise ValueError(f"target_tokens={wanted} was asked for, but {target!r} has {len(answer)} tokens.")
     return answer[:wanted]
-
-
-def _answer_ids(tokenizer: Any, target: str, prompt: str, ids: list[int], chat: bool) -> tuple[int, ...]:
-    """Tokenise an answer behind its prompt, as the model would see both."""
-    # After a word or the end of a clause the answer starts with a space; after a line break, an opening quote or
-    # bracket, or a chat marker such as <|assistant|> it does not.
-    follows = bool(prompt) and (prompt[-1].isalnum() or prompt[-1] in _BEFORE_A_SPACE)
-    spaced = " " + target if follows and not target[0].isspace() else target
-    full = tokenizer(prompt + spaced, add_special_tokens=not chat)["input_ids"]
-    answer = tuple(full[len(ids) :])
-    if ids and ids[-1] in tokenizer.all_special_ids and not prompt.endswith(tokenizer.convert_ids_to_tokens(ids[-1])):
-        raise ValueError(
-            "The tokenizer ends every text with a special token, so no answer can follow the prompt; pass the target's "
-            "token ids, or a label for a classifier."
-        )
-    if full[: len(ids)] != ids or not answer:
-        raise ValueError(
-            f"The target {target!r} merges with the end of the prompt into one token; end the template differently "
-            "or pass the target's token ids."
-        )
-    return answer

@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from interact.models.family import device_of
+
+if TYPE_CHECKING:
+    from interact.prompt.inputs import CoalitionInputs
 
 MASKINGS = ("baseline", "attention", "text")
 _CHAIN = ("unk", "pad", "eos")
@@ -83,6 +86,42 @@ def resolve_baseline(
     if not 0 <= token < weight.shape[0]:
         raise ValueError(f"The baseline token {token} is not in the vocabulary of {weight.shape[0]} tokens.")
     return Baseline(name, embedding(torch.tensor([token], device=device))[0].clone())
+
+
+@torch.no_grad()
+def silent_players(
+    model: Any, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
+) -> str | None:
+    """Say which players have no other tokens than those of an absent one, so that nothing can come of them.
+
+    Args:
+        model: The model.
+        inputs: The prompt.
+        masking: Its masking.
+        baseline: What absent tokens become under baseline masking.
+
+    Returns:
+        A sentence, or None where there is none.
+    """
+    if masking == "text":
+        same = [inputs.input_ids[low:high] == inputs.placeholder_ids for low, high in inputs.spans]
+        stands, cure = "the placeholder", "masking='baseline'"
+    elif baseline is not None and baseline.name != "learned" and inputs.spans:
+        ids = torch.tensor(list(inputs.input_ids), device=device_of(model))
+        embedded = model.get_input_embeddings()(ids)
+        equal = (embedded == baseline.vector.to(embedded)).all(-1).tolist()
+        same = [all(equal[low:high]) for low, high in inputs.spans]
+        stands, cure = f"the baseline {baseline.name!r}", "another baseline, such as 'pad', 'mean' or 'token:ID'"
+    else:
+        return None
+    names = [inputs.players[i].text if inputs.players else str(i) for i, here in enumerate(same) if here]
+    if not names:
+        return None
+    listed, verb, kind = ", ".join(map(repr, names)), ("is" if len(names) == 1 else "are"), "its" if len(names) == 1 else "their"
+    return (
+        f"In tokens {listed} {verb} what stands for an absent player ({stands}), often because the tokenizer does not "
+        f"know the word, so {kind} effect is 0 whatever the model thinks; choose {cure}."
+    )
 
 
 def _token(model: Any, baseline: str | int | None, special_ids: Mapping[str, int]) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Players: the parts of a text whose presence or absence makes the coalitions.
 
-1. Character spans are chosen: content words by default, or sentences, paragraphs, marked or listed phrases,
-   or explicit spans.
+1. Character spans are chosen: content words by default (`interact.prompt.words`), or sentences
+   (`interact.prompt.sentences`), paragraphs, marked or listed phrases, or explicit spans.
 2. Each span is mapped to the tokens it touches, through the tokenizer's offsets; all sub-tokens of a player
    stay together.
 """
@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
-import regex
+from interact.prompt.sentences import sentence_spans
+from interact.prompt.words import Span, cut_into_characters, word_spans
 
 LIMIT = 20
 """Most players of a full lattice: 2**20 coalitions."""
@@ -23,11 +24,6 @@ LIMIT = 20
 MOST_SAMPLED = 4096
 """Most players of sampled coalitions; all of their pairs are looked at."""
 
-Span = tuple[int, int]
-
-# \p{M}: a word of Hindi, or of decomposed accents, does not end at a combining mark.
-_WORD = regex.compile(r"[\w\p{M}]+(?:[’'\-][\w\p{M}]+)*")
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…]+[\"'”’)\]]*(?=\s|$)|\n|$)", re.DOTALL)
 _PARAGRAPH = re.compile(r"\S.*?(?=\n\s*\n|\s*$)", re.DOTALL)
 _MARK = re.compile(r"\[\[(.+?)\]\]", re.DOTALL)
 # Negations are content words here: "not" carries half the meaning of a review.
@@ -109,6 +105,18 @@ def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, l
     return text, _checked(text, [_span(text, players, index) for index in range(len(players))], most)
 
 
+def choice_notes(text: str, players: Players) -> list[str]:
+    """Say what the choice of players could not do as well as it should, in sentences."""
+    unit = players.unit if isinstance(players, PlayerChoice) else players
+    words = unit is None or unit in ("words", "all-words") or (isinstance(unit, int) and unit > 0)
+    if not words or not cut_into_characters(text):
+        return []
+    return [
+        "The text is in a script without spaces, and no dictionary of its words is installed, so single characters are "
+        'the players; run `pip install "interact-llm[words]"`, or list phrases (players=[...]).'
+    ]
+
+
 def map_to_tokens(
     text: str, spans: Sequence[Span], start: int, offsets: Sequence[Span]
 ) -> tuple[list[Player], list[str]]:
@@ -179,16 +187,15 @@ def _span(text: str, players: Sequence[str] | Sequence[Span], index: int) -> Spa
 
 
 def _chosen(text: str, choice: PlayerChoice, most: int) -> tuple[str, list[Span]]:
-    patterns = {"words": _WORD, "all-words": _WORD, "sentences": _SENTENCE, "paragraphs": _PARAGRAPH, "marked": _MARK}
-    if choice.unit not in patterns:
-        raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(patterns)} or list phrases.")
+    if choice.unit not in _UNITS:
+        raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(_UNITS)} or list phrases.")
     if choice.limit is not None and not 0 < choice.limit <= most:
         way = ", or sample coalitions of more players with method='sparse'" if most <= LIMIT else ""
         raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}{way}.")
     if choice.unit == "marked":
         text, spans = _unmarked(text)
     else:
-        spans = [_trimmed(text, match.span()) for match in patterns[choice.unit].finditer(text)]
+        spans = _UNITS[choice.unit](text)
     if choice.unit == "words":
         spans = [s for s in spans if text[s[0] : s[1]].lower().replace("’", "'") not in _STOP_WORDS]
     if not spans:
@@ -200,6 +207,10 @@ def _chosen(text: str, choice: PlayerChoice, most: int) -> tuple[str, list[Span]
     if limit is not None and len(spans) > limit:
         spans = sorted(random.Random(choice.seed).sample(spans, limit))
     return text, _checked(text, spans, most)
+
+
+def _paragraphs(text: str) -> list[Span]:
+    return [_trimmed(text, match.span()) for match in _PARAGRAPH.finditer(text)]
 
 
 def _unmarked(text: str) -> tuple[str, list[Span]]:
@@ -251,6 +262,16 @@ def _checked(text: str, spans: list[Span], most: int) -> list[Span]:
             f"(PlayerChoice(limit=...)), choose a larger unit{way}."
         )
     return spans
+
+
+_UNITS: dict[str, Callable[[str], list[Span]]] = {
+    "words": word_spans,
+    "all-words": word_spans,
+    "sentences": sentence_spans,
+    "paragraphs": _paragraphs,
+    # The brackets leave the text, so they are found apart.
+    "marked": lambda _: [],
+}
 
 
 def _short(text: str) -> str:
