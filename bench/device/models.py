@@ -16,7 +16,8 @@ from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profiled
 from bench.device.inputs import coalition_tree, lengths, players, prompt
 from interact.engines.flat import Flat
-from interact.engines.precision import noise_floor, widened
+from interact.engines.half import widened
+from interact.engines.precision import noise_floor
 from interact.engines.runner import run, score_by
 from interact.engines.tree import Tree, TreePlan
 from interact.games.coalitions import all_coalitions

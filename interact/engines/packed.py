@@ -130,7 +130,7 @@ class Packed(Engine):
             return Verdict()
         # Small runs, so that rows are cut between runs here too.
         most = max(8, length // 2)
-        verdict = disagreement(game, self, "packed forward", lambda some: [self.plan(game, some, most_tokens=most)])
+        verdict = disagreement(game, self, "packed forward", lambda g, some: [self.plan(g, some, most_tokens=most)])
         if verdict.reason is None:
             game.passed["packed"] = reach(game)
         return verdict

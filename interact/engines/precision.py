@@ -8,15 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from interact.engines.engine import Engine
 from interact.engines.flat import Flat
+from interact.engines.half import HALF, in_float32
 from interact.engines.runner import score_by
 from interact.engines.tree import Tree
 from interact.engines.trust import quiet
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from interact.games.prompt_game import PromptGame
 
 _REPEATED = 16
-_HALF = (torch.bfloat16, torch.float16)
 
 
 @torch.no_grad()
@@ -49,7 +46,7 @@ def noise_floor(
         measured, with the ``reason``) and ``coalitions``, how many were repeated.
     """
     dtype = game.model.get_input_embeddings().weight.dtype
-    if dtype not in _HALF:
+    if dtype not in HALF:
         return None
     name = str(dtype).removeprefix("torch.")
     drawn = torch.randperm(len(masks), generator=torch.Generator().manual_seed(seed))[:_REPEATED]
@@ -57,35 +54,14 @@ def noise_floor(
         return {"dtype": name, "sigma": None, "reason": "a single coalition has no spread", "coalitions": len(drawn)}
     if kind := held_elsewhere(game.model):
         return {"dtype": name, "sigma": None, "reason": f"{kind} weights cannot be widened", "coalitions": 0}
-    wide = game
-    if game.baseline is not None:
-        wide = replace(game, baseline=replace(game.baseline, vector=game.baseline.vector.float()))
     exact = engine if isinstance(engine, Tree) else Flat()
     try:
-        with widened(game.model), quiet(game.model):
+        with in_float32(game) as wide, quiet(game.model):
+            if wide is None:
+                raise torch.OutOfMemoryError
             truth = score_by(exact, wide, masks[drawn].numpy(), **(options if exact is engine else {}))
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
         return {"dtype": name, "sigma": None, "reason": "float32 weights do not fit in memory", "coalitions": 0}
     return {"dtype": name, "sigma": float((values[drawn] - truth).double().std()), "coalitions": len(drawn)}
-
-
-@contextmanager
-def widened(model: Any) -> Iterator[None]:
-    """Hold the half-precision weights and buffers of a model in float32 for a while, then exactly as before.
-
-    Raises:
-        ValueError: The weights are offloaded or quantised, so they are not here to be widened.
-    """
-    if kind := held_elsewhere(model):
-        raise ValueError(f"The {kind} weights of {type(model).__name__} cannot be widened to float32.")
-    held = [*model.parameters(), *model.buffers()]
-    before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in _HALF]
-    try:
-        for tensor, _ in before:
-            tensor.data = tensor.data.float()
-        yield
-    finally:
-        for tensor, dtype in before:
-            tensor.data = tensor.data.to(dtype)

@@ -90,7 +90,7 @@ class Reorder(Engine):
         found: dict[int, Verdict] = {}
         for step in (MOST_TOKENS, 1):
 
-            def plans(some: np.ndarray, step: int = step) -> list[Plan]:
+            def plans(game: PromptGame, some: np.ndarray, step: int = step) -> list[Plan]:
                 # Small batches, so that a cache that serves several of them is held against the truth too.
                 return [self.plan(game, some, step=step, most_rows=2, finish=finish) for finish in (False, True)]
 

@@ -99,7 +99,7 @@ class Tree(Engine):
         for few in (True, False):
             # Small runs, so that what one run hands to the next is held against the truth too.
             options: dict[str, Any] = {"most_tokens": max(8, length // 2), "final_rows": few}
-            verdict = disagreement(game, self, "tree", lambda some, o=options: [self.plan(game, some, **o)])
+            verdict = disagreement(game, self, "tree", lambda g, some, o=options: [self.plan(g, some, **o)])
             if verdict.reason is None:
                 game.passed["tree", game.masking, few] = reach(game)
                 return Verdict(options={"final_rows": few})

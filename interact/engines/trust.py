@@ -12,7 +12,7 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ import torch
 
 from interact.engines.engine import Engine, Plan, Verdict
 from interact.engines.flat import flat_scores
+from interact.engines.half import in_float32, is_half
 from interact.engines.runner import run
 from interact.engines.score import log_odds
 from interact.models.family import Family, device_of
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 _passed: dict[str, dict[Any, int]] = {}
 # The same of single models, in which something calls another forward than their class has.
 _passed_alone: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
+
+_HALF_SLACK = 0.25
+"""How far two right ways to score may differ in half precision, where nothing better is known."""
 
 
 @contextmanager
@@ -81,8 +85,22 @@ def trust_masking(game: PromptGame) -> None:
     kept = None if family.kind == "classifier" else _named_tokens(game)
     if kept is not None and len(game.prompt.input_ids) <= game.passed.get((masking, kept), 0):
         return
+    # What the code of a model does is told from what half precision rounds; classifiers, which are checked on each
+    # prompt, would pay for it each time.
+    if not is_half(model):
+        proved = _trust(game, 1e-3, 1e-4)
+    else:
+        with in_float32(game) if family.kind == "causal" else nullcontext() as exact:
+            proved = _trust(game, _HALF_SLACK, 0.05) if exact is None else _trust(exact, 1e-3, 1e-4)
+    if kept is not None and proved:
+        game.passed[masking, kept] = reach(game)
+
+
+def _trust(game: PromptGame, slack: float, relative: float) -> bool:
+    """Make the three checks, of scores to `slack`, of logits to `relative` of the largest; say if they prove a thing."""
+    model, family, masking = game.model, game.family, game.masking
     name = type(model).__name__
-    if family.kind == "causal" and _sees_later_tokens(game):
+    if family.kind == "causal" and _sees_later_tokens(game, relative):
         raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
     target = torch.tensor(game.target)
     logits = plain_logits(model, family, list(game.ids), len(target), game.types).cpu()
@@ -98,9 +116,8 @@ def trust_masking(game: PromptGame) -> None:
             f"{masking} masking is impossible; use masking='text'."
         ) from error
     if not (bool(plain.isfinite()) and bool(masked.isfinite())):
-        # Scores that are not finite are refused later, by coalition; they prove nothing here.
-        return
-    slack = _slack(model)
+        # Scores that are not finite are refused later, by coalition.
+        return False
     if not torch.isclose(plain, masked, rtol=slack, atol=slack):
         raise ValueError(
             f"{name} scores the unmasked prompt {float(plain):.4f}, but {float(masked):.4f} when its "
@@ -108,28 +125,43 @@ def trust_masking(game: PromptGame) -> None:
         )
     if masking == "attention":
         _trust_attention(game, slack)
-    if kept is not None:
-        game.passed[masking, kept] = reach(game)
+    return True
 
 
 def disagreement(
-    game: PromptGame, engine: Engine, named: str, plans: Callable[[np.ndarray], Sequence[Plan]]
+    game: PromptGame, engine: Engine, named: str, plans: Callable[[PromptGame, np.ndarray], Sequence[Plan]]
 ) -> Verdict:
     """Hold an engine's scores of some coalitions against the flat forward's.
+
+    A model in half precision is held in float32 for it, where that fits, so that a wrong engine is told from rounding;
+    in its own precision it is then held against a loose bound, which rests on how far flat scores themselves are off.
 
     Args:
         game: The game.
         engine: The engine.
         named: What it is called in a sentence.
-        plans: From coalitions (bool [M, n]) to the plans to be tried.
+        plans: From a game and coalitions (bool [M, n]) to the plans to be tried.
     """
     players = np.arange(game.n)
     some = np.unique(np.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1]), axis=0)
-    flat = flat_scores(game, some)
-    name = type(game.model).__name__
+    if not is_half(game.model):
+        return _held_against(flat_scores(game, some), 1e-3, engine, named, plans(game, some))
+    flat, slack = flat_scores(game, some), _HALF_SLACK
+    with in_float32(game) as exact:
+        if exact is not None:
+            truth = flat_scores(exact, some)
+            verdict = _held_against(truth, 1e-3, engine, named, plans(exact, some))
+            if verdict.reason is not None:
+                return verdict
+            slack += 6 * float((flat - truth).abs().max())
+    return _held_against(flat, slack, engine, named, plans(game, some))
+
+
+def _held_against(truth: torch.Tensor, slack: float, engine: Engine, named: str, plans: Sequence[Plan]) -> Verdict:
     # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread.
-    slack = _slack(game.model) * min(1.0, 0.2 + float(flat.max() - flat.min()))
-    for plan in plans(some):
+    slack *= min(1.0, 0.2 + float(truth.max() - truth.min()))
+    for plan in plans:
+        name = type(plan.game.model).__name__
         try:
             values = run(engine, plan)
         except Exception as error:
@@ -137,9 +169,9 @@ def disagreement(
             if isinstance(error, RuntimeError) and out_of_memory(error):
                 raise
             return Verdict(f"the {named} fails on {name} ({type(error).__name__}: {error})", failed=True)
-        if not flat.isfinite().all():
+        if not truth.isfinite().all():
             return Verdict(f"{name} gives scores that are not finite")
-        worst = float((flat - values).abs().max())
+        worst = float((truth - values).abs().max())
         if not worst <= slack:
             return Verdict(f"the {named}'s scores of {name} differ by {worst:.3g} from the flat forward's")
     return Verdict()
@@ -204,12 +236,8 @@ def _trust_attention(game: PromptGame, slack: float) -> None:
         )
 
 
-def _sees_later_tokens(game: PromptGame) -> bool:
+def _sees_later_tokens(game: PromptGame, relative: float) -> bool:
     ids = list(game.prompt.input_ids[:16])
     other = [*ids[:-1], ids[0] if ids[-1] != ids[0] else (ids[0] + 1) % game.family.outputs]
     one, two = (plain_logits(game.model, game.family, i, len(i))[:-1] for i in (ids, other))
-    return bool((one - two).abs().max() > 1e-4 * one.abs().max()) if len(ids) > 1 else False
-
-
-def _slack(model: Any) -> float:
-    return 1e-3 if model.get_input_embeddings().weight.dtype == torch.float32 else 0.25
+    return bool((one - two).abs().max() > relative * one.abs().max()) if len(ids) > 1 else False

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import interact
-from interact.engines.precision import widened
+from interact.engines.half import widened
 from interact.models import placement
 from interact.models.load import dtype_for, load_tokenizer, load_trainable
 from interact.sft.checkpoints import swap_checkpoint
