@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from interact.games.prompt_game import with_target
 from interact.models.family import inspect_model, label_index
 from interact.prompt.inputs import CoalitionInputs, Template, prepare
 from interact.prompt.players import LIMIT, Players
+from interact.prompt.template import Rendered
 
 
 def prepare_for(
@@ -22,12 +23,18 @@ def prepare_for(
     template: Template | str | None,
     target_tokens: int | None,
     most_players: int = LIMIT,
+    fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
     """Return the inputs of a prompt with its target fixed: a label for a classifier, else tokens.
 
     Args and errors as `interact.extract` and `interact.prepare`.
     """
-    wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
+    wording: dict[str, Any] = {
+        "players": players,
+        "template": template,
+        "most_players": most_players,
+        "fixed": fixed,
+    }
     if inspect_model(model).kind == "classifier":
         inputs = prepare(tokenizer, text, **wording)
         return with_target(model, replace(inputs, target_ids=_label_ids(model, target)))

@@ -30,7 +30,7 @@ from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
 from interact.games.game import Game
-from interact.models.family import Family, device_of, inspect_model
+from interact.models.family import Family, device_of, inspect_model, takes_types
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline, silent_players
@@ -267,11 +267,10 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
 def _types(model: Any, family: Family, prompt: CoalitionInputs) -> tuple[int, ...] | None:
     """Return the token types that a model is handed with a prompt."""
     types = prompt.type_ids
-    if types is None or "token_type_ids" not in family.takes or (family.kind == "causal" and not any(types)):
+    if types is None or (family.kind == "causal" and not any(types)):
         return None
     # A tokenizer may give more kinds than the model was built with; such models know one kind, or none.
-    known = getattr(model.config, "type_vocab_size", None)
-    return types if known is None or max(types) < known else None
+    return types if takes_types(model, family, max(types) + 1) else None
 
 
 def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:

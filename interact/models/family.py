@@ -143,6 +143,12 @@ def _first_position(plain: Any) -> int:
     return 0 if reserved is None else reserved + 1
 
 
+def takes_types(model: Any, family: Family, kinds: int = 2) -> bool:
+    """Say whether a model tells so many kinds of token types apart: 2 for the texts of a pair."""
+    known = getattr(model.config, "type_vocab_size", None)
+    return "token_type_ids" in family.takes and (known is None or known >= kinds)
+
+
 def label_index(model: Any, label: str | int) -> int:
     """Return the index of a classifier's label, given by name (any case) or number.
 

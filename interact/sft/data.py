@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class Example:
     text: str
     response: str
     template: Template = field(default_factory=Template)
+
+
+def content_of(example: Example) -> dict[str, Any]:
+    """Return an example as JSON values, of which keys and fingerprints are made."""
+    return {**asdict(example), "template": example.template.content()}
 
 
 @dataclass(frozen=True)
