@@ -10,6 +10,7 @@ import torch
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
 from interact.games.record import record
+from interact.models.family import opened
 from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
 from interact.prompt.players import LIMIT, Players
@@ -57,6 +58,7 @@ def game(
     >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
     """
     check_masking(masking)
+    model = opened(model)
     inputs = prepare_for(
         model,
         tokenizer,
@@ -95,6 +97,7 @@ def prepared_game(
     memory_budget: int | None,
 ) -> PromptGame:
     """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
+    model = opened(model)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
     told = record(
         model,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from interact.games.prompt_game import with_target
-from interact.models.family import inspect_model, label_index
+from interact.models.family import inspect_model, label_index, opened
 from interact.prompt.inputs import CoalitionInputs, Template, prepare
 from interact.prompt.players import LIMIT, Players
 from interact.prompt.template import Rendered
@@ -45,4 +45,4 @@ def prepare_for(
 def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
     if target is None:
         return None
-    return (label_index(model, target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
+    return (label_index(opened(model), target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)

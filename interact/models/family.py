@@ -59,7 +59,8 @@ def inspect_model(model: Any) -> Family:
     config = getattr(plain, "config", None)
     name = type(plain).__name__
     if config is None:
-        raise ValueError(f"{name} is no Hugging Face model (it has no config).")
+        inside = "; pass what it wraps (.module)" if isinstance(getattr(plain, "module", None), torch.nn.Module) else ""
+        raise ValueError(f"{name} is no Hugging Face model (it has no config){inside}.")
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{name} is an encoder-decoder; interact takes causal language models and classifiers.")
     causal = name in _names(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) or name.endswith(("ForCausalLM", "LMHeadModel"))
@@ -99,9 +100,20 @@ def inspect_model(model: Any) -> Family:
 
 
 def unwrapped(model: Any) -> Any:
-    """Return the model inside a torch.compile or PEFT wrapper."""
-    model = getattr(model, "_orig_mod", model)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    """Return the model inside the wrappers of torch and PEFT."""
+    model = opened(model)
+    return opened(model.get_base_model()) if hasattr(model, "get_base_model") else model
+
+
+def opened(model: Any) -> Any:
+    """Return the model inside the wrappers of torch, which only change how it is run: compiled, or on several devices."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
 
 
 def _cached(text: Any, width: int) -> int:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -23,6 +24,7 @@ from interact.sft.rows import FORMATS, hub_rows, read_rows, read_text
 REVIEW = Template(user="Is this movie review positive or negative?\n\n{text}", answer_prefix="This review is")
 EMOTION = Template(user="Which emotion does this comment express?\n\n{text}", answer_prefix="This comment expresses")
 _HERE = "{text}"
+_WHOLE = 1 << 53
 _GOEMOTIONS = "google-research-datasets/go_emotions"
 
 
@@ -281,6 +283,13 @@ def _columns(columns: Columns | Mapping[str, str] | None) -> Columns:
 def _example(row: Mapping[str, Any], number: int, name: str, columns: Columns, template: Template) -> Example:
     def cell(column: str | None) -> str:
         value = row.get(column) if column is not None else None
+        if isinstance(value, float) and math.isnan(value):
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+            # pandas makes a column of whole numbers floats where a cell of it is empty.
+            return str(int(value))
         if value is not None and not isinstance(value, (str, int, float)):
             raise ValueError(
                 f"Row {number} of the data set {name!r} has a {type(value).__name__} in column {column!r}; text is "

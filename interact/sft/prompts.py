@@ -77,7 +77,7 @@ class Prompts:
         if self._folder is None:
             return self._known.get(sample, {})
         try:
-            content = json.loads((self._folder / f"{self._file(sample)}.json").read_text("utf-8"))
+            content = json.loads((self._folder / f"{self._file(sample)}.json").read_text("utf-8-sig"))
             return content["prompts"] if content["sum"] == _sum(content["prompts"]) else {}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
