@@ -292,7 +292,8 @@ def _texts(command: Extract) -> list[str]:
     texts = list(command.text)
     if command.text_file is not None:
         try:
-            given = sys.stdin.read() if command.text_file == Path("-") else command.text_file.read_text("utf-8")
+            piped = command.text_file == Path("-")
+            given = sys.stdin.read().removeprefix("\ufeff") if piped else command.text_file.read_text("utf-8-sig")
         except UnicodeDecodeError as error:
             raise ValueError(
                 f"{command.text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8."

@@ -91,8 +91,7 @@ def _axis(tensor: torch.Tensor, tokens: int) -> int | None:
 @contextmanager
 def final_rows_only(model: Any, wanted: bool) -> Iterator[FinalRows]:
     """Let the last layer of a model compute the final rows only, for a while; without `wanted`, all rows."""
-    # A compiled model has its graph already, and hooks might or might not be part of it.
-    layer = last_layer(model) if wanted and not hasattr(model, "_orig_mod") else None
+    layer = last_layer(model) if wanted else None
     final = FinalRows(layer)
     handles = []
     try:

@@ -112,7 +112,7 @@ def read_json(path: Path, what: str) -> Any:
         ValueError: It is missing or damaged.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist, so {path.parent} holds no {what}; check the folder.") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -10,7 +10,8 @@ import torch
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
 from interact.games.record import record
-from interact.prompt.inputs import Template
+from interact.models.family import opened
+from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
 from interact.prompt.players import LIMIT, Players
 
@@ -57,6 +58,7 @@ def game(
     >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
     """
     check_masking(masking)
+    model = opened(model)
     inputs = prepare_for(
         model,
         tokenizer,
@@ -67,6 +69,35 @@ def game(
         target_tokens=target_tokens,
         most_players=most_players,
     )
+    return prepared_game(
+        model,
+        tokenizer,
+        inputs,
+        players=players,
+        template=template,
+        target_given=target is not None,
+        masking=masking,
+        baseline=baseline,
+        engine=engine,
+        memory_budget=memory_budget,
+    )
+
+
+def prepared_game(
+    model: Any,
+    tokenizer: Any,
+    inputs: CoalitionInputs,
+    *,
+    players: Players,
+    template: Template | str | None,
+    target_given: bool,
+    masking: str,
+    baseline: str | int | torch.Tensor | Baseline | None,
+    engine: str,
+    memory_budget: int | None,
+) -> PromptGame:
+    """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
+    model = opened(model)
     vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
     told = record(
         model,
@@ -76,7 +107,7 @@ def game(
         template=template,
         masking=masking,
         baseline=vector,
-        target_given=target is not None,
+        target_given=target_given,
     )
     return game_of(
         model, inputs, masking=masking, baseline=vector, engine=engine, memory_budget=memory_budget, record=told

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from interact.games.prompt_game import with_target
-from interact.models.family import inspect_model, label_index
+from interact.models.family import inspect_model, label_index, opened
 from interact.prompt.inputs import CoalitionInputs, Template, prepare
 from interact.prompt.players import LIMIT, Players
+from interact.prompt.template import Rendered
 
 
 def prepare_for(
@@ -22,12 +23,18 @@ def prepare_for(
     template: Template | str | None,
     target_tokens: int | None,
     most_players: int = LIMIT,
+    fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
     """Return the inputs of a prompt with its target fixed: a label for a classifier, else tokens.
 
     Args and errors as `interact.extract` and `interact.prepare`.
     """
-    wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
+    wording: dict[str, Any] = {
+        "players": players,
+        "template": template,
+        "most_players": most_players,
+        "fixed": fixed,
+    }
     if inspect_model(model).kind == "classifier":
         inputs = prepare(tokenizer, text, **wording)
         return with_target(model, replace(inputs, target_ids=_label_ids(model, target)))
@@ -38,4 +45,4 @@ def prepare_for(
 def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
     if target is None:
         return None
-    return (label_index(model, target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
+    return (label_index(opened(model), target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)

@@ -30,7 +30,7 @@ from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
 from interact.games.game import Game
-from interact.models.family import Family, device_of, inspect_model
+from interact.models.family import Family, device_of, inspect_model, opened, takes_types
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline, silent_players
@@ -234,6 +234,7 @@ def game_of(
         raise ValueError(f"inputs must come from interact.prepare or CoalitionInputs, but are {inputs!r:.80}.")
     if memory_budget is not None and (not isinstance(memory_budget, (int, np.integer)) or memory_budget < 1):
         raise ValueError(f"memory_budget must be a positive number of bytes, but is {memory_budget!r}.")
+    model = opened(model)
     family = inspect_model(model)
     fixed = with_target(model, inputs)
     _check_fits(model, family, fixed)
@@ -253,6 +254,7 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     """Return `inputs` with its target fixed: as given, or the argmax for the unmasked prompt."""
     if inputs.target_ids is not None:
         return inputs
+    model = opened(model)
     family = inspect_model(model)
     _check_fits(model, family, inputs)
     with quiet(model):
@@ -267,11 +269,10 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
 def _types(model: Any, family: Family, prompt: CoalitionInputs) -> tuple[int, ...] | None:
     """Return the token types that a model is handed with a prompt."""
     types = prompt.type_ids
-    if types is None or "token_type_ids" not in family.takes or (family.kind == "causal" and not any(types)):
+    if types is None or (family.kind == "causal" and not any(types)):
         return None
     # A tokenizer may give more kinds than the model was built with; such models know one kind, or none.
-    known = getattr(model.config, "type_vocab_size", None)
-    return types if known is None or max(types) < known else None
+    return types if takes_types(model, family, max(types) + 1) else None
 
 
 def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:

@@ -31,7 +31,7 @@ def record(
         "model": _model_identity(model),
         "target": _target_identity(model, tokenizer, inputs, given=target_given),
         "players": _players_identity(players),
-        "template": asdict(template) if isinstance(template, Template) else template,
+        "template": template.content() if isinstance(template, Template) else template,
         "masking": masking,
         "baseline": baseline.identity() if baseline else None,
         "placeholder_ids": list(inputs.placeholder_ids) if masking == "text" else None,

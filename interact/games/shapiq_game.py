@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from shapiq.game import Game
 
+from interact.formats.labels import told_apart
+
 
 class CoalitionGame(Game):
     """A game whose values come from a function of whole batches.
@@ -51,7 +53,7 @@ class CoalitionGame(Game):
             n_players=len(players),
             normalize=normalize,
             normalization_value=empty if normalize else None,
-            player_names=_told_apart(players),
+            player_names=told_apart(players),
         )
 
     @property
@@ -70,18 +72,3 @@ class CoalitionGame(Game):
             scores = self._score(np.ascontiguousarray(coalitions[list(fresh.values())]))
             self._known.update(zip(fresh, np.asarray(scores, dtype=np.float64).tolist(), strict=True))
         return np.array([self._known[key] for key in keys], dtype=np.float64)
-
-
-def _told_apart(players: Sequence[str]) -> list[str]:
-    """Number equal words, since shapiq finds players by name."""
-    names: list[str] = []
-    taken = set(players)
-    seen: set[str] = set()
-    for player in players:
-        name, number = player, 1
-        while name in seen or (number > 1 and name in taken):
-            number += 1
-            name = f"{player} ({number})"
-        seen.add(name)
-        names.append(name)
-    return names

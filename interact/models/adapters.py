@@ -19,8 +19,11 @@ from safetensors import SafetensorError
 
 from interact.formats.extras import require
 from interact.formats.files import broken_seal
+from interact.formats.quoting import gist
 from interact.models.family import held_elsewhere, unwrapped
-from interact.models.sources import BASE_FILE, adapter_config, kind_of
+from interact.models.sources import BASE_FILE, adapter_config, adapter_folder, kind_of
+from interact.models.untouched import changed_weight, remember
+from interact.models.vocabulary import fit_vocabulary
 
 
 def put_adapter(model: Any, checkpoint: str | Path, *, any_name: bool = False) -> Any:
@@ -37,9 +40,12 @@ def put_adapter(model: Any, checkpoint: str | Path, *, any_name: bool = False) -
     Raises:
         ValueError: The adapter was trained on another model.
     """
-    checkpoint = Path(checkpoint)
+    checkpoint = adapter_folder(Path(checkpoint).expanduser())
     check_seal(checkpoint)
     _check_base(model, checkpoint, any_name)
+    if not (checkpoint / BASE_FILE).is_file():
+        _check_untouched(model, checkpoint)
+        fit_vocabulary(model, checkpoint)
 
     require("study", f"{checkpoint}, an adapter,", "peft", "accelerate")
     from peft import PeftModel
@@ -67,7 +73,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
 
     >>> model = swap_checkpoint(model, "checkpoints/step-200")  # doctest: +SKIP
     """
-    checkpoint = Path(checkpoint).expanduser()
+    checkpoint = adapter_folder(Path(checkpoint).expanduser())
     # Without PEFT no model carries an adapter.
     if not hasattr(model, "peft_config"):
         raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
@@ -168,10 +174,24 @@ def _check_base(model: Any, checkpoint: Path, any_name: bool) -> None:
     _check_fingerprint(model, checkpoint)
 
 
+def _check_untouched(model: Any, checkpoint: Path) -> None:
+    """Refuse a base whose weights something has changed since they were loaded."""
+    if (name := changed_weight(model)) is not None:
+        raise ValueError(
+            f"The adapter {checkpoint} cannot be put on this {type(unwrapped(model)).__name__}: its weights are no longer "
+            f"those that were loaded ({name} differs), since another adapter was merged into them or they were trained "
+            "on; load the base model again."
+        )
+    if not hasattr(unwrapped(model), "interact_loaded"):
+        remember(model)
+
+
 def _plain_name(name: str) -> str:
-    """Return what a model is called, whatever folder it lies in."""
-    cached = re.search(r"models--(?:[^/]+--)?([^/]+)/snapshots/", name.rstrip("/") + "/")
-    return (cached[1] if cached else Path(name).name).lower()
+    """Return what a model is called, whatever folder it lies in, on whatever system."""
+    name = name.replace("\\", "/").rstrip("/")
+    cached = re.search(r"models--(?:[^/]+--)?([^/]+)/snapshots/", name + "/")
+    # ModelScope writes a point as three underscores.
+    return (cached[1] if cached else name.rpartition("/")[2]).replace("___", ".").lower()
 
 
 def _check_fingerprint(model: Any, checkpoint: Path) -> None:
@@ -179,7 +199,7 @@ def _check_fingerprint(model: Any, checkpoint: Path) -> None:
     if not path.is_file():
         return
     try:
-        recorded = json.loads(path.read_text("utf-8"))
+        recorded = json.loads(path.read_text("utf-8-sig"))
         known, name = str(recorded["fingerprint"]), str(recorded["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} cannot be read ({error}); the checkpoint is damaged.") from error
@@ -208,10 +228,7 @@ def _fitting(load: Any, model: Any, checkpoint: Path) -> Any:
         raise
     except Exception as error:
         # A configuration of any content raises any kind of error inside PEFT.
-        lines = [line.strip() for line in (str(error).strip() or type(error).__name__).splitlines()]
-        # A heading of torch says nothing without the line below it.
-        told = " ".join(lines[: 2 if lines[0].endswith(":") else 1])[:300].rstrip(".")
-        raise _misfit(model, checkpoint, told) from error
+        raise _misfit(model, checkpoint, gist(error)) from error
     for kind, sentence in ((found.missing_keys, "it lacks"), (found.unexpected_keys, "the model has no place for its")):
         if kind:
             raise _misfit(model, checkpoint, f"{sentence} {kind[0]} ({len(kind)} such weights)")

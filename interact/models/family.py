@@ -59,7 +59,8 @@ def inspect_model(model: Any) -> Family:
     config = getattr(plain, "config", None)
     name = type(plain).__name__
     if config is None:
-        raise ValueError(f"{name} is no Hugging Face model (it has no config).")
+        inside = "; pass what it wraps (.module)" if isinstance(getattr(plain, "module", None), torch.nn.Module) else ""
+        raise ValueError(f"{name} is no Hugging Face model (it has no config){inside}.")
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{name} is an encoder-decoder; interact takes causal language models and classifiers.")
     causal = name in _names(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) or name.endswith(("ForCausalLM", "LMHeadModel"))
@@ -99,9 +100,20 @@ def inspect_model(model: Any) -> Family:
 
 
 def unwrapped(model: Any) -> Any:
-    """Return the model inside a torch.compile or PEFT wrapper."""
-    model = getattr(model, "_orig_mod", model)
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    """Return the model inside the wrappers of torch and PEFT."""
+    model = opened(model)
+    return opened(model.get_base_model()) if hasattr(model, "get_base_model") else model
+
+
+def opened(model: Any) -> Any:
+    """Return the model inside the wrappers of torch, which only change how it is run: compiled, or on several devices."""
+    while True:
+        if hasattr(model, "_orig_mod"):
+            model = model._orig_mod
+        elif isinstance(model, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
 
 
 def _cached(text: Any, width: int) -> int:
@@ -141,6 +153,12 @@ def _first_position(plain: Any) -> int:
     table = getattr(getattr(plain.base_model, "embeddings", None), "position_embeddings", None)
     reserved = getattr(table, "padding_idx", None)
     return 0 if reserved is None else reserved + 1
+
+
+def takes_types(model: Any, family: Family, kinds: int = 2) -> bool:
+    """Say whether a model tells so many kinds of token types apart: 2 for the texts of a pair."""
+    known = getattr(model.config, "type_vocab_size", None)
+    return "token_type_ids" in family.takes and (known is None or known >= kinds)
 
 
 def label_index(model: Any, label: str | int) -> int:

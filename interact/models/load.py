@@ -11,11 +11,13 @@ from typing import Any
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from interact.formats.quoting import gist
 from interact.models import embedded
 from interact.models.adapters import merged, put_adapter, recorded_base
 from interact.models.memory import out_of_memory
 from interact.models.placement import DTYPES, Placement, placed, settled_dtype
 from interact.models.sources import Source, adapter_config, find_source, has_tokenizer, kind_of
+from interact.models.untouched import remember
 
 
 def load_model(
@@ -121,6 +123,7 @@ def _whole(name: str, source: Source, place: Placement) -> tuple[Any, Any]:
             "that each result states, and dtype float32 has none.",
             stacklevel=4,
         )
+    remember(model)
     return model.eval(), tokenizer
 
 
@@ -155,7 +158,9 @@ def _base_from(name: str, source: Source, place: Placement, seen: tuple[str, ...
         )
     dtype = dtype_for(name, place.dtype, place.device)
     model, tokenizer = _with_adapter(source, None, Placement(place.device, "float32"), seen)
-    return merged(model).to(DTYPES[dtype]).eval(), tokenizer
+    model = merged(model).to(DTYPES[dtype]).eval()
+    remember(model)
+    return model, tokenizer
 
 
 def _base_of(source: Source, base: str | None, seen: tuple[str, ...]) -> tuple[str, Source, tuple[str, ...]]:
@@ -203,7 +208,6 @@ def _damage_explained(name: str) -> Iterator[None]:
                 "quantise it (bits=4 or 8), or take device='cpu'."
             ) from error
         # Damaged files raise whatever the code that meets them raises; tokenizers raises plain `Exception`.
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuntimeError(
-            f"The model {name!r} could not be loaded: {first} Check the folder or the hub id, and the network."
+            f"The model {name!r} could not be loaded: {gist(error)}. Check the folder or the hub id, and the network."
         ) from error

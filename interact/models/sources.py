@@ -64,6 +64,24 @@ def kind_of(folder: Path) -> str | None:
     return None
 
 
+def adapter_folder(folder: Path) -> Path:
+    """Return where the adapter of a folder lies: in it or, as PEFT saves one that has a name, one folder below.
+
+    Raises:
+        ValueError: Several lie below, of which one must be named.
+    """
+    if kind_of(folder) is not None or not folder.is_dir():
+        return folder
+    below = sorted(path for path in folder.iterdir() if path.is_dir() and kind_of(path) == "adapter")
+    below = [path for path in below if STEP.fullmatch(path.name) is None]
+    if len(below) > 1:
+        raise ValueError(
+            f"{folder} holds several adapters, {', '.join(path.name for path in below)}; pass one of their folders, such "
+            f"as {below[0]}."
+        )
+    return below[0] if below else folder
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Tell whether a folder holds a tokenizer."""
     return any((folder / name).is_file() for name in _TOKENIZER)
@@ -76,7 +94,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
         ValueError: It is damaged.
     """
     try:
-        found = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        found = json.loads((folder / "adapter_config.json").read_text("utf-8-sig"))
         if not isinstance(found, dict):
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError, RecursionError) as error:
@@ -89,6 +107,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
 def _of_folder(path: Path) -> Source:
     if not path.is_dir():
         raise ValueError(f"{path} is a file; pass the folder of a model or of an adapter.")
+    path = adapter_folder(path)
     if kind_of(path) == "adapter":
         return Source(str(path), adapter=True)
     if (path / "config.json").is_file():

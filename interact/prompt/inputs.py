@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from typing import Any
@@ -101,6 +101,7 @@ def prepare(
     template: Template | str | None = None,
     target_tokens: int | None = None,
     most_players: int = LIMIT,
+    fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
     """Turn a text into `CoalitionInputs`.
 
@@ -113,6 +114,7 @@ def prepare(
         target_tokens: How many tokens of a target text to score; None demands that it be one token. The paper
             scores the first token of the response (1).
         most_players: Most players allowed; more than 20 only serve sampled coalitions.
+        fixed: From the prompt as it is written now to the one to take, such as that of an earlier step.
 
     Raises:
         ValueError: Bad text, players, template or target; the sentence says which and what to do.
@@ -129,6 +131,7 @@ def prepare(
         raise ValueError(f"The template must be a string with {HERE} in it or a Template, but is {template!r:.60}.")
     wanted = template if isinstance(template, Template) else Template(user=template if template is not None else HERE)
     rendered = render(tokenizer, text, wanted)
+    rendered = rendered if fixed is None else fixed(rendered)
     encoded = encode(tokenizer, rendered)
     found, shared = map_to_tokens(text, spans, rendered.start, encoded.offsets)
     notes = [*choice_notes(marked, players), *rendered.notes, *encoded.notes, *shared]
@@ -152,7 +155,12 @@ def prepare(
 
 
 def encode_answer(
-    tokenizer: Any, text: str, answer: str, template: Template | None = None
+    tokenizer: Any,
+    text: str,
+    answer: str,
+    template: Template | None = None,
+    *,
+    fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Tokenise a prompt and a whole answer to it, as training sees them.
 
@@ -163,6 +171,7 @@ def encode_answer(
         text: The user's text.
         answer: The whole answer.
         template: What stands around the text.
+        fixed: See `prepare`.
 
     Returns:
         Token ids of the prompt, and those of the answer.
@@ -175,6 +184,7 @@ def encode_answer(
     if not answer.strip():
         raise ValueError(f"The answer to {text[:60]!r} is empty; every example needs a response.")
     rendered = render(tokenizer, text, template or Template())
+    rendered = rendered if fixed is None else fixed(rendered)
     encoded = encode(tokenizer, rendered)
     sign = open_thought(rendered.followed_by(answer))
     for note in (*rendered.notes, *encoded.notes, *([_inside_a_thought(sign)] if sign else ())):

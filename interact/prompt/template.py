@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 HERE = "{text}"
@@ -57,6 +57,15 @@ class Template:
             )
         if taken := sorted(_OWN_ARGUMENTS & set(self.arguments)):
             raise ValueError(f"The template's arguments name {', '.join(taken)}, which interact sets itself; leave out.")
+
+
+    def content(self) -> dict[str, Any]:
+        """Return the template as JSON values, of which keys and fingerprints are made."""
+        content = asdict(self)
+        if not content["arguments"]:
+            # Keys from before a template had arguments stay what they were.
+            del content["arguments"]
+        return content
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from interact.formats.notebook import STYLE
+from interact.formats.labels import shortened, told_apart
+from interact.formats.notebook import PLAIN, STYLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,25 +18,40 @@ if TYPE_CHECKING:
 _SIGNS = {"and": " & ", "or": " | "}
 
 
-def formula(interaction: Interaction) -> str:
-    """Write an interaction as words: ``not & bad`` or ``witty | gorgeous``."""
-    return _SIGNS[interaction.kind].join(interaction.words)
+def formulas(result: Interactions, found: Sequence[Interaction], width: int | None = None) -> list[str]:
+    """Write interactions as words, such as ``not & bad`` or ``witty | gorgeous``, no two alike.
+
+    Args:
+        result: What they are of; mentions of one word are numbered.
+        found: The interactions.
+        width: About how many signs a line may take; None for any. Long words are cut in their middle.
+    """
+    names = told_apart([player.text for player in result.players])
+    whole = [[names[i] for i in sorted(item.members)] for item in found]
+    lines = [_SIGNS[item.kind].join(words) for item, words in zip(found, whole, strict=True)]
+    if width is None:
+        return lines
+    short = [
+        _SIGNS[item.kind].join(shortened(word, max(8, (width - 3 * len(words) + 3) // len(words))) for word in words)
+        for item, words in zip(found, whole, strict=True)
+    ]
+    # Cut to the same letters, they are shown whole.
+    return told_apart([line if short.count(cut) > 1 else cut for line, cut in zip(lines, short, strict=True)])
 
 
 def as_text(result: Interactions, k: int = 10) -> str:
     """Write a result as a table of its k strongest interactions."""
-    lines = [textwrap.shorten(result.text, 100), _summary(result), ""]
+    lines = [shortened(result.text, 100), _summary(result), ""]
     found = result.top(k)
     longest = max((abs(i.effect) for i in found), default=1.0)
-    for item in found:
+    for item, words in zip(found, formulas(result, found, 70), strict=True):
         bar = "█" * max(1, round(12 * abs(item.effect) / longest))
-        words = textwrap.shorten(formula(item), 70)
         lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
     lines += ["", str(result.fidelity(result.display_tau))]
     # A text may hold escape sequences, which a terminal would obey.
-    return "".join(c for c in "\n".join(lines) if c == "\n" or c.isprintable())
+    return "".join(c for c in "\n".join(lines) if c in "\n\u200c\u200d" or c.isprintable())
 
 
 def as_html(result: Interactions, k: int = 10) -> str:
@@ -55,32 +70,33 @@ def as_html(result: Interactions, k: int = 10) -> str:
         )
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
+    found = result.top(k)
     rows = "".join(
         f'<tr><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
-        f"<td>{html.escape(formula(i))}</td></tr>"
-        for i in result.top(k)
+        f'<td dir="auto">{html.escape(words)}</td></tr>'
+        for i, words in zip(found, formulas(result, found), strict=True)
     )
     return (
-        f'{STYLE}<div class="interact"><p>{"".join(parts)}</p><p><small>{html.escape(_summary(result))}</small></p>'
+        f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto"><small>{html.escape(_summary(result))}</small></p>'
         f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity(result.display_tau)))}</small></p></div>"
     )
 
 
-def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
+def figure(result: Interactions, found: Sequence[Interaction], orders: pd.DataFrame) -> Any:
     """Draw bars of interactions beside the sums of effects of each order."""
     # Imported late: most results are never drawn.
-    from matplotlib.figure import Figure
+    from interact.formats.fonts import QuietFigure, fit_fonts
 
-    picture = Figure(figsize=(10, 0.6 + 0.34 * max(4, len(found))), layout="constrained")
+    picture = QuietFigure(figsize=(10, 0.6 + 0.34 * max(4, len(found))), layout="constrained")
     bars, sums = picture.subplots(1, 2, width_ratios=[2, 1])
     blue, red = "#1e6edc", "#d73c28"
     heights = [i.effect for i in found][::-1]
-    labels = [_plain(textwrap.shorten(formula(i), 44, placeholder="…")) for i in found][::-1]
+    names = [_plain(words) for words in formulas(result, found, 44)][::-1]
     bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
-    bars.set_yticks(range(len(found)), labels)
+    bars.set_yticks(range(len(found)), names)
     bars.axvline(0, color="#888", linewidth=0.8)
     bars.set_xlabel("effect on the log-odds of the answer")
-    picture.suptitle(_plain(textwrap.shorten(text, 90)))
+    picture.suptitle(_plain(shortened(result.text, 90)))
     for sign, colour in (("positive", blue), ("negative", red)):
         both = orders[f"and_{sign}"] + orders[f"or_{sign}"]
         sums.bar(orders.index, orders[f"and_{sign}"], color=colour, label="AND" if sign == "positive" else None)
@@ -89,6 +105,7 @@ def figure(text: str, found: Sequence[Interaction], orders: pd.DataFrame) -> Any
     sums.set_xticks(orders.index)
     sums.set_xlabel("order (light: OR)")
     sums.set_ylabel("sum of effects")
+    fit_fonts(picture, stacklevel=4)
     return picture
 
 

@@ -239,7 +239,7 @@ class Interactions(ABC):
 
     def plot(self, k: int = 12) -> Any:
         """Draw the k strongest interactions as bars beside the order histogram; return a matplotlib Figure."""
-        return display.figure(self.text, self.top(k), self.by_order())
+        return display.figure(self, self.top(k), self.by_order())
 
     def __str__(self) -> str:
         return display.as_text(self)

@@ -36,6 +36,7 @@ from interact.sft.following import (
     interaction_rows,
     load_cell,
 )
+from interact.sft.prompts import Prompts
 from interact.sft.steps import checked_steps, log_spaced_steps
 from interact.sft.undisturbed import undisturbed
 
@@ -158,6 +159,7 @@ class InteractionCallback(TrainerCallback):
         self._rows: dict[int, pd.DataFrame] = {}
         self._cells: dict[int, list[dict[str, Any]]] = {}
         self._held: dict[str, Sequence[int]] = {}
+        self._prompts = Prompts(self.store)
         self.planned: tuple[int, ...] = ()
 
     def _follow(self, args: Any, state: Any, control: Any, **given: Any) -> None:
@@ -179,7 +181,8 @@ class InteractionCallback(TrainerCallback):
 
     def _extract(self, model: Any, tokenizer: Any, sample: Example, step: int) -> Interactions:
         held = self._held.get(sample.id)
-        result = follow_sample(model, tokenizer, sample, step, options=self.options, players=self.players, target=held)
+        how: dict[str, Any] = {"options": self.options, "players": self.players, "target": held}
+        result = follow_sample(model, tokenizer, sample, step, prompts=self._prompts, asked="followed", **how)
         if self.store is not None:
             result.save(cell_path(self.store, sample, step, self.players, self.options))
         return result
@@ -216,7 +219,8 @@ class InteractionCallback(TrainerCallback):
             for sample, result in zip(self.samples, results, strict=True):
                 asked = replace(sample, response=sample.response.strip() or result.provenance["target"]["text"].strip())
                 spans = [player.chars for player in result.players]
-                other = follow_sample(model, tokenizer, asked, 0, options=self.options, players=spans)
+                how: dict[str, Any] = {"options": self.options, "players": spans, "prompts": self._prompts}
+                other = follow_sample(model, tokenizer, asked, 0, asked="reference", **how)
                 if [p.chars for p in other.players] != spans:
                     raise ValueError(
                         f"The reference's tokenizer cannot tell the players of {sample.id!r} apart "

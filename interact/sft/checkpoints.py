@@ -16,9 +16,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from interact.models import embedded
 from interact.models.adapters import check_names, check_seal, put_adapter, swap_checkpoint
-from interact.models.load import load_model, load_trainable
+from interact.models.load import load_model, load_tokenizer, load_trainable
 from interact.models.placement import DTYPES, placed, settled_dtype
-from interact.models.sources import STEP, kind_of
+from interact.models.sources import STEP, adapter_folder, kind_of
 from interact.sft.undisturbed import kept_random_state
 
 __all__ = ["find_checkpoints", "fresh_classifier", "load_checkpoint", "put_adapter", "swap_checkpoint"]
@@ -46,10 +46,15 @@ def find_checkpoints(folder: str | Path) -> dict[int, Path]:
         match = STEP.fullmatch(path.name)
         if match is None or not path.is_dir():
             continue
-        if kind_of(path) is None:
+        try:
+            place = adapter_folder(path)
+        except ValueError as error:
+            warnings.warn(f"Left out: {error}", stacklevel=2)
+            continue
+        if kind_of(place) is None:
             warnings.warn(f"{path} holds neither an adapter nor a model: left out.", stacklevel=2)
         else:
-            found[int(match[1])] = path
+            found[int(match[1])] = place
     last = _last_step(folder)
     if last is not None and last not in found and kind_of(folder) is not None:
         found[last] = folder
@@ -89,7 +94,7 @@ def load_checkpoint(
 
     >>> load_checkpoint("smollm2", "checkpoints/step-100")  # doctest: +SKIP
     """
-    checkpoint = Path(checkpoint).expanduser()
+    checkpoint = adapter_folder(Path(checkpoint).expanduser())
     kind = kind_of(checkpoint)
     if kind is None:
         raise ValueError(f"{checkpoint} holds neither an adapter (adapter_config.json) nor a model; check the path.")
@@ -99,7 +104,12 @@ def load_checkpoint(
         return load_model(str(checkpoint), **place)
     check_names(str(base), checkpoint)
     model, tokenizer = load_trainable(str(base), **place)
-    return put_adapter(model, checkpoint), tokenizer
+    rows = model.get_input_embeddings().weight.shape[0]
+    model = put_adapter(model, checkpoint)
+    if model.get_input_embeddings().weight.shape[0] != rows:
+        # The adapter has brought its own vocabulary.
+        tokenizer = load_tokenizer(str(checkpoint))
+    return model, tokenizer
 
 
 def fresh_classifier(
@@ -148,6 +158,6 @@ def fresh_classifier(
 
 def _last_step(folder: Path) -> int | None:
     try:
-        return int(json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"])
+        return int(json.loads((folder / "trainer_state.json").read_text("utf-8-sig"))["global_step"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

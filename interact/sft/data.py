@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from interact.sft.rows import FORMATS, hub_rows, read_rows, read_text
 REVIEW = Template(user="Is this movie review positive or negative?\n\n{text}", answer_prefix="This review is")
 EMOTION = Template(user="Which emotion does this comment express?\n\n{text}", answer_prefix="This comment expresses")
 _HERE = "{text}"
+_WHOLE = 1 << 53
 _GOEMOTIONS = "google-research-datasets/go_emotions"
 
 
@@ -41,6 +43,11 @@ class Example:
     text: str
     response: str
     template: Template = field(default_factory=Template)
+
+
+def content_of(example: Example) -> dict[str, Any]:
+    """Return an example as JSON values, of which keys and fingerprints are made."""
+    return {**asdict(example), "template": example.template.content()}
 
 
 @dataclass(frozen=True)
@@ -276,6 +283,13 @@ def _columns(columns: Columns | Mapping[str, str] | None) -> Columns:
 def _example(row: Mapping[str, Any], number: int, name: str, columns: Columns, template: Template) -> Example:
     def cell(column: str | None) -> str:
         value = row.get(column) if column is not None else None
+        if isinstance(value, float) and math.isnan(value):
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE:
+            # pandas makes a column of whole numbers floats where a cell of it is empty.
+            return str(int(value))
         if value is not None and not isinstance(value, (str, int, float)):
             raise ValueError(
                 f"Row {number} of the data set {name!r} has a {type(value).__name__} in column {column!r}; text is "

@@ -7,13 +7,15 @@ score is followed. Behind the response stands the end-of-sequence token, where t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 
 from interact.engines.trust import quiet
-from interact.models.family import device_of, inspect_model, label_index
+from interact.models.family import device_of, inspect_model, label_index, takes_types
 from interact.prompt.inputs import encode_answer, prepare
+from interact.prompt.template import Rendered, prints_the_time
 from interact.sft.data import Example
 
 IGNORED = -100
@@ -42,6 +44,9 @@ class EncodedExamples:
         self._tokenizer, self._examples = tokenizer, examples
         self._length = min(max_length, family.context or max_length)
         self._labels = None
+        self._rendered: dict[int, Rendered] = {}
+        self._dated = prints_the_time(tokenizer)
+        self._typed = takes_types(model, family)
         if family.kind == "classifier":
             self._labels = [label_index(model, example.response.strip()) for example in examples]
         pads = (tokenizer.pad_token_id, getattr(model.config, "pad_token_id", None), tokenizer.eos_token_id)
@@ -51,12 +56,14 @@ class EncodedExamples:
         return len(self._examples)
 
     def __getitem__(self, index: int) -> dict[str, list[int] | int]:
-        example = self._examples[index]
+        example, fixed = self._examples[index], partial(self._first_prompt, index)
         if self._labels is not None:
-            ids = prepare(self._tokenizer, example.text, players=[], template=example.template).input_ids
+            inputs = prepare(self._tokenizer, example.text, players=[], template=example.template, fixed=fixed)
+            ids, types = list(inputs.input_ids), inputs.type_ids
             self._check_room(example, len(ids))
-            return {"input_ids": list(ids), "labels": self._labels[index]}
-        prompt, answer = encode_answer(self._tokenizer, example.text, example.response, example.template)
+            typed = {} if types is None or not self._typed else {"token_type_ids": list(types)}
+            return {"input_ids": ids, **typed, "labels": self._labels[index]}
+        prompt, answer = encode_answer(self._tokenizer, example.text, example.response, example.template, fixed=fixed)
         self._check_room(example, len(prompt) + 1)
         end = self._tokenizer.eos_token_id
         ids = [*prompt, *answer, *([] if end is None else [end])][: self._length]
@@ -72,7 +79,16 @@ class EncodedExamples:
             "input_ids": torch.tensor([row["input_ids"] + [self._pad] * gap for row, gap in pairs]),
             "attention_mask": torch.tensor([[1] * (longest - gap) + [0] * gap for gap in gaps]),
             "labels": torch.tensor(labels),
+            **(
+                {"token_type_ids": torch.tensor([row["token_type_ids"] + [0] * gap for row, gap in pairs])}
+                if "token_type_ids" in rows[0]
+                else {}
+            ),
         }
+
+    def _first_prompt(self, index: int, fresh: Rendered) -> Rendered:
+        """Return a prompt as it was first rendered: a template that prints the time writes another one each epoch."""
+        return self._rendered.setdefault(index, fresh) if self._dated else fresh
 
     def _check_room(self, example: Example, needed: int) -> None:
         if needed > self._length:

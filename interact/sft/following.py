@@ -5,9 +5,12 @@ Tables and cells are those of docs/formats.md, so what a callback follows and wh
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,14 @@ import pandas as pd
 
 from interact.evolution.tables import check, orders_of
 from interact.formats.schema import CellKey, Run
-from interact.games.extract import extract
+from interact.games.build import prepared_game
+from interact.games.preparation import prepare_for
 from interact.models.family import inspect_model
 from interact.prompt.inputs import Template
 from interact.prompt.players import PlayerChoice, Players
 from interact.results import Interactions, load
-from interact.sft.data import Example
+from interact.sft.data import Example, content_of
+from interact.sft.prompts import Prompts
 
 Sample = Example | str | tuple[str, str]
 
@@ -88,6 +93,8 @@ def follow_sample(
     options: FollowOptions,
     players: Players = None,
     target: Sequence[int] | None = None,
+    prompts: Prompts | None = None,
+    asked: str = "",
 ) -> Interactions:
     """Extract one sample's interactions at one step.
 
@@ -99,6 +106,8 @@ def follow_sample(
         options: How.
         players: See `interact.prompt.players.choose_spans`.
         target: Ids to score instead of the response, such as an earlier step's prediction.
+        prompts: The prompts of the run, each of which is rendered once; None renders this one anew.
+        asked: Which model is asked, in the words of `prompts`.
 
     Returns:
         The result, whose provenance names run, step, sample and seconds.
@@ -108,29 +117,43 @@ def follow_sample(
     """
     start = time.monotonic()
     causal, response = inspect_model(model).kind == "causal", sample.response.strip()
-    result = extract(
+    wording: dict[str, Any] = {"players": players, "template": sample.template}
+    inputs = prepare_for(
         model,
         tokenizer,
         sample.text,
-        players=players,
         target=target or response or None,
-        template=sample.template,
         target_tokens=options.target_tokens if causal and response and not target else None,
+        fixed=None if prompts is None else partial(prompts.fixed, _named(sample), asked, tokenizer),
+        **wording,
+    )
+    game = prepared_game(
+        model,
+        tokenizer,
+        inputs,
+        target_given=bool(target or response),
         masking=options.masking,
         baseline=options.baseline,
-        kappa=options.kappa,
         engine=options.engine,
         memory_budget=options.memory_budget,
-        progress=False,
+        **wording,
     )
+    result = game.interactions(kappa=options.kappa, progress=False)
     seconds = round(time.monotonic() - start, 3)
     return placed_in(result, _run(options, result), step, sample.id, seconds=seconds)
 
 
+def _named(sample: Example) -> str:
+    """Name a sample's prompt in a store, in which another sample may have the same id."""
+    content = json.dumps([sample.text, sample.template.content()], sort_keys=True, default=str)
+    return f"{sample.id}-{sha256(content.encode(errors='replace')).hexdigest()[:8]}"
+
+
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
+    template = None if options.template is None else options.template.content()
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
-    key = CellKey.of(_run(options), step, sample.id, decided_by=[asdict(sample), step, chosen, asdict(options)])
+    key = CellKey.of(_run(options), step, sample.id, decided_by=[content_of(sample), step, chosen, {**asdict(options), "template": template}])
     return store / "cells" / f"{key.stem}.interactions"
 
 

@@ -29,7 +29,7 @@ def logged_prompt(log: str | Path) -> tuple[int, ...]:
     >>> logged_prompt("train.log")  # doctest: +SKIP
     """
     try:
-        text = Path(log).read_text("utf-8", errors="replace")
+        text = Path(log).read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise ValueError(f"The log {log} cannot be read: {error.strerror or error}.") from error
     found = {name: json.loads(ids) for name, ids in _LOGGED.findall(text)}

@@ -49,7 +49,7 @@ def read_losses(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     try:
-        lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+        lines = path.read_text("utf-8-sig").split("\n") if path.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"The losses {path} cannot be read ({error}); give the file back, or remove it.") from error
     found = []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from interact.formats.extras import require
+from interact.formats.quoting import gist
+from interact.sft.json_rows import json_rows
 
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _LONGEST_FIELD = 1 << 24
@@ -19,7 +21,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a JSONL, JSON, CSV, TSV or Parquet file.
 
     Args:
-        path: The file. A JSON file holds one list of objects; CSV and TSV files have a header line.
+        path: The file. JSON is one list of objects or one object a line, by its content; CSV and TSV files have a
+            header line.
 
     Returns:
         One dictionary a row, in the order of the file.
@@ -39,7 +42,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             return _parquet(path)
         if suffix in (".csv", ".tsv"):
             return _separated(path, "\t" if suffix == ".tsv" else ",")
-        return list(_json_lines(path)) if suffix == ".jsonl" else _json(path)
+        return json_rows(path, path.read_text("utf-8-sig"))
 
 
 def read_text(path: Path) -> str:
@@ -49,7 +52,7 @@ def read_text(path: Path) -> str:
         ValueError: It cannot be read, or is not UTF-8.
     """
     with _reading(path):
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
 
 
 @contextmanager
@@ -87,42 +90,10 @@ def hub_set(name: str, *, split: str = "train", subset: str | None = None) -> An
         return load_dataset(name, subset, split=split)
     except Exception as error:
         # The hub's client raises a dozen kinds of error, its own and its network library's.
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RuntimeError(
-            f"The data set {name!r} (split {split!r}) could not be loaded: {first} Check its name, its split and the "
+            f"The data set {name!r} (split {split!r}) could not be loaded: {gist(error)}. Check its name, its split and the "
             "network, or pass a local file."
         ) from error
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"Line {number} of {path} is not JSON ({_told(error)}); one object a line.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"Line {number} of {path} is a JSON {type(row).__name__}, not an object.")
-            yield row
-
-
-def _json(path: Path) -> list[dict[str, Any]]:
-    text = path.read_text("utf-8")
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON ({_told(error)}); repair the file.") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} must hold one JSON list of objects; for one object a line, name it .jsonl.")
-    return rows
-
-
-def _told(error: Exception) -> str:
-    """Say what is wrong with JSON: besides bad form, lists nested without end and numbers of thousands of digits."""
-    where = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)
-    return where.split(";")[0]
 
 
 def _separated(path: Path, separator: str) -> list[dict[str, Any]]:
@@ -130,11 +101,29 @@ def _separated(path: Path, separator: str) -> list[dict[str, Any]]:
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return [dict(row) for row in csv.DictReader(stream, delimiter=separator)]
+            reader = csv.reader(stream, delimiter=separator)
+            header = next((cells for cells in reader if cells), [])
+            _refuse_twice(path, header)
+            return list(_table(path, reader, header))
     except csv.Error as error:
         raise ValueError(f"{path} is not a table with separators ({error}); repair the file.") from error
     finally:
         csv.field_size_limit(limit)
+
+
+def _table(path: Path, reader: Any, header: list[str]) -> Iterator[dict[str, Any]]:
+    for number, cells in enumerate((cells for cells in reader if cells), start=1):
+        if len(cells) > len(header):
+            raise ValueError(
+                f"Row {number} of {path} (line {reader.line_num}) has {len(cells)} cells, but the header has "
+                f"{len(header)}; put quotation marks round a cell that holds the separator: {cells!r:.80}."
+            )
+        yield dict(zip_longest(header, cells))
+
+
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    if twice := next((name for name in names if name and list(names).count(name) > 1), None):
+        raise ValueError(f"{path} has two columns of the name {twice!r}; rename or remove one.")
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:
@@ -142,8 +131,10 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path).to_pylist()
+        names = pq.read_schema(path).names
+        rows = [] if len(set(names)) < len(names) else pq.read_table(path).to_pylist()
     except (pa.ArrowException, UnicodeDecodeError, OverflowError, ValueError) as error:
         # Arrow's own error of memory comes of what a damaged header claims.
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is not a Parquet file, or it was cut short or damaged ({told}).") from error
+        raise ValueError(f"{path} is not a Parquet file, or it was cut short or damaged ({gist(error)}).") from error
+    _refuse_twice(path, names)
+    return rows

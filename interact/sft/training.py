@@ -26,7 +26,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from interact.formats.files import seal
 from interact.models.adapters import fingerprint, record_base
 from interact.models.family import device_of, inspect_model
-from interact.sft.data import Example
+from interact.sft.data import Example, content_of
 from interact.sft.encoding import EncodedExamples, mean_loss
 from interact.sft.loss_log import LossLog
 from interact.sft.run_folder import RunFolder
@@ -276,5 +276,5 @@ def _arguments(model: Any, run: RunFolder, options: TrainingOptions) -> Training
 
 
 def _digest(*sets: Sequence[Example]) -> str:
-    content = json.dumps([[asdict(example) for example in examples] for examples in sets], sort_keys=True)
+    content = json.dumps([[content_of(example) for example in examples] for examples in sets], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]

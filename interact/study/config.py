@@ -208,7 +208,7 @@ def load(path: Path) -> StudyConfig:
         ValueError: It is missing, is not JSON, or `from_json` refuses it.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         raise ValueError(f"The configuration {path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:

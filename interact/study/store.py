@@ -28,7 +28,7 @@ from interact.study.work import Prepared
 
 _MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
 # What a folder may hold without a manifest: a study was killed as it was made, or gave way to another configuration.
-_OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "set-aside", "report"}
+_OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "prompts", "set-aside", "report"}
 _OWN |= {f"{name}.parquet" for name in (*TABLES, "labels")}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
 _FREE = ("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule")

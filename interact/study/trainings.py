@@ -12,6 +12,7 @@ from typing import Any
 from interact.models.load import dtype_for, load_trainable
 from interact.models.placement import resolved_device
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
+from interact.sft.data import content_of
 from interact.sft.run_folder import is_finished
 from interact.sft.training import TrainingOptions, train
 from interact.study.config import StudyConfig, fingerprint
@@ -33,7 +34,7 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
         folder = (config.checkpoints or {}).get(run.model)
         if folder is None:
             steps[run.training] = config.followed
-            examples = [asdict(e) for e in (*drawn(config, found[run.data], run), *found[run.data].heldout)]
+            examples = [content_of(e) for e in (*drawn(config, found[run.data], run), *found[run.data].heldout)]
             content = [run.model, config.task, asdict(_options(config, run)), config.max_steps, examples]
             trained_on[run.training] = fingerprint(content)
         else:

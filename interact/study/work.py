@@ -7,7 +7,7 @@ model before training is the same in every run of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from interact.formats.schema import CellKey, Run
@@ -126,7 +126,7 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "cell": _CELL,
         "model": run.model,
         "checkpoint": None if untouched else [trained_on, step],
-        "sample": [sample.text, sample.spans, sample.response, asdict(sample.template)],
+        "sample": [sample.text, sample.spans, sample.response, sample.template.content()],
         "masking": [config.masking, run.baseline],
         "kappa": config.kappa,
         **({} if config.bits is None else {"bits": config.bits}),

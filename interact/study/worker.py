@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from interact.formats.files import forget_partial
 from interact.models.load import load_tokenizer
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, follow_sample
+from interact.sft.prompts import Prompts
 from interact.study import samples
 from interact.study.samples import Material, materials
 from interact.study.store import Store
@@ -88,7 +89,9 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
     )
     example = Example(sample.id, sample.text, sample.response, sample.template)
     model = loaded.at(cell.run, cell.step, cell.dtype)
-    result = follow_sample(*model, example, cell.step, options=options, players=list(sample.spans))
+    prompts = Prompts(store.folder, lock=lambda name: store.claimed(name, wait=True))
+    how: dict[str, Any] = {"options": options, "players": list(sample.spans)}
+    result = follow_sample(*model, example, cell.step, prompts=prompts, asked=cell.run.model, **how)
     result.save(store.cell(cell.key))
 
 

@@ -234,7 +234,7 @@ def test_opt_counts_positions_by_hand_too():
         ({}, {"baseline": torch.ones(5)}, "baseline vector has the shape \\(5,\\)"),
         ({}, {"coalitions": torch.tensor([8])}, "must lie in \\[0, 2\\*\\*3\\)"),
         ({}, {"coalitions": torch.tensor([0.5])}, "integer bit masks"),
-        ({"input_ids": range(64), "spans": [(i, i + 1) for i in range(21)]}, {}, "at most 20 players"),
+        ({"input_ids": range(64), "spans": [(i, i + 1) for i in range(30, 51)]}, {}, "at most 20 players"),
         ({}, {"memory_budget": 0}, "memory_budget must be a positive"),
         ({}, {"memory_budget": "2 GB"}, "but is '2 GB'"),
         ({}, {"coalitions": "all"}, "coalitions must be a tensor, an array or a list of numbers, but are 'all'"),

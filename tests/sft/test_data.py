@@ -105,7 +105,7 @@ def test_llama_factory_describes_alpaca_and_sharegpt(tmp_path):
     for part, message in [
         (None, r"but no data set was named; name one \(part="),
         ("x", "but 'x' is not in it"),
-        ("odd", "has the format 'csv'; choose alpaca or sharegpt"),
+        ("odd", "has the format 'csv'; choose alpaca, sharegpt or openai"),
         ("pairs", "preference training"),
         ("none", "names neither file_name nor hf_hub_url"),
     ]:
@@ -192,7 +192,7 @@ def test_hub_sets_are_read_with_their_known_columns(monkeypatch):
         ("databricks/databricks-dolly-15k", None, "train"),
         ("google-research-datasets/go_emotions", "simplified", "test"),
     ]
-    with pytest.raises(RuntimeError, match=r"'owner/none' \(split 'train'\) could not be loaded: no route Check"):
+    with pytest.raises(RuntimeError, match=r"'owner/none' \(split 'train'\) could not be loaded: no route. Check"):
         read_examples("owner/none")
 
 

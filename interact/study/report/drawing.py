@@ -7,7 +7,6 @@ figure can be read in grey. matplotlib's state is changed only inside `style()`.
 from __future__ import annotations
 
 import textwrap
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interact.formats.fonts import QuietFigure, fit_fonts, quiet_glyphs
+from interact.formats.labels import shortened
 from interact.study.report.measures import Measures, Series, StepScale
 
 COLOURS = {"removed": "#b87a00", "preserved": "#0067a8", "emerged": "#b4508a", "all": "#33383f"}
@@ -53,24 +54,20 @@ _STYLE: dict[Any, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Draw and save in the style of all figures."""
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # A prompt may hold letters that the font lacks; an SVG keeps them all the same.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from font")
-        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support")
+    with mpl.rc_context(_STYLE), quiet_glyphs():
         yield
 
 
 def plain(text: str, width: int = 60) -> str:
     """Make a user's text safe to draw: no mathematics, no control characters, not too long."""
-    shown = "".join(c if c.isprintable() else " " for c in text[: 4 * width])
-    shown = " ".join(shown.split())
+    shown = "".join(c if c.isprintable() or c in "\u200c\u200d" else " " for c in text)
     # Dollar signs would start mathematics.
-    return (shown if len(shown) <= width else shown[: width - 1] + "…").replace("$", r"\$")
+    return shortened(shown, width).replace("$", r"\$")
 
 
 def canvas(rows: int, columns: int, *, width: float = 3.4, height: float = 2.3) -> tuple[Figure, np.ndarray]:
     """Make a figure with a grid of axes, shape [rows, columns]; sizes are inches an axis."""
-    figure = Figure(figsize=(max(4.2, width * columns + 0.3), height * rows + 0.5), layout="constrained")
+    figure = QuietFigure(figsize=(max(4.2, width * columns + 0.3), height * rows + 0.5), layout="constrained")
     return figure, np.asarray(figure.subplots(rows, columns, squeeze=False))
 
 
@@ -160,6 +157,7 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         RuntimeError: It cannot be written.
     """
     written = []
+    fit_fonts(figure)
     # Laid out once, for both files: that is most of the work.
     figure.draw_without_rendering()
     figure.set_layout_engine(None)

@@ -132,6 +132,6 @@ def _answer(result: Interactions) -> str:
     effect = strongest[0].effect
     # A minus sign of its own width, as the page draws it.
     return (
-        f"“{display.formula(strongest[0])}” {'adds' if effect > 0 else 'takes'} the most: "
+        f"“{display.formulas(result, strongest[:1])[0]}” {'adds' if effect > 0 else 'takes'} the most: "
         f"{'+' if effect > 0 else '−'}{abs(effect):.2f}" + (f" for “{asked}”" if asked else "")
     )

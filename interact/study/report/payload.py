@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from interact.formats.schema import CLASSES, STAGES, Run
+from interact.formats.labels import labels, told_apart
 from interact.results import Fidelity, Interactions
 from interact.study.report.measures import Measures, Series, StepScale
 from interact.study.report.results import Results, relative_strengths
@@ -84,7 +85,8 @@ def result_payload(
     target = result.provenance.get("target")
     return {
         "text": segments(result),
-        "players": [player.text for player in result.players],
+        "players": told_apart([player.text for player in result.players]),
+        "labels": labels([player.text for player in result.players], 15),
         "target": str(target.get("text", "")) if isinstance(target, Mapping) else "",
         "bias": number(result.bias),
         "total": number(result.total),

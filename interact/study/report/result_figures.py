@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from interact.formats.labels import labels
 from interact.results import Interaction, Interactions
 from interact.study.report.drawing import COLOURS, CONTROL, NEGATIVE, POSITIVE, canvas, plain, say, title
 from interact.study.report.results import Results, relative_strengths
@@ -118,8 +119,8 @@ def draw_logic(axis: Axes, result: Interactions, terms: Sequence[Interaction]) -
     word_at = np.linspace(0, 1, result.n) if result.n > 1 else np.array([0.5])
     gate_at = np.linspace(0.02, 0.98, len(terms)) if len(terms) > 1 else np.array([0.5])
     longest = max(abs(term.effect) for term in terms)
-    for player, y in zip(result.players, word_at, strict=True):
-        axis.text(-0.02, y, plain(player.text, 16), ha="right", va="center", fontsize=8)
+    for label, y in zip(labels([player.text for player in result.players], 16), word_at, strict=True):
+        axis.text(-0.02, y, plain(label, 99), ha="right", va="center", fontsize=8)
     for term, y in zip(terms, gate_at, strict=True):
         colour = POSITIVE if term.effect >= 0 else NEGATIVE
         share = abs(term.effect) / longest

@@ -130,8 +130,7 @@ function logicModel(cell, terms) {
   const longest = Math.max(...terms.map((t) => Math.abs(t[2])), 1e-12);
   const picture = svg("svg", {viewBox: `0 0 ${wide} ${height}`, role: "img", class: "logic",
     "aria-label": `AND-OR logic model of the ${terms.length} strongest interactions: ` + terms.map((t) => `${phrase(cell, t)} ${signed(t[2])}`).join("; ")});
-  const word = (text) => (text.length > 15 ? [...text].slice(0, 14).join("") + "…" : text);
-  cell.players.forEach((text, i) => picture.append(svg("text", {class: "word", x: 104, y: wordY(i) + 4, "text-anchor": "end"}, word(text))));
+  cell.labels.forEach((text, i) => picture.append(svg("text", {class: "word", x: 104, y: wordY(i) + 4, "text-anchor": "end"}, text)));
   terms.forEach(([or, players, effect], row) => {
     const kind = effect < 0 ? "negative" : "positive", share = Math.abs(effect) / longest, y = termY(row);
     const single = players.length === 1, group = svg("g", {class: kind, "data-term": row}), wires = svg("g", {class: kind, "data-term": row});

@@ -195,7 +195,8 @@ options("right", data.runs.map((run) => run.label), "none");
 options("sample", data.samples.map((name) => {
   const cell = Object.entries(data.cells).find(([key]) => key.endsWith(` ${data.samples.indexOf(name)}`));
   const text = cell ? cell[1].text.map((part) => part[0]).join("") : name;
-  return text.length > 60 ? [...text].slice(0, 58).join("") + "…" : text;
+  const signs = [...text];
+  return signs.length > 60 ? `${signs.slice(0, 38).join("")}…${signs.slice(-20).join("")}` : text;
 }));
 $("left").value = state.left;
 $("right").value = state.right ?? "";
