@@ -78,7 +78,7 @@ def test_every_figure_is_written_twice_and_says_what_it_shows(written):
         "fig5-reviews": ("log-odds of the answer", "share of masked inputs"),
         "fig6-reviews": ("salient", "strongest first"),
         "fig9-reviews": ("AND", "champagne", "SmolLM2-135M-Instruct"),
-        "losses-reviews": ("training loss", "held-out loss"),
+        "losses-reviews": ("training, whole response", "validation, label", "test, end of text", "test, accuracy"),
     }
     assert set(figures) == {f"{name}.{kind}" for name in expected for kind in ("svg", "png")}
     for name, words in expected.items():

@@ -26,7 +26,17 @@ STAGES = ("denoising_end", "overfitting_start")
 LABELS = ("noise-like", "overfitted", "helpful", "idle")
 """What a group of interactions is good for."""
 SPLITS = ("follow", "train")
-LOSSES = ("train_loss", "heldout_loss")
+LOSSES = (
+    "train_loss",
+    *(
+        f"{part}_{kind}"
+        for part in ("validation", "test")
+        for kind in ("label_loss", "end_loss", "response_loss", "accuracy")
+    ),
+)
+"""What a training logs: stopping rules are chosen on the validation set and judged on the test set. The loss of a
+response is the mean over the tokens of the label and the end-of-text token, which are two losses; logs from before they
+were told apart have ``heldout_loss``, the mean over all held-out responses."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +180,7 @@ _ALL = (
             Column("run", "string", "Name of the training, which is that of its run without a baseline."),
             _STEP,
             Column("name", "string", "Which loss.", categories=LOSSES, open=True),
-            _figure("value", "The loss, in nats."),
+            _figure("value", "The loss, in nats; of an accuracy, a share."),
             *IDENTITY[:3],
         ),
         missing="no loss can be drawn",
