@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from interact.engines.trust import quiet
-from interact.models.family import device_of, inspect_model, label_index
+from interact.models.family import inspect_model, label_index
 from interact.prompt.inputs import encode_answer, prepare
 from interact.sft.data import Example
 

@@ -1,7 +1,7 @@
 """Fine-tuning that can be followed: LoRA or all weights, loss on the response only, checkpoints at chosen steps.
 
 1. The base model gets LoRA adapters on all linear layers, or trains its own weights.
-2. transformers' Trainer runs it; at each chosen step the held-out losses are measured and the checkpoint moves into place
+2. transformers' Trainer runs it; at each chosen step held-out losses are measured and the checkpoint moves into place
    in one step, so a killed training leaves whole checkpoints only.
 3. Beside them lies the state of the last one (optimizer, schedule, random state): the same call goes on from there and
    ends in the same weights.
