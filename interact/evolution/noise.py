@@ -14,7 +14,7 @@ Noise is the weaker null: an order-k AND effect sums 2^k scores with signs, so i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import comb
 
@@ -181,28 +181,37 @@ def evolution_of(
     Raises:
         ValueError: Scores are not 2**n finite numbers.
     """
+    name, known = (run.name, (run,)) if isinstance(run, Run) else (run, ())
+    return _evolutions({name: values}, options or NoiseOptions(), known)
+
+
+def _evolutions(
+    drawn: Mapping[str, Scores], options: NoiseOptions, known: tuple[Run, ...] = ()
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split the scores of several runs that have the same steps and samples, all at once."""
     # Loading torch takes seconds that the tables do not need.
     from interact_kernels.sparsify import and_or_split, merge_order_one
 
-    options = options or NoiseOptions()
-    name, known = (run.name, (run,)) if isinstance(run, Run) else (run, ())
-    rows, cells = [empty("interactions")], []
-    for sample in values[min(values)]:
-        stacked = np.stack([values[step][sample] for step in sorted(values)])
+    names = list(drawn)
+    steps, samples = sorted(drawn[names[0]]), list(drawn[names[0]][min(drawn[names[0]])])
+    rows, cells = [], []
+    for sample in samples:
+        stacked = np.stack([[drawn[name][step][sample] for step in steps] for name in names])
         split = merge_order_one(and_or_split(stacked, kappa=options.kappa))
-        n = stacked.shape[1].bit_length() - 1
-        for at, step in enumerate(sorted(values)):
-            for kind, effects in (("and", split.i_and[at]), ("or", split.i_or[at])):
-                mask = np.flatnonzero(effects).astype(np.uint64)
-                found = pd.DataFrame({"mask": mask, "order": orders_of(mask), "effect": effects[mask]})
-                rows.append(found.assign(run=name, step=step, sample=sample, kind=kind, salient=False))
-            change = float(np.std(stacked[at] - stacked[0]))
-            cells.append((name, step, sample, n, stacked[at, 0], stacked[at, -1], change))
+        for kind, effects in (("and", split.i_and), ("or", split.i_or)):
+            at, mask = np.nonzero(effects.reshape(-1, effects.shape[-1]))
+            place = {"run": np.repeat(names, len(steps))[at], "step": np.tile(steps, len(names))[at]}
+            rows.append(pd.DataFrame({**place, "sample": sample, "kind": kind, "mask": mask.astype(np.uint64)}))
+            rows[-1]["effect"] = effects.reshape(-1, effects.shape[-1])[at, mask]
+        frame = pd.DataFrame({"run": np.repeat(names, len(steps)), "step": np.tile(steps, len(names)), "sample": sample})
+        scores = {"n": stacked.shape[-1].bit_length() - 1, "bias": stacked[..., 0].ravel()}
+        moved = np.std(stacked - stacked[:, :1], axis=-1).ravel()
+        cells.append(frame.assign(**scores, total=stacked[..., -1].ravel(), moved=moved))
     table = pd.concat([part for part in rows if len(part)] or rows[:1], ignore_index=True)
-    table = identify(table, "interactions", known)[list(rows[0].columns)]
-    columns = pd.Index(["run", "step", "sample", "n", "bias", "total", "moved"])
+    table = table.assign(order=orders_of(table["mask"].to_numpy()), salient=False)
+    table = identify(table, "interactions", known)[list(empty("interactions").columns)]
     marked = mark_salient(table, tau=options.tau, rule=options.rule)
-    return marked, check(identify(pd.DataFrame(cells, columns=columns), "cells", known), "cells")
+    return marked, check(identify(pd.concat(cells, ignore_index=True), "cells", known), "cells")
 
 
 def null_evolutions(values: Scores, *, run: str | Run, options: NoiseOptions | None = None) -> NullEvolutions:
@@ -217,33 +226,23 @@ def null_evolutions(values: Scores, *, run: str | Run, options: NoiseOptions | N
         ValueError: As in `null_scores` and `evolution_of`.
     """
     options = options or NoiseOptions()
+    name, known = (run.name, (run,)) if isinstance(run, Run) else (run, ())
     parts, strengths = [empty("metrics")], []
     for null in NULLS:
-        tables = []
-        for table, cells in _drawn(values, null, run, options):
-            classes = classify(table, cells=cells, definition=options.definition)
-            metrics = measure(table, cells, classes=classes, resamples=0)
-            tables.append(metrics[(metrics["step"] > 0) & _kept(metrics["name"], null)])
-            last = table[(table["step"] == max(values)) & table["salient"]]
-            sums = last["effect"].abs().groupby(last["sample"].astype("str")).sum()
-            strengths.append(sums.reindex(list(values[0]), fill_value=0.0).rename(null))
-        parts.append(_summed(tables, null))
-    names = {null: pd.concat([s for s in strengths if s.name == null], axis=1).mean(axis=1) for null in NULLS}
-    found = pd.concat([s.rename("strength").rename_axis("sample").reset_index().assign(null=n) for n, s in names.items()])
-    found = found.assign(run=run.name if isinstance(run, Run) else run)
-    return NullEvolutions(
-        pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True),
-        found[["run", "sample", "null", "strength"]].reset_index(drop=True),
-    )
-
-
-def _drawn(
-    values: Scores, null: str, run: str | Run, options: NoiseOptions
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    name = run.name if isinstance(run, Run) else run
-    for draw in range(options.draws):
-        scores = null_scores(values, null, run=name, seed=options.seed + draw)
-        yield evolution_of(scores, run=run, options=options)
+        drawn = {
+            str(draw): null_scores(values, null, run=name, seed=options.seed + draw) for draw in range(options.draws)
+        }
+        table, cells = _evolutions(drawn, options)
+        classes = classify(table, cells=cells, definition=options.definition)
+        metrics = measure(table, cells, classes=classes, resamples=0)
+        metrics = metrics[(metrics["step"] > 0) & _kept(metrics["name"], null)]
+        parts.append(identify(_summed(metrics, null).assign(run=name), "metrics", known)[list(parts[0].columns)])
+        last = table[(table["step"] == max(values)) & table["salient"]]
+        sums = last["effect"].abs().groupby(last["sample"].astype("str")).sum() / options.draws
+        sums = sums.reindex(list(values[0]), fill_value=0.0).rename("strength").rename_axis("sample")
+        strengths.append(sums.reset_index().assign(run=name, null=null)[["run", "sample", "null", "strength"]])
+    metrics = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return NullEvolutions(check(metrics, "metrics"), pd.concat(strengths, ignore_index=True))
 
 
 def _kept(names: pd.Series, null: str) -> pd.Series:
@@ -251,27 +250,19 @@ def _kept(names: pd.Series, null: str) -> pd.Series:
     return names.isin(_PLAIN) | (names.str.startswith("order") & (null == "noise"))
 
 
-def _summed(tables: list[pd.DataFrame], null: str) -> pd.DataFrame:
-    """Return the mean of each figure over draws, and the range of their middle 95 %."""
-    keys = ["run", "step", "class", "name"]
+def _summed(metrics: pd.DataFrame, null: str) -> pd.DataFrame:
+    """Return the mean of each figure over the draws, which are its runs, and the range of their middle 95 %."""
+    wide = metrics.pivot(index=["step", "class", "name"], columns="run", values="value")
     # An order that some draws lack sums to nothing there.
-    wide = pd.concat([t.set_index(keys)["value"].rename(i) for i, t in enumerate(tables)], axis=1)
-    orders = wide.index.get_level_values("name").str.startswith("order")
-    wide = wide.where(~(wide.isna() & orders[:, None]), 0.0)
-    drawn = wide.to_numpy().T
+    orders = np.asarray(wide.index.get_level_values("name").str.startswith("order"))
+    drawn = np.where(np.isnan(wide.to_numpy()) & orders[:, None], 0.0, wide.to_numpy()).T
     low, high = bounds(drawn)
     known = np.isfinite(drawn)
     mean = np.where(known, drawn, 0.0).sum(0) / np.maximum(known.sum(0), 1)
     table = wide.index.to_frame(index=False)
     name = table["name"].str.replace(r"^(order\d+)_(\w+)$", rf"\1_{null}_\2", regex=True)
-    plain = table["name"].isin(_PLAIN)
-    table = table.assign(name=name.where(~plain, table["name"] + f"_{null}"))
-    table = table.assign(value=np.where(known.any(0), mean, np.nan), low=low, high=high)
-    identity = tables[0].drop_duplicates("run")[["run", *[c for c in tables[0].columns if c not in (*keys, *_FIGURES)]]]
-    return check(table.merge(identity, on="run"), "metrics").sort_values(keys, ignore_index=True)
-
-
-_FIGURES = ("value", "low", "high")
+    name = name.where(~table["name"].isin(_PLAIN), table["name"] + f"_{null}")
+    return table.assign(name=name, value=np.where(known.any(0), mean, np.nan), low=low, high=high)
 
 
 def _permuted_masks(players: np.ndarray) -> np.ndarray:
