@@ -128,7 +128,9 @@ def classify(
     Source: Zhang et al. 2026 (arXiv 2605.17967) for "running"; "ends" is a choice of this software.
     """
     if definition not in DEFINITIONS:
-        raise ValueError(f"Classes are told by {' or '.join(map(repr, DEFINITIONS))}, but definition is {definition!r}.")
+        raise ValueError(
+            f"Classes are told by {' or '.join(map(repr, DEFINITIONS))}, but definition is {definition!r}."
+        )
     interactions = check(interactions, "interactions")
     grid = follow(interactions, cells)
     chosen = interactions[interactions["salient"]].reset_index(drop=True)

@@ -164,7 +164,10 @@ def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     squared = (reach / stats.norm.ppf(0.975)) ** 2
     grouped = metrics.assign(run=names, squared=squared).groupby(keys, sort=True, observed=True)
     table = grouped.agg(
-        mean=("value", "mean"), deviation=("value", "std"), count=("value", "count"), size=("value", "size"),
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        count=("value", "count"),
+        size=("value", "size"),
         squared=("squared", "mean"),
     ).reset_index()
     runs = table["count"].to_numpy(dtype=np.int64)
@@ -240,7 +243,10 @@ def _null(run: str, steps: np.ndarray, drawn: np.ndarray, observed: np.ndarray, 
     low, high = bounds(drawn)
     nothing = np.full_like(observed, np.nan)
     frames = []
-    for what, figures in ((name, (drawn.mean(0), low, high)), (f"{name}_p", (place_in_null(observed, drawn), nothing, nothing))):
+    for what, figures in (
+        (name, (drawn.mean(0), low, high)),
+        (f"{name}_p", (place_in_null(observed, drawn), nothing, nothing)),
+    ):
         index = pd.MultiIndex.from_product([[run], steps, GROUPS, [what]])
         frame = pd.DataFrame(index.to_list(), columns=pd.Index(["run", "step", "class", "name"]))
         bound = {column: part.reshape(-1) for column, part in zip(("value", "low", "high"), figures, strict=True)}

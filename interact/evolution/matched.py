@@ -129,11 +129,11 @@ def group_effects(
     removed = (classes["class"] == "removed").to_numpy()
     found: dict[str, Effects] = {}
     for of_removed in (True, False):
-        chosen = {
-            name: mask for name, mask in groups.items() if bool((mask & removed).any()) == of_removed
-        }
+        chosen = {name: mask for name, mask in groups.items() if bool((mask & removed).any()) == of_removed}
         if mixed := [name for name, mask in chosen.items() if of_removed and (mask & ~removed).any()]:
-            raise ValueError(f"The group {mixed[0]!r} holds removed interactions beside others, which have other models.")
+            raise ValueError(
+                f"The group {mixed[0]!r} holds removed interactions beside others, which have other models."
+            )
         if not chosen:
             continue
         pool, members = _pool(classes, chosen, removed, grid, of_removed)

@@ -203,7 +203,9 @@ def _evolutions(
             place = {"run": np.repeat(names, len(steps))[at], "step": np.tile(steps, len(names))[at]}
             rows.append(pd.DataFrame({**place, "sample": sample, "kind": kind, "mask": mask.astype(np.uint64)}))
             rows[-1]["effect"] = effects.reshape(-1, effects.shape[-1])[at, mask]
-        frame = pd.DataFrame({"run": np.repeat(names, len(steps)), "step": np.tile(steps, len(names)), "sample": sample})
+        frame = pd.DataFrame(
+            {"run": np.repeat(names, len(steps)), "step": np.tile(steps, len(names)), "sample": sample}
+        )
         scores = {"n": stacked.shape[-1].bit_length() - 1, "bias": stacked[..., 0].ravel()}
         moved = np.std(stacked - stacked[:, :1], axis=-1).ravel()
         cells.append(frame.assign(**scores, total=stacked[..., -1].ravel(), moved=moved))

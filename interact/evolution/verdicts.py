@@ -250,11 +250,11 @@ def _figures(setting: _Setting, null: pd.DataFrame | None) -> dict[str, tuple[_F
 
     def gain(name: str) -> _Figure:
         effects = setting.effects[name]
-        return _share(
-            setting.last(effects.gain - effects.gain_matched, held), setting.last(effects.strength, held)
-        )
+        return _share(setting.last(effects.gain - effects.gain_matched, held), setting.last(effects.strength, held))
 
-    no_loss = "" if setting.best else "The label losses of a validation and a test set are not known at the followed steps."
+    no_loss = (
+        "" if setting.best else "The label losses of a validation and a test set are not known at the followed steps."
+    )
     late = no_loss
     if not late and len(setting.trained) < FEWEST_SAMPLES:
         late = f"There are {len(setting.trained)} followed training samples; {FEWEST_SAMPLES} are needed."
@@ -268,7 +268,9 @@ def _figures(setting: _Setting, null: pd.DataFrame | None) -> dict[str, tuple[_F
         "preserved_carry": (gain("preserved"), ""),
         "early_good": (gain("early"), no_loss),
         "late_bad": (_late(setting) if not late else _nothing, late),
-        "not_noise": (_nothing, "No evolution of chance was drawn (control noise).") if null is None else _chance(setting, null),
+        "not_noise": (_nothing, "No evolution of chance was drawn (control noise).")
+        if null is None
+        else _chance(setting, null),
     }
 
 

@@ -165,9 +165,7 @@ def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> 
     return null_evolutions(values, run=run, options=options)
 
 
-def _verdicts(
-    steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: list[pd.DataFrame]
-) -> pd.DataFrame:
+def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: list[pd.DataFrame]) -> pd.DataFrame:
     """Judge the hypotheses of the protocol over the runs that differ in their seed, where anything was followed twice."""
     counts = steady["cells"].groupby("run")["step"].transform("nunique")
     followed = steady["cells"][counts > 1].reset_index(drop=True)

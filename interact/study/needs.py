@@ -35,7 +35,9 @@ def provide(config: StudyConfig, say: Callable[[str], None] = print) -> Iterator
         ValueError: A model folder or data file does not exist.
         RuntimeError: Something could not be fetched; the sentence names all of it.
     """
-    named = list(dict.fromkeys(filter(None, (_downloaded(name, encoder=config.task == "classifier") for name in config.models))))
+    named = list(
+        dict.fromkeys(filter(None, (_downloaded(name, encoder=config.task == "classifier") for name in config.models)))
+    )
     packed = [name for name in named if name in embedded.NAMES]
     models = [name for name in named if name not in packed and not hub.is_cached(name)]
     for name in config.data:

@@ -48,7 +48,9 @@ def compare_stops(metrics: pd.DataFrame, losses: pd.DataFrame, runs: Iterable[Ru
         least = float(test[steps].min())
         for rule, step in choices.items():
             figures = {"stop": step, "test_loss_at_stop": test[step], "regret": test[step] - least}
-            rows += [(run.name, -1, "all", f"{name}_by_{rule}", float(v), np.nan, np.nan) for name, v in figures.items()]
+            rows += [
+                (run.name, -1, "all", f"{name}_by_{rule}", float(v), np.nan, np.nan) for name, v in figures.items()
+            ]
     columns = pd.Index(["run", "step", "class", "name", "value", "low", "high"])
     return identify(pd.DataFrame(rows, columns=columns), "metrics", known) if rows else empty("metrics")
 

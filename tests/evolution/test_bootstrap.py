@@ -42,7 +42,9 @@ def test_runs_on_the_same_samples_do_not_repeat_them():
 def test_one_run_speaks_of_itself_and_one_figure_of_nothing():
     figures = np.arange(8.0)[None]
     found = crossed(lambda w: (w * figures).sum((1, 2)) / w.sum((1, 2)), 1, 8, seed=3)
-    assert found.freedom == pytest.approx(7) and found.error == pytest.approx(figures.std(ddof=1) / np.sqrt(8), rel=0.05)
+    assert found.freedom == pytest.approx(7) and found.error == pytest.approx(
+        figures.std(ddof=1) / np.sqrt(8), rel=0.05
+    )
     assert found.p_value(100.0) == 1.0
     nothing = crossed(lambda w: w.sum((1, 2)), 1, 1)
     assert np.isnan(nothing.error) and np.isnan(nothing.p_value()) and np.isnan(nothing.interval).all()

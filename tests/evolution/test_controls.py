@@ -165,16 +165,19 @@ def test_rho_by_chance_keeps_strengths_and_the_number_of_signs():
     assert value(null, 10, "emerged", "rho_permuted", "high") < 0.9
     # The verdict is the place of what was observed in what chance gives.
     assert value(null, 10, "emerged", "rho_permuted_p") < 0.05
-    mixed = interactions([(t, s, AND, m, e) for t, s, m, e in zip([0, 10] * 60, "xxyy" * 30, range(1, 121), RNG.normal(size=120), strict=False)])
+    mixed = interactions(
+        [
+            (t, s, AND, m, e)
+            for t, s, m, e in zip([0, 10] * 60, "xxyy" * 30, range(1, 121), RNG.normal(size=120), strict=False)
+        ]
+    )
     assert value(permuted_rho(classify(mixed), permutations=50), 10, "emerged", "rho_permuted_p") > 0.05
     with pytest.raises(ValueError, match="at least one permutation, but got 0"):
         permuted_rho(classify(apart), permutations=0)
 
 
 def test_runs_of_several_seeds_are_averaged():
-    rows = [
-        (f"m/d/seed-{s}{b}", 5, "all", "rho", v, v, v) for b in ("", "/mean") for s, v in enumerate([1.0, 2, 6])
-    ]
+    rows = [(f"m/d/seed-{s}{b}", 5, "all", "rho", v, v, v) for b in ("", "/mean") for s, v in enumerate([1.0, 2, 6])]
     rows += [("m/d/seed-0", 9, "all", "rho", 0.5, 0.0, 1.0), ("m/d/seed-1", 9, "all", "rho", np.nan, 0.0, 1.0)]
     columns = ["run", "step", "class", "name", "value", "low", "high"]
     table = across_seeds(pd.DataFrame(rows, columns=columns))
@@ -198,7 +201,9 @@ def test_seeds_on_the_same_samples_are_as_unsure_as_their_samples():
 
 
 def test_a_stage_seen_in_one_seed_is_no_stage_of_all():
-    rows = [(f"m/d/seed-{s}", -1, "all", "overfitting_start", at, at, at) for s, at in enumerate([50.0, np.nan, np.nan])]
+    rows = [
+        (f"m/d/seed-{s}", -1, "all", "overfitting_start", at, at, at) for s, at in enumerate([50.0, np.nan, np.nan])
+    ]
     rows += [(f"m/d/seed-{s}", -1, "all", "denoising_end", at, at, at) for s, at in enumerate([50.0, 50, 200])]
     table = across_seeds(pd.DataFrame(rows, columns=["run", "step", "class", "name", "value", "low", "high"]))
     found = table.set_index("name")["value"]
@@ -282,7 +287,11 @@ def runs(count, informative, seed=0, sisters=1):
             metrics += [(run, 99, "emerged", "rho", 1e6, 0.0, 0.0)]
             later = 5 * hidden if sisters > 1 else now + (5 * hidden if informative else 0)
             losses += [(run, 8, "validation_label_loss", now), (run, 99, "test_label_loss", later)]
-            losses += [(run, 9, "train_loss", 1e9), (run, 99, "validation_label_loss", -1e9), (run, 8, "test_label_loss", 1e9)]
+            losses += [
+                (run, 9, "train_loss", 1e9),
+                (run, 99, "validation_label_loss", -1e9),
+                (run, 8, "test_label_loss", 1e9),
+            ]
     columns = ["run", "step", "class", "name", "value", "low", "high"]
     return pd.DataFrame(metrics, columns=columns), pd.DataFrame(losses, columns=["run", "step", "name", "value"])
 
@@ -308,7 +317,9 @@ def test_a_forecast_of_few_runs_is_refused():
     two = runs(2, informative=True, sisters=4)
     with pytest.raises(ValueError, match="but there are 8 of 2"):
         forecast(*two, until=10)
-    with pytest.raises(ValueError, match="'m/d0/seed-0' was left out: it has no label loss on a test set after step 99"):
+    with pytest.raises(
+        ValueError, match="'m/d0/seed-0' was left out: it has no label loss on a test set after step 99"
+    ):
         forecast(metrics, losses, until=99)
     with pytest.raises(ValueError, match="must be above 0, but is 0"):
         forecast(metrics, losses, until=10, ridge=0.0)

@@ -71,7 +71,11 @@ def test_a_plateau_that_is_left_again_ends_no_denoising():
     gone = {0: (), 10: (2,), 20: (2,), 40: (2, 3), 80: (2, 4)}
     size = {1: 20.0, 2: 9.6, 3: 4.4, 4: 0.4}
     rows = [
-        (t, f"s{s}", AND, m, e * (1 + 0.01 * s)) for s in range(6) for t in STEPS for m, e in size.items() if m not in gone[t]
+        (t, f"s{s}", AND, m, e * (1 + 0.01 * s))
+        for s in range(6)
+        for t in STEPS
+        for m, e in size.items()
+        if m not in gone[t]
     ]
     stages = detect_stages(interactions(rows))
     assert stages.denoising_end is None or stages.denoising_end.step >= 40

@@ -360,7 +360,10 @@ def test_planted_word_labels_seeds_and_baselines(place, tmp_path):
     told = []
     run_study(tmp_path / "store", config, say=told.append)
     found = tables(tmp_path / "store")
-    assert any("'forecast' was not run: A forecast that leaves a run and its sister seeds out needs at least" in line for line in told)
+    assert any(
+        "'forecast' was not run: A forecast that leaves a run and its sister seeds out needs at least" in line
+        for line in told
+    )
     planted = found["samples"][found["samples"]["sample"].str.contains("planted")]
     assert len(planted) and all(row[0] == "Honestly" for row in planted["players"])
     metrics = found["metrics"].set_index(["run", "name"])

@@ -256,6 +256,7 @@ _ALL = (
             *IDENTITY,
         ),
         ("run", "hypothesis"),
+        "no hypothesis was judged",
     ),
 )
 
