@@ -1,13 +1,14 @@
-"""How often the verdicts of docs/protocol.md are wrong, and how often they find what is there: planted studies of known truth.
+"""How often the verdicts of docs/protocol.md are wrong, and how often they find what is there: planted studies.
 
     python -m bench.verdicts --studies 200 --out docs/results/error_rates.parquet
 
 1. A planted study has runs that share their samples, as a real one has: the effects before training are the same in all
-   runs, what is removed and what emerges is nearly so, and samples differ in everything, by how much is drawn anew each time.
-2. In the world `nothing` no hypothesis holds and none is turned over: classes differ in strength, but not in sign, and removed
-   and emerged effects move alike. Every verdict but "undecided" is false there.
-3. In the world `paper` all hypotheses hold, by a moderate amount; in `reversed` the opposite of all of them. The share of
-   studies that say so is the power.
+   runs, what is removed and what emerges is nearly so, and samples differ in everything, by how much is drawn anew each
+   time.
+2. In the world `nothing` no hypothesis holds and none is turned over: classes differ in strength, but not in sign, and
+   removed and emerged effects move alike. Every verdict but "undecided" is false there.
+3. In the world `paper` all hypotheses hold, by a moderate amount; in `reversed` the opposite of all of them. The share
+   of studies that say so is the power.
 4. The tables of a planted study go through `interact.evolution.verdicts` as those of a real one do.
 """
 
@@ -139,7 +140,7 @@ class _Sample:
 
 
 def rates(world: str, runs: int, samples: int, studies: int, *, draws: int = 50, seed: int = 0) -> Iterator[dict]:
-    """Count the verdicts of planted studies, one row a hypothesis; the row `any` counts studies with a false verdict."""
+    """Count the verdicts of planted studies, one row a hypothesis; `any false` counts studies with a false verdict."""
     counts = {name: Counter() for name in HYPOTHESES}
     false = 0
     for number in range(studies):

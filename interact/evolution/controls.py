@@ -5,8 +5,9 @@
 3. `across_seeds`: mean and 95 % interval over runs that differ in nothing but the seed, and over their samples.
 4. `planted_share`: how much of the strength lies on a word that leaks the answer.
 
-A permutation gives a distribution, and a verdict is the place of the observed figure in it (`place_in_null`), never a comparison
-of two intervals. The nulls of a whole evolution are in `interact.evolution.noise`, matched subsets in `.matched`.
+A permutation gives a distribution, and a verdict is the place of the observed figure in it (`place_in_null`), never a
+comparison of two intervals. The nulls of a whole evolution are in `interact.evolution.noise`, matched subsets in
+`.matched`.
 """
 
 from __future__ import annotations
@@ -129,14 +130,14 @@ def permuted_gamma(
 def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Average every figure over the runs that differ in their seed only, with a 95 % t-interval.
 
-    Such runs have the same model, data and asked_baseline, and follow the same samples, so a mean over runs moves with both
-    (Owen 2007)::
+    Such runs have the same model, data and asked_baseline, and follow the same samples, so a mean over runs moves with
+    both (Owen 2007)::
 
         mean +- t(0.975, f) sqrt(deviation^2 / runs + mean of the squared errors over samples)
 
     An error over samples is that of a run's own interval; f are Satterthwaite's degrees of freedom, the samples' part
-    being taken as well known. That the samples' errors are all shared is the careful side. A stage is averaged only where it is
-    seen in every run, and NAME_seen tells the share of the runs in which it is. p-values are not averaged.
+    being taken as well known. That the samples' errors are all shared is the careful side. A stage is averaged only
+    where it is seen in every run, and NAME_seen tells the share of the runs in which it is. p-values are not averaged.
 
     Args:
         metrics: Table of several runs.
@@ -239,7 +240,7 @@ def _with_all(sums: np.ndarray) -> np.ndarray:
 
 
 def _null(run: str, steps: np.ndarray, drawn: np.ndarray, observed: np.ndarray, name: str) -> pd.DataFrame:
-    """Tabulate the null, drawn float64 [permutations, steps, groups], and the place in it of observed [steps, groups]."""
+    """Tabulate the null, drawn [permutations, steps, groups], and the place in it of observed [steps, groups]."""
     low, high = bounds(drawn)
     nothing = np.full_like(observed, np.nan)
     frames = []

@@ -1,9 +1,9 @@
-"""Do early interactions foretell late losses? Leave a group of runs out; hold every forecast against the validation loss.
+"""Do early interactions foretell late losses? Leave groups of runs out; hold forecasts against the validation loss.
 
 Of each run, at its last followed step up to t0: normalised strength, rho and (where every run has it) gamma of removed
-and emerged interactions. The truth is the last label loss after t0 on the test set. A *group* is a run with its sister seeds
-(the same model and data): sisters end alike, so a forecast that knew one would know the other. Five forecasts of a run, from
-the runs of all other groups:
+and emerged interactions. The truth is the last label loss after t0 on the test set. A *group* is a run with its sister
+seeds (the same model and data): sisters end alike, so a forecast that knew one would know the other. Five forecasts of
+a run, from the runs of all other groups:
 
 1. `mean`: their mean last loss.
 2. `last value`: its own label loss on the validation set at t0, unchanged.
@@ -98,9 +98,9 @@ def forecast(metrics: pd.DataFrame, losses: pd.DataFrame, *, until: int, ridge: 
     if len(runs) < FEWEST_RUNS or len(set(groups)) < FEWEST_GROUPS:
         hint = f" {left_out[0]}" if left_out else ""
         raise ValueError(
-            f"A forecast that leaves a run and its sister seeds out needs at least {FEWEST_RUNS} runs of {FEWEST_GROUPS} "
-            f"models or data sets, with figures and label losses before and after step {until}, but there are {len(runs)} "
-            f"of {len(set(groups))}.{hint}"
+            f"A forecast that leaves a run and its sister seeds out needs at least {FEWEST_RUNS} runs of "
+            f"{FEWEST_GROUPS} models or data sets, with figures and label losses before and after step {until}, but "
+            f"there are {len(runs)} of {len(set(groups))}.{hint}"
         )
     figures, start, truth = (part.loc[runs].to_numpy(dtype=np.float64) for part in (early, now, later))
     rows = [_predict(figures, start, truth, out, groups != groups[out], ridge) for out in range(len(runs))]

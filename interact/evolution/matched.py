@@ -67,9 +67,10 @@ def matched_subsets(
         seed: Of the subsets and of the bootstrap.
 
     Returns:
-        Table `metrics`, classes removed, preserved and emerged: `drop`, the change of the loss without the class in nats;
-        `drop_matched`, without a matched subset; `drop_over_matched`, the paired difference (below 0: worse than chance);
-        `gain_per_strength_matched`, and `gain_per_strength_over_matched` (above 0: it carries more than chance).
+        Table `metrics`, classes removed, preserved and emerged: `drop`, the change of the loss without the class in
+        nats; `drop_matched`, without a matched subset; `drop_over_matched`, the paired difference (below 0: worse than
+        chance); `gain_per_strength_matched`, and `gain_per_strength_over_matched` (above 0: it carries more than
+        chance).
 
     Raises:
         ValueError: As in `measure`, or fewer than one subset is asked for.
@@ -192,7 +193,7 @@ def _pool(
 def _draw(
     pool: _Pool, members: np.ndarray, cells: int, samples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the groups' signed sums and strengths [groups, cells], and signed sums of subsets [groups, draws, cells]."""
+    """Return the groups' signed sums and strengths [groups, cells], and sums of subsets [groups, draws, cells]."""
     rng = np.random.default_rng(seed)
     size, highest = np.abs(pool.effect), int(pool.order.max(initial=1)) + 1
     bin_of = pool.cell * highest + pool.order

@@ -1,11 +1,11 @@
 """Nulls of "training is not noise": evolutions in which the scores move by as much, but know nothing.
 
-1. `noise`: at each followed step v_0 plus Gaussian noise, for each sample as large as v_t - v_0 is over its coalitions; a
-   random walk, so that what survives must survive at every step, as in the real evolution.
-2. `permuted_change`: v_0 plus the change v_t - v_0 with the sample's players permuted, the same way at every step. The change
-   keeps its size, its spectrum by order and its course, and loses which words it speaks of.
-3. Either goes through split, salience, classes and metrics as the study itself did: same kappa, tau, rule and definition of
-   the classes, at all of its steps, several times. An observed figure is compared with that distribution.
+1. `noise`: at each followed step v_0 plus Gaussian noise, for each sample as large as v_t - v_0 is over its coalitions;
+   a random walk, so that what survives must survive at every step, as in the real evolution.
+2. `permuted_change`: v_0 plus the change v_t - v_0 with the sample's players permuted, the same way at every step. The
+   change keeps its size, its spectrum by order and its course, and loses which words it speaks of.
+3. Either goes through split, salience, classes and metrics as the study itself did: same kappa, tau, rule and
+   definition of the classes, at all of its steps, several times. An observed figure is compared with that distribution.
 
 Noise is the weaker null: an order-k AND effect sums 2^k scores with signs, so independent noise gives it the variance
 2^k sigma^2; with C(n, k) effects of order k, noise alone draws a spindle of high orders.
@@ -64,8 +64,8 @@ class NullEvolutions:
     """What chance gives.
 
     Attributes:
-        metrics: Table `metrics` at each step after 0, names ending in those of `NULLS`: the mean over draws, and the range
-            of their middle 95 %; formulas as in `measure`.
+        metrics: Table `metrics` at each step after 0, names ending in those of `NULLS`: the mean over draws, and the
+            range of their middle 95 %; formulas as in `measure`.
         strength: Columns run, sample, null, strength: sum |I| of the salient set at the last step, mean over draws.
     """
 

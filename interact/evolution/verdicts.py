@@ -141,7 +141,8 @@ def _judge(
     shared = set.intersection(*(set(part["sample"]) for _, part in cells.groupby("run", observed=True)))
     runs, held = sorted(map(str, cells["run"].unique())), sorted(shared - training)
     too_few = (
-        f"There are {len(runs)} runs of {len(held)} held-out samples; a verdict needs {FEWEST_RUNS} of {FEWEST_SAMPLES}."
+        f"There are {len(runs)} runs of {len(held)} held-out samples; a verdict needs {FEWEST_RUNS} of "
+        f"{FEWEST_SAMPLES}."
         if len(runs) < FEWEST_RUNS or len(held) < FEWEST_SAMPLES
         else ""
     )

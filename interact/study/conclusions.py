@@ -166,7 +166,7 @@ def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> 
 
 
 def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: list[pd.DataFrame]) -> pd.DataFrame:
-    """Judge the hypotheses of the protocol over the runs that differ in their seed, where anything was followed twice."""
+    """Judge the hypotheses of the protocol over the runs that differ in their seed."""
     counts = steady["cells"].groupby("run")["step"].transform("nunique")
     followed = steady["cells"][counts > 1].reset_index(drop=True)
     if not len(followed):

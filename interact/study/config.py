@@ -22,8 +22,8 @@ from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
-# Fields that came later are written when they are not what they were before, so that older stores keep the hashes of their
-# settings.
+# Fields that came later are written when they are not what they were before, so that older stores keep the hashes of
+# their settings.
 _LATER = {"device_map": None, "bits": None, "classes": "ends"}
 
 

@@ -1,8 +1,9 @@
 """Where a training would have been stopped, by which rule, and what that would have cost.
 
-1. Every rule chooses one of the followed steps from what can be known without the test set: by interactions the last step
-   before overfitting begins (`interact.evolution.recommended_step`, which is what early stopping goes back to); by the loss the
-   best step so far once the label loss on the validation set has risen at one followed step (patience 1); or the end.
+1. Every rule chooses one of the followed steps from what can be known without the test set: by interactions the last
+   step before overfitting begins (`interact.evolution.recommended_step`, which is what early stopping goes back to); by
+   the loss the best step so far once the label loss on the validation set has risen at one followed step (patience 1);
+   or the end.
 2. Each choice is judged by the label loss on the test set there; its regret is that loss minus the least one over the
    followed steps.
 """
@@ -21,7 +22,8 @@ from interact.formats.schema import Run, identify
 def compare_stops(metrics: pd.DataFrame, losses: pd.DataFrame, runs: Iterable[Run]) -> pd.DataFrame:
     """Return rows of the table `metrics`, step -1: ``stop_by_RULE``, ``test_loss_at_stop_by_RULE``, ``regret_by_RULE``.
 
-    RULE is interactions, loss or end. A run whose log does not tell the losses of a validation and a test set has no rows.
+    RULE is interactions, loss or end. A run whose log does not tell the losses of a validation and a test set has no
+    rows.
 
     Args:
         metrics: Table with `overfitting_start` of each run.

@@ -1,5 +1,7 @@
 """Controls: what chance gives, what a planted effect gives, and what cannot be controlled."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -45,7 +47,7 @@ def path(samples="xyz", n=4, steps=(0, 5, 7), seed=0):
     rng = np.random.default_rng(seed)
     scores = {name: rng.normal(size=1 << n).cumsum() for name in samples}
     found = {0: scores}
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in pairwise(steps):
         found[step] = {name: found[before][name] + rng.normal(size=1 << n) for name in samples}
     return found
 

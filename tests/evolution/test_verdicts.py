@@ -1,4 +1,4 @@
-"""Verdicts: found where they were planted, withheld where nothing is there, and untested where nothing could be shown."""
+"""Verdicts: found where planted, withheld where nothing is there, untested where nothing could be shown."""
 
 import pandas as pd
 import pytest

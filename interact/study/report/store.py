@@ -56,7 +56,7 @@ class Study:
     notes: tuple[str, ...] = field(default=())
 
     def tau_of(self, run: str, step: int, sample: str) -> float:
-        """Return the share of a result's strongest effect above which the study, by whatever rule, calls effects salient."""
+        """Return the share of a result's strongest effect above which effects are salient, by the study's rule."""
         known = self._thresholds.get((run, step, sample))
         if known is not None:
             return known
