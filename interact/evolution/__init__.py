@@ -13,18 +13,29 @@ from interact.evolution.controls import across_seeds, permuted_gamma, permuted_r
 from interact.evolution.forecasting import Forecast, forecast
 from interact.evolution.functional import functional_labels, name_interactions
 from interact.evolution.grid import drop_incomplete
+from interact.evolution.matched import matched_subsets
 from interact.evolution.metrics import backbone_cross_entropy, generalisability, measure, non_cancellation
-from interact.evolution.noise import NoiseOptions, expected_spindle, matched_sigma, noise_null, noise_tables
+from interact.evolution.noise import (
+    NoiseOptions,
+    NullEvolutions,
+    evolution_of,
+    expected_spindle,
+    matched_sigma,
+    null_evolutions,
+    null_scores,
+)
 from interact.evolution.overview import overview
-from interact.evolution.stages import Estimate, Stages, detect_stages, overfitting
+from interact.evolution.stages import Estimate, Stages, detect_stages, overfitting, recommended_step
 from interact.evolution.sums import fixed_reference
 from interact.evolution.tables import TABLES, check, empty
+from interact.evolution.verdicts import verdicts
 
 __all__ = [
     "TABLES",
     "Estimate",
     "Forecast",
     "NoiseOptions",
+    "NullEvolutions",
     "Stages",
     "across_seeds",
     "backbone_cross_entropy",
@@ -33,6 +44,7 @@ __all__ = [
     "detect_stages",
     "drop_incomplete",
     "empty",
+    "evolution_of",
     "expected_spindle",
     "fixed_reference",
     "forecast",
@@ -40,15 +52,18 @@ __all__ = [
     "generalisability",
     "mark_salient",
     "matched_sigma",
+    "matched_subsets",
     "measure",
     "name_interactions",
-    "noise_null",
-    "noise_tables",
     "non_cancellation",
+    "null_evolutions",
+    "null_scores",
     "overfitting",
     "overview",
     "permuted_gamma",
     "permuted_rho",
     "planted_share",
+    "recommended_step",
     "salient",
+    "verdicts",
 ]

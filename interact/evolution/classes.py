@@ -1,10 +1,15 @@
 """Which interactions count, and what becomes of them: removed, preserved, emerged.
 
-With Omega_t the salient interactions of one sample at step t, over the followed steps in order (Zhang et al. 2026)::
+With Omega_t the salient interactions of one sample at step t, by the two ends ("ends", the default)::
 
-    P_0 = Omega_0,  P_t = P_{t-1} & Omega_t        preserved: salient at every followed step so far
-    E_t = Omega_t minus P_t                        emerged: salient now, but not all along
+    P_t = Omega_0 & Omega_t                        preserved: salient before training, and now
+    E_t = Omega_t minus Omega_0                    emerged: salient now, but not before training
     R_t = Omega_0 minus Omega_t                    removed: salient before training, but not now
+
+They part Omega_0 | Omega_t, and how many steps are followed changes nothing. Zhang et al. 2026 take preserved ones by a
+running intersection over the followed steps ("running"): P_0 = Omega_0, P_t = P_{t-1} & Omega_t, E_t = Omega_t minus
+P_t. *Re-emerged* is an interaction of Omega_0 & Omega_t that was missing at a followed step between: a flag
+of the table, in either definition. With "running" those are among the emerged, which then are not all new.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ from interact.evolution.tables import CLASSES, check, empty
 from interact.formats.schema import identify
 
 RULES = ("max", "initial", "absolute", "top")
+DEFINITIONS = ("ends", "running")
+"""How preserved interactions are told from emerged ones."""
 
 
 def salient(
@@ -100,24 +107,30 @@ def mark_salient(interactions: pd.DataFrame, *, tau: float = 0.05, rule: str = "
     return table.assign(salient=(strength > tau * largest) & (strength > 0))
 
 
-def classify(interactions: pd.DataFrame, *, cells: pd.DataFrame | None = None) -> pd.DataFrame:
+def classify(
+    interactions: pd.DataFrame, *, cells: pd.DataFrame | None = None, definition: str = "ends"
+) -> pd.DataFrame:
     """Give every salient interaction of every run, step and sample its class; see the module's docstring.
 
-    P_t and E_t together are Omega_t, P_t lies in Omega_0 and only shrinks, and R_t never meets Omega_t. An
-    interaction that was lost and came back has emerged.
+    P_t and E_t together are Omega_t, P_t lies in Omega_0, and R_t never meets Omega_t.
 
     Args:
         interactions: Table, `salient` filled in.
         cells: Table; needed where a followed cell has no interactions at all.
+        definition: ``"ends"`` or ``"running"``.
 
     Returns:
         Table `classes`: effects at step 0 for removed ones, else at the row's step.
 
     Raises:
-        ValueError: Step 0 or a sample is missing somewhere; see `follow`.
+        ValueError: Step 0 or a sample is missing somewhere; see `follow`. Or the definition is unknown.
 
-    Source: Zhang et al. 2026 (arXiv 2605.17967).
+    Source: Zhang et al. 2026 (arXiv 2605.17967) for "running"; "ends" is a choice of this software.
     """
+    if definition not in DEFINITIONS:
+        raise ValueError(
+            f"Classes are told by {' or '.join(map(repr, DEFINITIONS))}, but definition is {definition!r}."
+        )
     interactions = check(interactions, "interactions")
     grid = follow(interactions, cells)
     chosen = interactions[interactions["salient"]].reset_index(drop=True)
@@ -131,13 +144,16 @@ def classify(interactions: pd.DataFrame, *, cells: pd.DataFrame | None = None) -
     before = np.empty(len(chosen), dtype=np.int64)
     before[by_step] = pd.Series(term[by_step]).groupby(term[by_step]).cumcount()
     # Salient at as many earlier steps as there are: at all of them.
-    group = np.where(before == rank, CLASSES.index("preserved"), CLASSES.index("emerged"))
+    always, at_start = before == rank, np.isin(term, term[rank == 0])
+    kept = at_start if definition == "ends" else always
+    group = np.where(kept, CLASSES.index("preserved"), CLASSES.index("emerged"))
     origin, gone = _removed(grid, cell, rank, term)
     return _table(
         grid,
         chosen.take(np.concatenate([np.arange(len(chosen)), origin])),
         np.concatenate([cell, gone]),
         np.concatenate([group, np.full(len(gone), CLASSES.index("removed"))]),
+        np.concatenate([at_start & ~always, np.zeros(len(gone), dtype=bool)]),
     )
 
 
@@ -155,13 +171,14 @@ def _removed(grid: Grid, cell: np.ndarray, rank: np.ndarray, term: np.ndarray) -
     return origin[gone], place[gone]
 
 
-def _table(grid: Grid, rows: pd.DataFrame, cell: np.ndarray, group: np.ndarray) -> pd.DataFrame:
+def _table(grid: Grid, rows: pd.DataFrame, cell: np.ndarray, group: np.ndarray, back: np.ndarray) -> pd.DataFrame:
     order = np.lexsort((rows["mask"].to_numpy(), rows["kind"].astype("str").to_numpy(dtype=object), group, cell))
-    rows, cell, group = rows.take(order).reset_index(drop=True), cell[order], group[order]
+    rows, cell, group, back = rows.take(order).reset_index(drop=True), cell[order], group[order], back[order]
     where = grid.cells.take(cell).reset_index(drop=True)
     names = pd.Series(pd.Categorical.from_codes(group, pd.Index(CLASSES))).astype("str")
     table = where.assign(kind=rows["kind"].astype("str"), mask=rows["mask"], effect=rows["effect"])
     table.insert(5, "class", names)
+    table["reemerged"] = back
     return identify(table, "classes", grid.runs)
 
 

@@ -2,10 +2,12 @@
 
 1. `permuted_rho`: the same strengths with signs dealt anew among them; what rho a class of that size has by chance.
 2. `permuted_gamma`: the other model with its players' labels shuffled; what gamma has by chance.
-3. `across_seeds`: mean and 95 % interval over runs that differ in nothing but the seed.
+3. `across_seeds`: mean and 95 % interval over runs that differ in nothing but the seed, and over their samples.
 4. `planted_share`: how much of the strength lies on a word that leaks the answer.
 
-The noise null is in `interact.evolution.noise`.
+A permutation gives a distribution, and a verdict is the place of the observed figure in it (`place_in_null`), never a
+comparison of two intervals. The nulls of a whole evolution are in `interact.evolution.noise`, matched subsets in
+`.matched`.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from interact.evolution.bootstrap import bounds, ratio
+from interact.evolution.bootstrap import RESAMPLES, bounds, place_in_null, ratio
 from interact.evolution.grid import follow
 from interact.evolution.metrics import tabulate
 from interact.evolution.sums import GROUPS, check_reference, salient_terms, same_sign, terms_of, was_followed
 from interact.evolution.tables import CLASSES, check, empty
-from interact.formats.schema import identify, runs_in
+from interact.formats.schema import STAGES, identify, runs_in
 
 
 def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 0) -> pd.DataFrame:
@@ -36,7 +38,8 @@ def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 
         seed: Of the permutations.
 
     Returns:
-        Table `metrics`, name `rho_permuted`: mean over permutations, and the range of their middle 95 %.
+        Table `metrics`: `rho_permuted`, the mean over permutations and the range of their middle 95 %, and
+        `rho_permuted_p`, the two-sided p-value of the observed rho in their distribution.
 
     Raises:
         ValueError: The table does not fit, or permutations is below 1.
@@ -58,12 +61,13 @@ def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 
 
         shape = (len(steps), samples, len(GROUPS))
         below = total(strength).reshape(shape).sum(1)
+        observed = ratio(np.abs(total(strength * sign)).reshape(shape).sum(1), below)
         drawn = []
         for _ in range(permutations):
             dealt = np.empty_like(sign)
             dealt[by_cell] = sign[np.lexsort((rng.random(len(cell)), cell))]
             drawn.append(ratio(np.abs(total(strength * dealt)).reshape(shape).sum(1), below))
-        parts.append(_null(str(run), steps, np.stack(drawn), "rho_permuted"))
+        parts.append(_null(str(run), steps, np.stack(drawn), observed, "rho_permuted"))
     return _joined(parts, classes)
 
 
@@ -82,7 +86,8 @@ def permuted_gamma(
         seed: Of the permutations.
 
     Returns:
-        Table `metrics`, name `gamma_permuted`: mean over permutations, and the range of their middle 95 %.
+        Table `metrics`: `gamma_permuted`, the mean over permutations and the range of their middle 95 %, and
+        `gamma_permuted_p`, the two-sided p-value of the observed gamma in their distribution.
 
     Raises:
         ValueError: A table does not fit, `cells` lacks a sample of the reference, or permutations is below 1.
@@ -105,6 +110,7 @@ def permuted_gamma(
     for _ in range(permutations):
         shuffled = _shuffle(others["mask"].to_numpy(), others["sample"].to_numpy(), counts, rng)
         general.append(same_sign(terms, others.assign(mask=shuffled)))
+    seen = same_sign(terms, others)
     # Where the other model was not followed, its gamma is unknown, and so is chance.
     unknown = np.where(known, 1.0, np.nan)
     strength, code = classes["effect"].abs().to_numpy(), _codes(classes["class"])
@@ -116,15 +122,22 @@ def permuted_gamma(
         def total(weights: np.ndarray, place: np.ndarray = place, size: int = size) -> np.ndarray:
             return _with_all(np.bincount(place, weights=weights, minlength=size).reshape(-1, 3))
 
-        drawn = [ratio(total((strength * unknown * same)[rows]), total(strength[rows])) for same in general]
-        parts.append(_null(str(run), steps, np.stack(drawn), "gamma_permuted"))
+        found = [ratio(total((strength * unknown * same)[rows]), total(strength[rows])) for same in (seen, *general)]
+        parts.append(_null(str(run), steps, np.stack(found[1:]), found[0], "gamma_permuted"))
     return _joined(parts, classes)
 
 
 def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     """Average every figure over the runs that differ in their seed only, with a 95 % t-interval.
 
-    Such runs have the same model, data and asked_baseline; ``mean +- t(0.975, runs - 1) deviation / sqrt(runs)``.
+    Such runs have the same model, data and asked_baseline, and follow the same samples, so a mean over runs moves with
+    both (Owen 2007)::
+
+        mean +- t(0.975, f) sqrt(deviation^2 / runs + mean of the squared errors over samples)
+
+    An error over samples is that of a run's own interval; f are Satterthwaite's degrees of freedom, the samples' part
+    being taken as well known. That the samples' errors are all shared is the careful side. A stage is averaged only
+    where it is seen in every run, and NAME_seen tells the share of the runs in which it is. p-values are not averaged.
 
     Args:
         metrics: Table of several runs.
@@ -137,6 +150,7 @@ def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
         ValueError: The table does not fit, or the seed of a run is not known.
     """
     metrics = check(metrics, "metrics")
+    metrics = metrics[~metrics["name"].str.endswith("_p")].reset_index(drop=True)
     known = runs_in(metrics)
     if seedless := [name for name, run in known.items() if run.seed is None]:
         raise ValueError(
@@ -146,20 +160,39 @@ def across_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     together = {name: run.over_seeds for name, run in known.items()}
     keys = ["run", "step", "class", "name"]
     names = metrics["run"].astype("str").map({name: run.name for name, run in together.items()})
-    grouped = metrics.assign(run=names).groupby(keys, sort=True, observed=True)
-    table = grouped["value"].agg(["mean", "std", "count"]).reset_index()
+    # The interval of a stage is one of steps, which are no errors of a mean.
+    reach = ((metrics["high"] - metrics["low"]) / 2).where(metrics["step"] >= 0, 0.0)
+    squared = (reach / stats.norm.ppf(0.975)) ** 2
+    grouped = metrics.assign(run=names, squared=squared).groupby(keys, sort=True, observed=True)
+    table = grouped.agg(
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        count=("value", "count"),
+        size=("value", "size"),
+        squared=("squared", "mean"),
+    ).reset_index()
     runs = table["count"].to_numpy(dtype=np.int64)
-    several = runs > 1
+    stage = table["name"].isin(STAGES).to_numpy()
+    unseen = stage & (runs < table["size"].to_numpy())
+    several = (runs > 1) & ~unseen
+    between = table["deviation"].to_numpy()[several] ** 2 / runs[several]
+    within = np.nan_to_num(table["squared"].to_numpy()[several])
+    total = between + within
+    share = np.divide(between, total, out=np.ones_like(total), where=total > 0)
+    freedom = np.minimum((runs[several] - 1) / np.maximum(share**2, 1e-9), 1e9)
     half = np.full(len(table), np.nan)
-    deviation = table["std"].to_numpy()[several] / np.sqrt(runs[several])
-    half[several] = stats.t.ppf(0.975, runs[several] - 1) * deviation
-    mean = table["mean"].to_numpy()
-    table = table[keys].assign(value=mean, low=mean - half, high=mean + half)
-    return identify(table, "metrics", together.values()).assign(runs=runs)
+    half[several] = stats.t.ppf(0.975, freedom) * np.sqrt(total)
+    mean = np.where(unseen, np.nan, table["mean"].to_numpy())
+    averaged = table[keys].assign(value=mean, low=mean - half, high=mean + half, runs=runs)
+    shares = table.loc[stage, keys].assign(value=runs[stage] / table["size"].to_numpy()[stage], low=np.nan, high=np.nan)
+    shares = shares.assign(name=shares["name"] + "_seen", runs=table["size"].to_numpy(dtype=np.int64)[stage])
+    counted = pd.concat([averaged, shares] if len(shares) else [averaged], ignore_index=True)
+    counts = counted["runs"].to_numpy()
+    return identify(counted.drop(columns="runs"), "metrics", together.values()).assign(runs=counts)
 
 
 def planted_share(
-    interactions: pd.DataFrame, planted: Mapping[str, int], *, resamples: int = 200, seed: int = 0
+    interactions: pd.DataFrame, planted: Mapping[str, int], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Measure how much of the strength lies on a planted word: sum of |I(T)| over T that hold it / sum of all |I(T)|.
 
@@ -206,12 +239,20 @@ def _with_all(sums: np.ndarray) -> np.ndarray:
     return np.concatenate([sums, sums[:, 1:].sum(1, keepdims=True)], axis=1)
 
 
-def _null(run: str, steps: np.ndarray, drawn: np.ndarray, name: str) -> pd.DataFrame:
-    """Tabulate the null distribution, drawn float64 [permutations, steps, groups]."""
+def _null(run: str, steps: np.ndarray, drawn: np.ndarray, observed: np.ndarray, name: str) -> pd.DataFrame:
+    """Tabulate the null, drawn [permutations, steps, groups], and the place in it of observed [steps, groups]."""
     low, high = bounds(drawn)
-    index = pd.MultiIndex.from_product([[run], steps, GROUPS, [name]])
-    frame = pd.DataFrame(index.to_list(), columns=pd.Index(["run", "step", "class", "name"]))
-    return frame.assign(value=drawn.mean(0).reshape(-1), low=low.reshape(-1), high=high.reshape(-1))
+    nothing = np.full_like(observed, np.nan)
+    frames = []
+    for what, figures in (
+        (name, (drawn.mean(0), low, high)),
+        (f"{name}_p", (place_in_null(observed, drawn), nothing, nothing)),
+    ):
+        index = pd.MultiIndex.from_product([[run], steps, GROUPS, [what]])
+        frame = pd.DataFrame(index.to_list(), columns=pd.Index(["run", "step", "class", "name"]))
+        bound = {column: part.reshape(-1) for column, part in zip(("value", "low", "high"), figures, strict=True)}
+        frames.append(frame.assign(**bound))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _joined(parts: list[pd.DataFrame], classes: pd.DataFrame) -> pd.DataFrame:

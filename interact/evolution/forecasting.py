@@ -1,11 +1,13 @@
-"""Do early interactions foretell late losses? Leave one run out, and hold every forecast against the validation loss.
+"""Do early interactions foretell late losses? Leave groups of runs out; hold forecasts against the validation loss.
 
 Of each run, at its last followed step up to t0: normalised strength, rho and (where every run has it) gamma of removed
-and emerged interactions. The truth is the last held-out loss after t0. Five forecasts of a run, from all other runs:
+and emerged interactions. The truth is the last label loss after t0 on the test set. A *group* is a run with its sister
+seeds (the same model and data): sisters end alike, so a forecast that knew one would know the other. Five forecasts of
+a run, from the runs of all other groups:
 
 1. `mean`: their mean last loss.
-2. `last value`: its own held-out loss at t0, unchanged.
-3. `validation loss`: least squares on the held-out loss at t0; the one to beat.
+2. `last value`: its own label loss on the validation set at t0, unchanged.
+3. `validation loss`: least squares on that loss; the one to beat.
 4. `interactions`: ridge regression on the standardised interaction figures.
 5. `both`: 3, and 4 on what 3 leaves over, so that it can only gain from interactions.
 """
@@ -18,15 +20,17 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution.tables import check
+from interact.formats.schema import runs_in
 
 FEWEST_RUNS = 5
+FEWEST_GROUPS = 3
 _FIGURES = ("strength_normalised", "rho", "gamma")
 _GROUPS = ("removed", "emerged")
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """How well the last held-out loss of a run was foretold from the other runs.
+    """How well the last test loss of a run was foretold from the runs of other groups.
 
     Attributes:
         until: The step t0.
@@ -51,51 +55,55 @@ class Forecast:
         verdict = "help" if self.gain > 0 else "do not help"
         errors = ", ".join(f"{name} {error:.4g}" for name, error in self.errors.items())
         return (
-            f"Interactions up to step {self.until} {verdict} to foretell the last held-out loss of "
-            f"{len(self.predictions)} runs (mean absolute error, one run left out: {errors})."
+            f"Interactions up to step {self.until} {verdict} to foretell the last test loss of "
+            f"{len(self.predictions)} runs (mean absolute error, one group of seeds left out: {errors})."
         )
 
 
 def forecast(metrics: pd.DataFrame, losses: pd.DataFrame, *, until: int, ridge: float = 1.0) -> Forecast:
-    """Foretell each run's last held-out loss from its early interactions; the module's docstring says how.
+    """Foretell each run's last test loss from its early interactions; the module's docstring says how.
 
     Runs should differ in model, data or seed; one run under two baselines is not two runs.
 
     Args:
         metrics: Table.
-        losses: Table with `heldout_loss` before and after `until`.
+        losses: Table with `validation_label_loss` up to `until` and `test_label_loss` after it.
         until: The step t0.
         ridge: Strength of the ridge penalty, in units of one standardised run, above 0.
 
     Raises:
-        ValueError: A table does not fit, ridge is not above 0, or fewer than 5 runs can take part.
+        ValueError: A table does not fit, ridge is not above 0, or fewer than 5 runs or 3 groups can take part.
     """
     metrics, losses = check(metrics, "metrics"), check(losses, "losses")
     if not ridge > 0:
         raise ValueError(f"The ridge penalty must be above 0, but is {ridge}.")
     early = _early(metrics, until)
-    loss = losses[losses["name"] == "heldout_loss"].sort_values("step", kind="stable").dropna(subset="value")
-    now = loss[loss["step"] <= until].groupby("run", observed=True)["value"].last()
-    later = loss[loss["step"] > until].groupby("run", observed=True)["value"].last()
+    loss = losses.sort_values("step", kind="stable").dropna(subset="value")
+    now = loss[(loss["name"] == "validation_label_loss") & (loss["step"] <= until)]
+    later = loss[(loss["name"] == "test_label_loss") & (loss["step"] > until)]
+    now, later = (part.groupby("run", observed=True)["value"].last() for part in (now, later))
     left_out = []
     for run in sorted(set(metrics["run"].astype("str")) | set(loss["run"].astype("str"))):
         for where, what in (
             (early.index, "complete figures of removed and emerged interactions up to"),
-            (now.index, "held-out loss up to"),
-            (later.index, "held-out loss after"),
+            (now.index, "label loss on a validation set up to"),
+            (later.index, "label loss on a test set after"),
         ):
             if run not in where:
                 left_out.append(f"The run {run!r} was left out: it has no {what} step {until}.")
                 break
     runs = early.index.intersection(now.index).intersection(later.index).sort_values()
-    if len(runs) < FEWEST_RUNS:
+    known = runs_in(metrics)
+    groups = pd.factorize(np.array([f"{known[run].model}\n{known[run].data}" for run in runs], dtype=object))[0]
+    if len(runs) < FEWEST_RUNS or len(set(groups)) < FEWEST_GROUPS:
         hint = f" {left_out[0]}" if left_out else ""
         raise ValueError(
-            f"A forecast that leaves one run out needs at least {FEWEST_RUNS} runs with figures and held-out losses "
-            f"before and after step {until}, but there are {len(runs)}.{hint}"
+            f"A forecast that leaves a run and its sister seeds out needs at least {FEWEST_RUNS} runs of "
+            f"{FEWEST_GROUPS} models or data sets, with figures and label losses before and after step {until}, but "
+            f"there are {len(runs)} of {len(set(groups))}.{hint}"
         )
     figures, start, truth = (part.loc[runs].to_numpy(dtype=np.float64) for part in (early, now, later))
-    rows = [_predict(figures, start, truth, out, ridge) for out in range(len(runs))]
+    rows = [_predict(figures, start, truth, out, groups != groups[out], ridge) for out in range(len(runs))]
     predictions = pd.DataFrame(rows, index=pd.Index(runs, name="run"))
     predictions.insert(0, "truth", truth)
     errors = {str(name): float((predictions[name] - predictions["truth"]).abs().mean()) for name in rows[0]}
@@ -114,9 +122,10 @@ def _early(metrics: pd.DataFrame, until: int) -> pd.DataFrame:
     return wide.drop(columns=optional).dropna()
 
 
-def _predict(figures: np.ndarray, now: np.ndarray, truth: np.ndarray, out: int, ridge: float) -> dict[str, float]:
-    """Foretell run `out` from the others; figures float64 [runs, figures], now and truth float64 [runs]."""
-    others = np.arange(len(truth)) != out
+def _predict(
+    figures: np.ndarray, now: np.ndarray, truth: np.ndarray, out: int, others: np.ndarray, ridge: float
+) -> dict[str, float]:
+    """Foretell run `out` from others, bool [runs]; figures float64 [runs, figures], now and truth float64 [runs]."""
     mean = truth[others].mean()
     centred = now[others] - now[others].mean()
     spread = (centred**2).sum()

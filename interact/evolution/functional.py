@@ -9,7 +9,10 @@ over held-out ones, a group is
 - *helpful* where dropping it raises the held-out loss,
 - *idle* where dropping it changes no held-out loss.
 
-Removed interactions are dropped from phi at step 0, where their effects are from; the others at the row's step.
+Removed interactions are dropped from phi at step 0, where their effects are from; the others at the row's step. Before
+training no sample has been trained on, so nothing of step 0 is overfitted: there is one loss to judge removed ones by.
+A label alone shows little, for dropping any interactions of a model that predicts well makes it worse: hold it against
+random ones of equal strength (`interact.evolution.matched`).
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from interact.evolution.bootstrap import weighted_means
+from interact.evolution.bootstrap import RESAMPLES, weighted_means
 from interact.evolution.metrics import backbone_cross_entropy
 from interact.evolution.tables import check
 from interact.formats.schema import LABELS, identify, runs_in
@@ -56,7 +59,7 @@ def functional_labels(
     heldout: Collection[str],
     *,
     by: tuple[str, ...] = ("class",),
-    resamples: int = 200,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Label groups of interactions by what dropping them does to losses; the module's docstring says how.
@@ -112,11 +115,14 @@ def functional_labels(
 
 def _label(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     training, heldout = (table[f"{split}_change"].to_numpy() for split in ("training", "heldout"))
-    label = np.select([heldout > 0, (heldout < 0) & (training > 0), heldout < 0], [2, 1, 0], default=3)
+    trained = np.ones(len(table), dtype=bool)
+    if "class" in keys:
+        trained = table["class"].to_numpy(dtype=object) != "removed"
+    label = np.select([heldout > 0, (heldout < 0) & (training > 0) & trained, heldout < 0], [2, 1, 0], default=3)
     bound = {column: table[column].to_numpy() for column in table.columns if column.endswith(("_low", "_high"))}
     harms = bound["heldout_change_high"] < 0
     needs = [
-        harms & (bound["training_change_high"] <= 0),
+        harms & (~trained | (bound["training_change_high"] <= 0)),
         harms & (bound["training_change_low"] > 0),
         bound["heldout_change_low"] > 0,
     ]

@@ -9,6 +9,7 @@ name                    formula
 strength                mean over samples of sum |I|
 strength_normalised     mean over samples of sum |I| / |v(N) - v(empty)|, at the step the effects are from
 count                   mean over samples of the number of interactions
+reemerged               mean over samples of the number of those that were missing at a followed step between
 rho                     sum over samples of |sum I| / sum over samples of sum |I|, both types pooled
 rho_by_sample           mean of |sum I| / sum |I| over the samples that have such interactions
 gamma                   sum |I| G / sum |I|, G(T) = 1 where the reference has T too, with the same sign
@@ -16,7 +17,8 @@ gamma_count             sum G / number of interactions
 gamma_by_sample         mean of sum |I| G / sum |I| over the samples that have such interactions
 contribution            sum I / number of interactions
 cross_entropy           mean over samples of -log sigmoid(sum I)
-cross_entropy_bias      mean over samples of -log sigmoid(v(empty) + sum I), v at the step the effects are from
+cross_entropy_bias      mean over samples of -log sigmoid(v(empty) + sum I), v of the row's step for every class
+gain_per_strength       sum over samples of (-log sigmoid(v(empty)) + log sigmoid(v(empty) + sum I)) / sum of sum |I|
 order{k}_positive       mean over samples of the sum of positive effects of order k
 order{k}_negative       mean over samples of the sum of negative effects of order k
 ======================= =====================================================================================
@@ -31,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from interact.evolution.bootstrap import weighted_means
+from interact.evolution.bootstrap import RESAMPLES, weighted_means
 from interact.evolution.classes import classify
 from interact.evolution.grid import Grid, follow
 from interact.evolution.sums import GROUPS, Sums, check_reference, sum_up
@@ -109,7 +111,7 @@ def measure(
     *,
     reference: pd.DataFrame | None = None,
     classes: pd.DataFrame | None = None,
-    resamples: int = 200,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measure every class at every step of every run; the module's docstring holds the formulas.
@@ -168,7 +170,7 @@ def tabulate(
         bounds = {bound: figure.reshape(-1) for bound, figure in zip(("value", "low", "high"), figures, strict=True)}
         parts.append(identify(frame.assign(**bounds), "metrics", grid.runs))
     table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-    # A name that a class has no figure for anywhere is no row.
+    # What is meant of no class has one row.
     alone = table["name"].isin(["scale", "cross_entropy_model"])
     return table[~alone | (table["class"] == "all")].reset_index(drop=True)
 
@@ -177,17 +179,21 @@ def _ratios(sums: Sums, grid: Grid, bias: np.ndarray, total: np.ndarray) -> dict
     """Return each metric as numerator and denominator, float64 [cells, 4]."""
     scale = np.abs(total - bias)
     ones = np.ones_like(sums.signed)
-    own_scale, own_bias = (_at_origin(column, grid) for column in (scale, bias))
+    own_scale = _at_origin(scale, grid)
+    # One bias for all classes: with that of another step, a class would be told from the others by its bias.
+    with_bias, alone = backbone_cross_entropy(sums.signed, bias[:, None]), backbone_cross_entropy(bias)[:, None]
     size = np.abs(sums.signed)
     ratios = {
         "strength": (sums.strength, ones),
         "strength_normalised": _defined(sums.strength, own_scale),
         "count": (sums.count, ones),
+        "reemerged": (sums.reemerged, ones),
         "rho": (size, sums.strength),
         "rho_by_sample": _defined(size, sums.strength),
         "contribution": (sums.signed, sums.count),
         "cross_entropy": (backbone_cross_entropy(sums.signed), ones),
-        "cross_entropy_bias": (backbone_cross_entropy(sums.signed, own_bias), ones),
+        "cross_entropy_bias": (with_bias, ones),
+        "gain_per_strength": (alone - with_bias, sums.strength),
         "scale": (scale[:, None] * ones, ones),
         "cross_entropy_model": (backbone_cross_entropy(total)[:, None] * ones, ones),
     }

@@ -3,22 +3,25 @@
 With R, E the mean strengths of removed and emerged interactions over samples, and g their gamma (rho where there is no
 second model), at the followed steps t of one run:
 
-1. Denoising ends at the first step with R(t) >= 0.95 R(last) after which R does not grow beyond noise.
+1. Denoising ends at the first step with R(t) >= 0.95 R(last) above which R does not lie beyond noise at any later step.
 2. Overfitting begins at the first step at which E grew since the followed step before, g of the emerged is below g of
    the preserved, and it has fallen from its own highest value so far, all three beyond noise. (At its first step
    everything emerged has just grown from nothing, and a young set is below an old one; so a fall is asked for.)
 3. Beyond noise: a difference is more than 1.96 times its standard deviation over bootstrap draws of the samples.
 4. The same rules in every draw give the interval of each step.
+5. The checkpoint to use is that of the last followed step before overfitting begins (`recommended_step`). It is the one
+   stopping rule: what early stopping goes back to, and what a study holds against stopping by the validation loss.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from interact.evolution.bootstrap import LEVELS, draws, ratio
+from interact.evolution.bootstrap import draws, levels, ratio
 from interact.evolution.classes import classify
 from interact.evolution.grid import Block, follow
 from interact.evolution.sums import check_reference, sum_up
@@ -27,6 +30,8 @@ from interact.formats.schema import STAGES, Run, identify
 
 SATURATED = 0.95
 NORMAL = 1.96
+DRAWS = 200
+"""Bootstrap draws by which noise is judged, wherever the rules are asked."""
 _REMOVED, _PRESERVED, _EMERGED = range(len(CLASSES))
 
 
@@ -36,8 +41,8 @@ class Estimate:
 
     Attributes:
         step: The followed step at which it is first seen.
-        low: 2.5 % quantile over bootstrap draws in which it is seen.
-        high: 97.5 % quantile.
+        low: Lower end of its 95 % interval over bootstrap draws in which it is seen.
+        high: Upper end.
         support: Share of the draws in which it is seen at all.
     """
 
@@ -108,7 +113,8 @@ def detect_stages(
     *,
     reference: pd.DataFrame | None = None,
     cells: pd.DataFrame | None = None,
-    resamples: int = 200,
+    definition: str = "ends",
+    resamples: int = DRAWS,
     seed: int = 0,
 ) -> Stages:
     """Find the stages of one run; the module's docstring says how.
@@ -117,20 +123,21 @@ def detect_stages(
         interactions: Table of one run, `salient` filled in.
         reference: Table of another model, as in `measure`; without it, rho stands in for gamma.
         cells: Table; needed where a followed cell has no interactions.
+        definition: Of the classes, as in `classify`.
         resamples: Bootstrap draws, at least 2.
         seed: Of the draws.
 
     Raises:
         ValueError: There is not exactly one run, a table does not fit, or fewer than 2 draws are asked for.
     """
-    curves = _curves(interactions, reference, cells, resamples, seed)
+    curves = _curves(interactions, reference, cells, definition, resamples, seed)
     run, basis = curves.block.run, curves.basis
     samples = curves.block.shape[1]
     if samples < 2:
         why = f"The stages of {run!r} cannot be told: one sample says nothing about noise; follow at least 2."
         return Stages(run, basis, None, why, None, why, curves.run)
-    denoising = _first(curves.block.steps, _saturated(curves))
-    overfitting = _first(curves.block.steps, _overfits(curves))
+    denoising = _first(curves.block, _saturated(curves))
+    overfitting = _first(curves.block, _overfits(curves))
     return Stages(
         run,
         basis,
@@ -147,6 +154,7 @@ def overfitting(
     *,
     reference: pd.DataFrame | None = None,
     cells: pd.DataFrame | None = None,
+    definition: str = "ends",
     patience: int = 1,
     seed: int = 0,
 ) -> bool:
@@ -159,23 +167,51 @@ def overfitting(
         interactions: What has been followed so far, one run.
         reference: As in `detect_stages`.
         cells: As in `detect_stages`.
+        definition: As in `detect_stages`.
         patience: At how many of the last followed steps it must hold.
-        seed: Of the 200 bootstrap draws.
+        seed: Of the bootstrap draws.
 
     Raises:
         ValueError: As in `detect_stages`, or patience is below 1, or there is only one sample.
     """
     if patience < 1:
         raise ValueError(f"patience counts followed steps, at least 1, but is {patience}.")
-    curves = _curves(interactions, reference, cells, 200, seed)
+    curves = _curves(interactions, reference, cells, definition, DRAWS, seed)
     if curves.block.shape[1] < 2:
         raise ValueError("One sample says nothing about noise; follow at least 2 samples to stop early.")
     held = _overfits(curves)[0]
     return len(held) >= patience and bool(held[-patience:].all())
 
 
+def recommended_step(steps: Sequence[int] | np.ndarray, overfits_at: float | None) -> int:
+    """Return the step whose checkpoint to use: the last followed one before overfitting begins, or the last of all.
+
+    Args:
+        steps: The followed steps, rising.
+        overfits_at: The first step at which the run overfits; None or NaN where it does not.
+
+    Raises:
+        ValueError: No step was followed before that.
+
+    >>> recommended_step([0, 10, 20, 40], 40), recommended_step([0, 10], None)
+    (20, 10)
+    """
+    followed = [int(step) for step in steps]
+    if overfits_at is None or np.isnan(overfits_at):
+        return followed[-1]
+    before = [step for step in followed if step < overfits_at]
+    if not before:
+        raise ValueError(f"No step before {overfits_at:g} was followed; the followed steps are {followed}.")
+    return before[-1]
+
+
 def _curves(
-    interactions: pd.DataFrame, reference: pd.DataFrame | None, cells: pd.DataFrame | None, resamples: int, seed: int
+    interactions: pd.DataFrame,
+    reference: pd.DataFrame | None,
+    cells: pd.DataFrame | None,
+    definition: str,
+    resamples: int,
+    seed: int,
 ) -> _Curves:
     if resamples < 2:
         raise ValueError(f"Noise is judged by at least 2 bootstrap draws (200 are usual), but got {resamples}.")
@@ -186,7 +222,7 @@ def _curves(
     if reference is not None:
         reference = check_reference(reference, grid.cells["sample"])
     block = grid.blocks[0]
-    sums = sum_up(classify(interactions, cells=cells), grid, reference)
+    sums = sum_up(classify(interactions, cells=cells, definition=definition), grid, reference)
     weights = np.concatenate([np.ones((1, block.shape[1])), draws(block.shape[1], resamples, seed)])
 
     def curve(column: np.ndarray) -> np.ndarray:
@@ -220,8 +256,11 @@ def _saturated(curves: _Curves) -> np.ndarray:
     """Rule 1 without "first", bool [1 + draws, steps]; never at the last step, after which nothing is known."""
     removed = curves.removed
     reached = (removed >= SATURATED * removed[:, -1:]) & (removed[:, -1:] > 0)
-    last = np.zeros((len(removed), 1), dtype=bool)
-    return np.concatenate([(reached[:, :-1] & ~_beyond_noise(np.diff(removed, axis=1))), last], axis=1)
+    for step in range(removed.shape[1] - 1):
+        later = removed[:, step + 1 :] - removed[:, step : step + 1]
+        reached[:, step] &= ~_beyond_noise(later).any(1)
+    reached[:, -1] = False
+    return reached
 
 
 def _overfits(curves: _Curves) -> np.ndarray:
@@ -234,13 +273,14 @@ def _overfits(curves: _Curves) -> np.ndarray:
     return np.concatenate([np.zeros((len(emerged), 1), dtype=bool), grows & below & fallen], axis=1)
 
 
-def _first(steps: np.ndarray, held: np.ndarray) -> Estimate | None:
+def _first(block: Block, held: np.ndarray) -> Estimate | None:
     if not held[0].any():
         return None
     seen = held[1:].any(1)
     places = held[1:][seen].argmax(1) if seen.any() else held[:1].argmax(1)
     # Quantiles that are steps themselves.
-    low, high = np.quantile(steps[places], LEVELS, method="inverted_cdf")
+    steps, (_, samples) = block.steps, block.shape
+    low, high = np.quantile(steps[places], levels(samples), method="inverted_cdf")
     return Estimate(int(steps[held[0].argmax()]), int(low), int(high), float(seen.mean()))
 
 

@@ -28,6 +28,7 @@ class Sums:
         matched: sum of |I| G, float64 [cells, 4]; NaN where the reference does not know the sample; None without a
             reference.
         matched_count: sum of G, likewise.
+        reemerged: Number of those that were missing at a followed step between, float64 [cells, 4].
         positive: sum of the positive effects of each order, float64 [orders, cells, 4], order 1 first.
         negative: sum of the negative effects of each order, likewise.
     """
@@ -35,6 +36,7 @@ class Sums:
     signed: np.ndarray
     strength: np.ndarray
     count: np.ndarray
+    reemerged: np.ndarray
     matched: np.ndarray | None
     matched_count: np.ndarray | None
     positive: np.ndarray
@@ -86,6 +88,7 @@ def sum_up(classes: pd.DataFrame, grid: Grid, reference: pd.DataFrame | None = N
         signed=total(effect),
         strength=total(np.abs(effect)),
         count=total(np.ones(len(effect))),
+        reemerged=total(_back(classes)),
         matched=matched,
         matched_count=matched_count,
         positive=by_order(effect.clip(min=0)),
@@ -173,6 +176,11 @@ def _unknown(grid: Grid, reference: pd.DataFrame) -> np.ndarray:
     """Tell where gamma cannot be said, bool [cells, 4]: the reference was not followed at that step."""
     now = ~was_followed(grid.cells, reference)
     return np.stack([now[grid.first], now, now, now], axis=1)
+
+
+def _back(classes: pd.DataFrame) -> np.ndarray:
+    # Tables from before the flag have none.
+    return classes["reemerged"].to_numpy(dtype=np.float64) if "reemerged" in classes else np.zeros(len(classes))
 
 
 def _codes(names: pd.Series) -> np.ndarray:

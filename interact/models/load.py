@@ -82,7 +82,7 @@ def load_tokenizer(name: str, *, base: str | None = None) -> Any:
         ValueError: A folder that is not a model folder.
         RuntimeError: The hub cannot be reached, or the files are damaged.
     """
-    source, seen = find_source(name), ()
+    source, seen = find_source(name, encoder=True), ()
     while source.adapter and not has_tokenizer(Path(source.place)):
         _, source, seen = _base_of(source, base, seen)
         base = None

@@ -37,13 +37,17 @@ class Source:
     adapter: bool = False
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str, *, encoder: bool = False) -> Source:
     """Find what a name stands for; an embedded model, and an adapter of the hub, is fetched when missing.
+
+    Args:
+        name: The name.
+        encoder: It may be an encoder, which gets a new head or lends its tokenizer and so needs no answers.
 
     Raises:
         ValueError: It names a folder that does not exist or holds neither a model nor an adapter, or data.
     """
-    if name in ("minilm", "reviews"):
+    if name == "reviews" or (name == "minilm" and not encoder):
         raise ValueError(f"{name} has no answers to score; the embedded language models are smollm2 and gemma3-270m.")
     if name in embedded.NAMES:
         return Source(str(embedded.fetch(name)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from interact.evolution import overfitting
+from interact.evolution import overfitting, recommended_step
 from interact.sft.callback import InteractionCallback, calling_handler
 
 _LOGGER = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class InteractionEarlyStopping(TrainerCallback):
         self._seen = callback.steps
         if self._seen[-1] < self._start or not self._overfits(callback):
             return
-        self.stopped_at, self.go_back_to = state.global_step, self._seen[-self._patience - 1]
+        self.stopped_at = state.global_step
+        self.go_back_to = recommended_step(self._seen, self._seen[-self._patience])
         basis = "rho" if callback.reference is None else "gamma"
         self.reason = (
             f"Training stops at step {self.stopped_at}: emerged interactions grow while their {basis} has fallen below "

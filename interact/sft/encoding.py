@@ -12,8 +12,7 @@ from typing import Any
 
 import torch
 
-from interact.engines.trust import quiet
-from interact.models.family import device_of, inspect_model, label_index, takes_types
+from interact.models.family import inspect_model, label_index, takes_types
 from interact.prompt.inputs import encode_answer, prepare
 from interact.prompt.template import Rendered, prints_the_time
 from interact.sft.data import Example
@@ -90,32 +89,14 @@ class EncodedExamples:
         """Return a prompt as it was first rendered: a template that prints the time writes another one each epoch."""
         return self._rendered.setdefault(index, fresh) if self._dated else fresh
 
+    def ends(self, row: dict[str, list[int] | int]) -> bool:
+        """Tell whether a row of this set ends in the end-of-sequence token: it has one, and there was room for it."""
+        labels, end = row["labels"], self._tokenizer.eos_token_id
+        return isinstance(labels, list) and end is not None and labels[-1] == end
+
     def _check_room(self, example: Example, needed: int) -> None:
         if needed > self._length:
             raise ValueError(
                 f"The example {example.id!r} needs {needed} tokens before its response ends, but at most "
                 f"{self._length} fit (max_length, or the model's context); shorten it or leave it out."
             )
-
-
-@torch.no_grad()
-def mean_loss(model: Any, encoded: EncodedExamples, *, batch_size: int = 8) -> float:
-    """Return the cross-entropy of responses: its mean over their tokens, over rows for a classifier; in eval mode.
-
-    Args:
-        model: The model; its mode is put back.
-        encoded: The examples.
-        batch_size: Rows a forward.
-
-    >>> mean_loss(model, EncodedExamples(model, tokenizer, heldout, 512))  # doctest: +SKIP
-    """
-    total, count = 0.0, 0
-    with quiet(model):
-        for start in range(0, len(encoded), batch_size):
-            rows = [encoded[i] for i in range(start, min(start + batch_size, len(encoded)))]
-            batch = {name: value.to(device_of(model)) for name, value in encoded.collate(rows).items()}
-            labels = batch["labels"]
-            weight = len(rows) if labels.dim() == 1 else int((labels[:, 1:] != IGNORED).sum())
-            total += float(model(**batch).loss) * weight
-            count += weight
-    return total / count

@@ -1,7 +1,7 @@
 """Fine-tuning that can be followed: LoRA or all weights, loss on the response only, checkpoints at chosen steps.
 
 1. The base model gets LoRA adapters on all linear layers, or trains its own weights.
-2. transformers' Trainer runs it; at each chosen step the held-out loss is measured and the checkpoint moves into place
+2. transformers' Trainer runs it; at each chosen step held-out losses are measured and the checkpoint moves into place
    in one step, so a killed training leaves whole checkpoints only.
 3. Beside them lies the state of the last one (optimizer, schedule, random state): the same call goes on from there and
    ends in the same weights.
@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from interact.formats.files import seal
 from interact.models.adapters import fingerprint, record_base
 from interact.models.family import device_of, inspect_model
 from interact.sft.data import Example, content_of
-from interact.sft.encoding import EncodedExamples, mean_loss
+from interact.sft.encoding import EncodedExamples
 from interact.sft.loss_log import LossLog
+from interact.sft.measuring import answer_losses, halves
 from interact.sft.run_folder import RunFolder
 from interact.sft.steps import checked_steps
 from interact.sft.undisturbed import kept_random_state, undisturbed
@@ -108,12 +110,13 @@ def train(
         model: The base model, causal or a sequence classifier; with LoRA it is given back as it was.
         tokenizer: Its fast tokenizer.
         examples: What to train on.
-        heldout: What to measure the held-out loss on at the chosen steps; may be empty.
+        heldout: What to measure held-out losses on at the chosen steps; may be empty. By turns they are the validation
+            set, on which a stopping rule is chosen, and the test set, on which it is judged.
         folder: Where ``step-N`` folders go.
         steps: Steps at which to keep a checkpoint; step 0 is always kept, the largest is the last of the training.
         options: How to train.
-        log: A file for a JSON line a loss: ``{"step", "name", "value", "seconds"}`` with the name ``train_loss`` or
-            ``heldout_loss``; None for ``losses.jsonl`` in `folder`.
+        log: A file for a JSON line a loss: ``{"step", "name", "value", "seconds"}`` with a name of
+            `interact.formats.schema.LOSSES`; None for ``losses.jsonl`` in `folder`.
         callbacks: More of transformers' callbacks, such as `interact.InteractionCallback`.
 
     Returns:
@@ -132,7 +135,7 @@ def train(
         raise ValueError("No step after 0 was asked for; the largest step is the length of the training.")
     folder = Path(folder).expanduser()
     data = EncodedExamples(model, tokenizer, examples, options.max_length)
-    held = EncodedExamples(model, tokenizer, heldout, options.max_length) if heldout else None
+    held = {name: EncodedExamples(model, tokenizer, part, options.max_length) for name, part in halves(heldout)}
     record = {**asdict(options), "steps": list(wanted), "base": fingerprint(model), "data": _digest(examples, heldout)}
     run = RunFolder(folder, wanted, record)
     run.open()
@@ -168,10 +171,25 @@ def train(
 
 
 class _Keeper(TrainerCallback):
-    """Measures the held-out loss and keeps the checkpoint at each chosen step; logs every loss."""
+    """Measures the held-out losses and keeps the checkpoint at each chosen step; logs every loss.
+
+    Args:
+        run: Where checkpoints go.
+        losses: Where losses go.
+        model: The model that trains.
+        tokenizer: Its tokenizer.
+        held: The validation and the test set, by name.
+        batch_size: Rows a forward.
+    """
 
     def __init__(
-        self, run: RunFolder, losses: LossLog, model: Any, tokenizer: Any, held: EncodedExamples | None, batch_size: int
+        self,
+        run: RunFolder,
+        losses: LossLog,
+        model: Any,
+        tokenizer: Any,
+        held: Mapping[str, EncodedExamples],
+        batch_size: int,
     ) -> None:
         self._run, self._losses, self._model, self._tokenizer = run, losses, model, tokenizer
         self._held, self._batch_size = held, batch_size
@@ -199,9 +217,18 @@ class _Keeper(TrainerCallback):
         self._run.forget_states_before(step)
 
     def _measure(self, step: int) -> None:
-        if self._held is not None:
-            with undisturbed(self._model):
-                self._losses.add(step, "heldout_loss", mean_loss(self._model, self._held, batch_size=self._batch_size))
+        with undisturbed(self._model):
+            for name, examples in self._held.items():
+                found = answer_losses(self._model, examples, batch_size=self._batch_size)
+                for kind, value in (
+                    ("response_loss", found.response),
+                    ("label_loss", found.label),
+                    ("end_loss", found.end),
+                    ("accuracy", found.accuracy),
+                ):
+                    # Not every response ends in a token that says so.
+                    if kind != "end_loss" or not math.isnan(value):
+                        self._losses.add(step, f"{name}_{kind}", value)
 
     def _save(self, partial: Path) -> None:
         self._model.save_pretrained(partial)

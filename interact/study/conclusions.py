@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact.evolution import classify, detect_stages, drop_incomplete, measure
+from interact.evolution import classify, detect_stages, drop_incomplete, matched_subsets, measure
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
-from interact.evolution.noise import NoiseOptions, matched_sigma, noise_null
+from interact.evolution.noise import NoiseOptions, NullEvolutions, null_evolutions
 from interact.evolution.tables import CLASSES, empty
+from interact.evolution.verdicts import verdicts
 from interact.formats.files import forget_partial, write_table
 from interact.formats.schema import Run, identify
 from interact.results import load as load_result
 from interact.study import samples, tables
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED
+from interact.study.stops import compare_stops
 from interact.study.store import Store
 from interact.study.work import Cell, Prepared, cells, reference_of, runs
 
@@ -50,7 +52,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
         "losses": tables.of_losses(store, runs(config), say),
     }
     steady = _steady(found, say)
-    classes, metrics, labels = [empty("classes")], [empty("metrics")], []
+    classes, metrics, labels, chance = [empty("classes")], [empty("metrics")], [], []
     for run in runs(config):
         part = _of(steady, run.name)
         if len(part["cells"]) and part["cells"]["step"].nunique() > 1:
@@ -58,8 +60,10 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
             classes.append(one["classes"])
             metrics.append(one["metrics"])
             labels += [one["labels"]] if "labels" in one else []
+            chance += [one["null"]] if "null" in one else []
     found["classes"], found["metrics"] = _joined(classes), _joined(metrics)
     found["metrics"] = _joined([found["metrics"], _over_runs(config, found, say)])
+    found["verdicts"] = _verdicts(steady, prepared, found["losses"], chance)
     if labels:
         found["labels"] = _joined(labels)
     with store.claimed("tables", wait=True):
@@ -109,24 +113,30 @@ def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
 def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: list[Cell], prepared: Prepared) -> Frames:
     config = store.config
     trained = {s.id for s in prepared.samples if s.split == "train"}
-    every = classify(part["interactions"], cells=part["cells"])
+    told = {"definition": config.classes}
+    every = classify(part["interactions"], cells=part["cells"], **told)
     held = {name: table[~table["sample"].isin(trained)].reset_index(drop=True) for name, table in part.items()}
     classes = every[~every["sample"].isin(trained)].reset_index(drop=True)
     reference = _reference(config, run, held, steady)
     drawn: dict[str, Any] = {"resamples": config.resamples}
     metrics = [
         measure(held["interactions"], held["cells"], reference=reference, classes=classes, **drawn),
-        detect_stages(held["interactions"], reference=reference, cells=held["cells"], **drawn).to_metrics(),
+        matched_subsets(held["interactions"], held["cells"], classes=classes, **drawn),
+        # Judged as early stopping judges while a training runs.
+        detect_stages(held["interactions"], reference=reference, cells=held["cells"], **told).to_metrics(),
     ]
+    concluded: Frames = {"classes": every}
     if "permuted" in config.controls:
         metrics.append(permuted_rho(classes))
         if reference is not None:
             metrics.append(permuted_gamma(classes, reference, held["cells"]))
     if "noise" in config.controls:
-        metrics.append(_noise(store, run, held["cells"], work))
+        null = _noise(store, run, held["cells"], work)
+        metrics.append(null.metrics)
+        concluded["null"] = null.strength
     if run.data.endswith(PLANTED):
         metrics.append(planted_share(held["interactions"], dict.fromkeys(held["cells"]["sample"], 0), **drawn))
-    concluded: Frames = {"classes": every, "metrics": _joined(metrics)}
+    concluded["metrics"] = _joined(metrics)
     if "labels" in config.controls:
         names = set(part["cells"]["sample"])
         concluded["labels"] = functional_labels(every, part["cells"], trained & names, names - trained, **drawn)
@@ -144,23 +154,34 @@ def _reference(config: StudyConfig, run: Run, part: Frames, steady: Frames) -> p
     return theirs.reset_index(drop=True) if complete and len(theirs) else None
 
 
-def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> pd.DataFrame:
-    """Measure what noise as large as the change of the scores at the last step would do."""
-    last = int(followed["step"].max())
-    wanted = set(followed["sample"])
-    values: dict[int, dict[str, np.ndarray]] = {0: {}, last: {}}
+def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> NullEvolutions:
+    """Measure what chance would do that moves the scores by as much as the training did, at every followed step."""
+    config, wanted = store.config, set(followed["sample"])
+    values: dict[int, dict[str, np.ndarray]] = {int(step): {} for step in sorted(followed["step"].unique())}
     for cell in work:
         if cell.run == run and cell.step in values and cell.sample.id in wanted:
             values[cell.step][cell.sample.id] = load_result(store.cell(cell.key)).values
-    sigma = matched_sigma(values[0], values[last])
-    options = NoiseOptions(kappa=store.config.kappa, resamples=store.config.resamples)
-    return noise_null(values[0], sigma, run=run, step=last, options=options)
+    options = NoiseOptions(kappa=config.kappa, tau=config.tau, rule=config.tau_rule, definition=config.classes)
+    return null_evolutions(values, run=run, options=options)
+
+
+def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: list[pd.DataFrame]) -> pd.DataFrame:
+    """Judge the hypotheses of the protocol over the runs that differ in their seed."""
+    counts = steady["cells"].groupby("run")["step"].transform("nunique")
+    followed = steady["cells"][counts > 1].reset_index(drop=True)
+    if not len(followed):
+        return empty("verdicts")
+    effects = steady["interactions"]
+    effects = effects[effects["run"].isin(followed["run"].unique())].reset_index(drop=True)
+    trained = {s.id for s in prepared.samples if s.split == "train"}
+    null = pd.concat(chance, ignore_index=True) if chance else None
+    return verdicts(effects, followed, training=trained, losses=losses, null=null)
 
 
 def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -> pd.DataFrame:
     """Conclude over several runs: seeds, forecast, and where training would have been stopped."""
     metrics = found["metrics"]
-    more = [empty("metrics"), *_stops(config, found)]
+    more = [empty("metrics"), compare_stops(found["metrics"], found["losses"], runs(config))]
     if len(config.seeds) > 1 and len(metrics):
         more.append(across_seeds(metrics).drop(columns="runs"))
     if "forecast" in config.controls:
@@ -175,31 +196,6 @@ def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -
         except ValueError as error:
             say(f"The control 'forecast' was not run: {error}")
     return _joined(more)
-
-
-def _stops(config: StudyConfig, found: Frames) -> list[pd.DataFrame]:
-    """Compare stopping where overfitting begins with stopping at the least held-out loss."""
-    metrics, losses = found["metrics"], found["losses"]
-    rows = []
-    for run in runs(config):
-        held = losses[(losses["run"] == run.training) & (losses["name"] == "heldout_loss")].sort_values("step")
-        if not len(held):
-            continue
-        seen = metrics[(metrics["run"] == run.name) & (metrics["name"] == "overfitting_start")]["value"]
-        best = held.loc[held["value"].idxmin()]
-        # Without overfitting in sight, training goes on to its end.
-        stop = int(seen.iloc[0]) if len(seen) and np.isfinite(seen.iloc[0]) else int(held["step"].iloc[-1])
-        reached = held[held["step"] <= stop].iloc[-1]
-        figures = {
-            "stop_by_loss": best["step"],
-            "stop_by_interactions": stop,
-            "loss_at_stop_by_loss": best["value"],
-            "loss_at_stop_by_interactions": reached["value"],
-            "loss_at_end": held["value"].iloc[-1],
-        }
-        rows += [(run.name, -1, "all", name, float(value), np.nan, np.nan) for name, value in figures.items()]
-    names = pd.Index(["run", "step", "class", "name", "value", "low", "high"])
-    return [identify(pd.DataFrame(rows, columns=names), "metrics", runs(config))] if rows else []
 
 
 def _of(found: Frames, run: str) -> Frames:

@@ -22,8 +22,9 @@ from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
-# Fields that came later are written when they are given only, so that older stores keep the hashes of their settings.
-_LATER = ("device_map", "bits")
+# Fields that came later are written when they are not what they were before, so that older stores keep the hashes of
+# their settings.
+_LATER = {"device_map": None, "bits": None, "classes": "ends"}
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,11 @@ class StudyConfig:
     """Salience threshold, see `tau_rule`."""
     tau_rule: Literal["max", "initial", "absolute", "top"] = "max"
     """tau times a cell's strongest effect, or that of step 0, or an absolute effect, or how many of the strongest."""
+    classes: Literal["ends", "running"] = "ends"
+    """Preserved is what is salient at step 0 and now, or (published) at every followed step between too."""
     controls: tuple[Control, ...] = ("noise", "permuted")
     """Controls to run beside the claims."""
-    resamples: int = 200
+    resamples: int = 1000
     """Bootstrap resamples behind an interval."""
 
     engine: str = "auto"
@@ -180,7 +183,7 @@ class StudyConfig:
 
 def to_json(config: StudyConfig) -> dict[str, Any]:
     """Return the configuration as JSON holds it."""
-    given = {k: v for k, v in asdict(config).items() if not (k in _LATER and v is None)}
+    given = {k: v for k, v in asdict(config).items() if k not in _LATER or v != _LATER[k]}
     return json.loads(json.dumps(given))
 
 

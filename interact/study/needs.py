@@ -35,7 +35,9 @@ def provide(config: StudyConfig, say: Callable[[str], None] = print) -> Iterator
         ValueError: A model folder or data file does not exist.
         RuntimeError: Something could not be fetched; the sentence names all of it.
     """
-    named = list(dict.fromkeys(filter(None, (_downloaded(name) for name in config.models))))
+    named = list(
+        dict.fromkeys(filter(None, (_downloaded(name, encoder=config.task == "classifier") for name in config.models)))
+    )
     packed = [name for name in named if name in embedded.NAMES]
     models = [name for name in named if name not in packed and not hub.is_cached(name)]
     for name in config.data:
@@ -69,13 +71,13 @@ def provide(config: StudyConfig, say: Callable[[str], None] = print) -> Iterator
         )
 
 
-def _downloaded(name: str, above: tuple[str, ...] = ()) -> str | None:
+def _downloaded(name: str, above: tuple[str, ...] = (), *, encoder: bool = False) -> str | None:
     """Return the embedded model or the hub id that a model is made of; None for one that lies in folders alone.
 
     Raises:
         ValueError: It names a folder that does not exist or holds no model, or data.
     """
-    if name in embedded.NAMES and source_named(name).kind == "gguf":
+    if name in embedded.NAMES and (source_named(name).kind == "gguf" or (encoder and name == "minilm")):
         return name
     path = Path(name).expanduser()
     if not (path.exists() or name.startswith((".", "/", "~")) or name.count("/") > 1 or name in embedded.NAMES):

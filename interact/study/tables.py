@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from interact.evolution import mark_salient
-from interact.evolution.tables import check, empty
+from interact.evolution.tables import TABLES, check, empty
 from interact.formats.schema import Run, identify
 from interact.results import load
 from interact.sft.following import cell_row, interaction_rows, placed_in
@@ -24,6 +25,7 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
         ValueError: A cell's file is damaged; the sentence names it.
     """
     effects, rows = [], []
+    start: dict[tuple[str, str], np.ndarray] = {}
     for cell in work:
         path = store.cell(cell.key)
         if path.is_file():
@@ -35,14 +37,22 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
             result = placed_in(result, cell.run, cell.step, cell.sample.id)
             found = interaction_rows(result)
             effects.append(found.assign(floor=found["order"].map(result.noise_floor)))
-            rows.append(cell_row(result, path.stem))
+            # The work list has step 0 of a run first.
+            place = (cell.run.name, cell.sample.id)
+            if cell.step == 0:
+                start[place] = result.values
+            rows.append({**cell_row(result, path.stem), "moved": _moved(start.get(place), result.values)})
     if not rows:
         return empty("interactions"), empty("cells")
     table = pd.concat(effects, ignore_index=True)
     marked = mark_salient(table.drop(columns="floor"), tau=store.config.tau, rule=store.config.tau_rule)
     # What half precision may have made up is never salient.
     marked = marked.assign(salient=marked["salient"] & (table["effect"].abs() >= table["floor"]))
-    return marked, check(pd.DataFrame(rows), "cells")
+    return marked, check(pd.DataFrame(rows)[list(TABLES["cells"])], "cells")
+
+
+def _moved(first: np.ndarray | None, now: np.ndarray) -> float:
+    return float("nan") if first is None or first.shape != now.shape else float(np.std(now - first))
 
 
 def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:

@@ -25,8 +25,8 @@ def cells(rows, run="m/d/seed-0", n=3):
     return pd.DataFrame(table, columns=CELL_COLUMNS).astype({"bias": "float64", "total": "float64"})
 
 
-# One sample at steps 0, 10, 20. {a}: preserved throughout. {b, c} AND: removed at 10, back at 20, thus emerged.
-# {a, b} OR: removed for good. {c}: emerged at 20.
+# One sample at steps 0, 10, 20. {a}: preserved throughout. {b, c} AND: removed at 10, back at 20: re-emerged, by the
+# two ends preserved, by the running intersection emerged. {a, b} OR: removed for good. {c}: emerged at 20.
 STORY = interactions(
     [
         (0, "x", AND, 1, 2.0),

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interact.evolution import check, classify, drop_incomplete, empty, mark_salient, measure, salient
-from tests.evolution.by_hand import AND, OR, STORY, STORY_CELLS, cells, evolutions, interactions
+from tests.evolution.by_hand import AND, OR, STORY, STORY_CELLS, cells, evolutions, interactions, value
 
 KEY = ["run", "sample", "kind", "mask"]
 
@@ -16,8 +16,10 @@ def sets(table):
     return {step: set(map(tuple, part[KEY].to_numpy())) for step, part in table.groupby("step")}
 
 
-def test_the_story_told_by_hand():
-    classes = classify(STORY)
+@pytest.mark.parametrize(("definition", "back"), [("ends", "preserved"), ("running", "emerged")])
+def test_the_story_told_by_hand(definition, back):
+    classes = classify(STORY, definition=definition)
+    assert classes.loc[classes["reemerged"], ["step", "kind", "mask"]].to_numpy().tolist() == [[20, AND, 6]]
     rows = {(int(r.step), r.kind, int(r.mask)): (r[5], r.effect) for r in classes.itertuples(index=False)}
     assert rows == {
         (0, AND, 1): ("preserved", 2.0),
@@ -27,25 +29,41 @@ def test_the_story_told_by_hand():
         (10, AND, 6): ("removed", -1.0),
         (10, OR, 3): ("removed", 0.5),
         (20, AND, 1): ("preserved", 4.0),
-        (20, AND, 6): ("emerged", -2.0),
+        (20, AND, 6): (back, -2.0),
         (20, AND, 4): ("emerged", -1.0),
         (20, OR, 3): ("removed", 0.5),
     }
     check(classes, "classes")
+    with pytest.raises(ValueError, match="'ends' or 'running', but definition is 'both'"):
+        classify(STORY, definition="both")
+
+
+def test_classes_by_the_two_ends_do_not_depend_on_the_steps_between():
+    sparse, dense = classify(STORY[STORY["step"] != 10]), classify(STORY)
+    columns = ["kind", "mask", "class", "effect"]
+    ends = [t[t["step"] == 20][columns].reset_index(drop=True) for t in (sparse, dense)]
+    pd.testing.assert_frame_equal(*ends)
+    # The published definition calls one interaction preserved or emerged, as one more step is followed.
+    sparse, dense = (classify(t, definition="running") for t in (STORY[STORY["step"] != 10], STORY))
+    named = [t[(t["step"] == 20) & (t["mask"] == 6)]["class"].item() for t in (sparse, dense)]
+    assert named == ["preserved", "emerged"]
+    # Re-emerged ones are counted apart: they are no news.
+    metrics = measure(STORY, STORY_CELLS)
+    assert value(metrics, 20, "emerged", "count") == value(metrics, 20, "preserved", "reemerged") == 1
 
 
 @settings(max_examples=8, deadline=None)
-@given(evolutions())
-def test_the_identities_of_classes(evolution):
+@given(evolutions(), st.sampled_from(["ends", "running"]))
+def test_the_identities_of_classes(evolution, definition):
     table, scores = evolution
-    classes = classify(table, cells=scores)
+    classes = classify(table, cells=scores, definition=definition)
     omega = sets(table[table["salient"]])
     p, e, r = (sets(classes[classes["class"] == name]) for name in ("preserved", "emerged", "removed"))
     start, before = omega.get(0, set()), omega.get(0, set())
     for step in sorted(scores["step"].unique()):
         now, kept, new, gone = (found.get(step, set()) for found in (omega, p, e, r))
         assert kept | new == now and not kept & new
-        assert kept == before & now and kept <= start
+        assert kept == (start if definition == "ends" else before) & now and kept <= start
         assert gone == start - now
         before = kept
     # Effects are those of step 0 for removed interactions, else those of the step.
@@ -136,8 +154,12 @@ def test_a_cell_without_interactions_is_known_from_the_cells():
     silent = STORY[STORY["step"] != 10]
     classes = classify(silent, cells=STORY_CELLS)
     assert classes[classes["step"] == 10]["class"].tolist() == ["removed"] * 3
-    # What was lost at step 10 has emerged at step 20, also {a}.
-    assert set(classes[classes["step"] == 20]["class"]) == {"emerged", "removed"}
+    # What was lost at step 10 is back at step 20, also {a}.
+    assert classes[classes["step"] == 20].groupby("class")["reemerged"].agg(["sum", "size"]).to_numpy().tolist() == [
+        [0, 1],
+        [2, 2],
+        [0, 1],
+    ]
     with pytest.raises(ValueError, match="sample 'x' at step 10 of 'm/d/seed-0', but the table cells does not list it"):
         classify(STORY, cells=STORY_CELLS[STORY_CELLS["step"] != 10])
 

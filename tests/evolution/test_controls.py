@@ -1,5 +1,7 @@
 """Controls: what chance gives, what a planted effect gives, and what cannot be controlled."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,14 +12,15 @@ from interact.evolution import (
     across_seeds,
     check,
     classify,
+    evolution_of,
     expected_spindle,
     forecast,
     functional_labels,
     matched_sigma,
     measure,
     name_interactions,
-    noise_null,
-    noise_tables,
+    null_evolutions,
+    null_scores,
     permuted_gamma,
     permuted_rho,
     planted_share,
@@ -39,39 +42,86 @@ def test_noise_draws_the_expected_spindle():
         assert found.clip(min=0).sum(1).mean() == pytest.approx(positive, rel=0.05)
 
 
-def test_the_noise_null_is_an_evolution_of_noise_alone():
-    values = {name: RNG.normal(size=16).cumsum() for name in ("x", "y", "z")}
-    quiet = noise_null(values, 0.0, run="m/d/seed-0", step=7)
-    assert value(quiet, 7, "removed", "count_noise") == value(quiet, 7, "emerged", "strength_noise") == 0.0
-    sigma = matched_sigma(values, {name: scores + RNG.normal(size=16) + 9.0 for name, scores in values.items()})
-    assert all(0.5 < size < 1.7 for size in sigma.values())
-    null = check(noise_null(values, sigma, run="m/d/seed-0", step=7), "metrics")
-    assert value(null, 7, "emerged", "count_noise") > 1
-    assert 0 <= value(null, 7, "all", "rho_noise") <= 1
-    assert {"order4_noise_positive", "order4_noise_negative"} <= set(null["name"]) and set(null["step"]) == {7}
-    again = noise_null(dict(reversed(values.items())), sigma, run="m/d/seed-0", step=7)
-    pd.testing.assert_frame_equal(null, again)
-    other = noise_null(values, sigma, run="m/d/seed-0", step=7, options=NoiseOptions(seed=1))
-    assert value(other, 7, "all", "strength_noise") != value(null, 7, "all", "strength_noise")
-    # The tables rebuild the noisy scores: kappa = 0 leaves no noise to the split.
-    table, scores = noise_tables(values, 0.3, run="r", step=1, options=NoiseOptions(kappa=0.0))
+def path(samples="xyz", n=4, steps=(0, 5, 7), seed=0):
+    """Scores that move by a random walk from step to step."""
+    rng = np.random.default_rng(seed)
+    scores = {name: rng.normal(size=1 << n).cumsum() for name in samples}
+    found = {0: scores}
+    for before, step in pairwise(steps):
+        found[step] = {name: found[before][name] + rng.normal(size=1 << n) for name in samples}
+    return found
+
+
+def test_nulls_move_the_scores_by_as_much_as_training_did():
+    values = path()
+    assert all(0.5 < size < 1.7 for size in matched_sigma(values[0], values[5]).values())
+    noise = null_scores(values, "noise", run="r")
+    permuted = null_scores(values, "permuted_change", run="r")
+    for step in (5, 7):
+        wanted = matched_sigma(values[0], values[step])
+        assert matched_sigma(values[0], permuted[step]) == pytest.approx(wanted)
+        assert matched_sigma(values[0], noise[step]) == pytest.approx(wanted)
+    # A random walk: what came by step 5 is still there at step 7.
+    first, second = (noise[step]["x"] - values[0]["x"] for step in (5, 7))
+    assert np.corrcoef(first, second)[0, 1] > 0.4
+    # The same players are permuted at every step, and no players and all players are who they were.
+    for step in (5, 7):
+        change, real = permuted[step]["x"] - values[0]["x"], values[step]["x"] - values[0]["x"]
+        assert sorted(change) == pytest.approx(sorted(real)) and change[[0, -1]] == pytest.approx(real[[0, -1]])
+        assert not np.allclose(change, real)
+        sizes = np.array([mask.bit_count() for mask in range(16)])
+        spectrum = [np.abs(lattice.moebius(c))[sizes == 2].sum() for c in (change, real)]
+        assert spectrum[0] == pytest.approx(spectrum[1])
+    assert null_scores(dict(reversed(values.items())), "noise", run="r")[7]["y"] == pytest.approx(noise[7]["y"])
+    assert not np.allclose(null_scores(values, "noise", run="r", seed=1)[7]["y"], noise[7]["y"])
+
+
+def test_nulls_go_the_way_of_the_study():
+    values = path()
+    options = NoiseOptions(kappa=0.0, draws=3)
+    null = null_evolutions(values, run="m/d/seed-0", options=options)
+    metrics = check(null.metrics, "metrics")
+    assert set(metrics["step"]) == {5, 7} and value(metrics, 7, "emerged", "count_noise") > 1
+    assert 0 <= value(metrics, 7, "all", "rho_permuted_change") <= 1
+    assert {"order4_noise_positive", "order4_noise_negative"} <= set(metrics["name"])
+    assert set(null.strength["sample"]) == set("xyz") and len(null.strength) == 6
+    # Salience as the study has it: tau and rule decide how many count, and classes how many are preserved.
+    few = null_evolutions(values, run="r", options=NoiseOptions(kappa=0.0, draws=3, tau=2, rule="top")).metrics
+    assert value(few, 7, "all", "count_noise") == 2.0
+    strict = null_evolutions(values, run="r", options=NoiseOptions(kappa=0.0, draws=3, definition="running")).metrics
+    ends, kept = (value(m, 7, "preserved", "count_noise") for m in (metrics, strict))
+    assert kept < ends
+    # One step more, and by the running intersection fewer survive; by the two ends as many.
+    two = {step: values[step] for step in (0, 7)}
+    shorter = null_evolutions(two, run="r", options=NoiseOptions(kappa=0.0, draws=3, definition="running")).metrics
+    assert kept < value(shorter, 7, "preserved", "count_permuted_change")
+    still = {0: values[0], 7: values[0]}
+    quiet = null_evolutions(still, run="r", options=options).metrics
+    assert value(quiet, 7, "removed", "count_noise") == value(quiet, 7, "emerged", "strength_permuted_change") == 0.0
+    # The tables rebuild the scores: kappa = 0 leaves no noise to the split.
+    table, scores = evolution_of(values, run="r", options=options)
     merged = table.groupby(["step", "sample"])["effect"].sum().sort_index()
     moved = (scores["total"] - scores["bias"]).groupby([scores["step"], scores["sample"]]).sum().sort_index()
     np.testing.assert_allclose(merged, moved, atol=1e-6)
+    assert scores["moved"].max() == pytest.approx(max(matched_sigma(values[0], values[7]).values()))
 
 
-def test_noise_that_does_not_fit_is_refused():
+def test_scores_that_do_not_fit_are_refused():
     values = {"x": np.zeros(4)}
     with pytest.raises(ValueError, match="'x' is only in one of them"):
         matched_sigma(values, {"y": np.zeros(4)})
     with pytest.raises(ValueError, match=r"must be as many, but have shapes \(4,\) and \(8,\)"):
         matched_sigma(values, {"x": np.zeros(8)})
-    with pytest.raises(ValueError, match="noise of 'x' must be a finite number >= 0, but sigma is nan"):
-        noise_tables(values, {"y": 1.0}, run="r", step=1)
-    with pytest.raises(ValueError, match="comes after step 0, but is 0"):
-        noise_tables(values, 1.0, run="r", step=0)
+    with pytest.raises(ValueError, match="'x' at step 1 are not all finite"):
+        null_scores({0: values, 1: {"x": np.full(4, np.inf)}}, "noise", run="r")
+    with pytest.raises(ValueError, match=r"begins at step 0 and has a later step, but the steps are \[1\]"):
+        null_scores({1: values}, "noise", run="r")
+    with pytest.raises(ValueError, match="one of noise, permuted_change, but is 'sign'"):
+        null_scores({0: values, 1: values}, "sign", run="r")
     with pytest.raises(ValueError, match="2\\*\\*n scores"):
-        noise_tables({"x": np.zeros(3)}, 1.0, run="r", step=1)
+        evolution_of({0: {"x": np.zeros(3)}}, run="r")
+    with pytest.raises(ValueError, match="at least one draw, but draws is 0"):
+        NoiseOptions(draws=0)
 
 
 def many(samples=6, n=5, run="m/d/seed-0", seed=0, same_sign=False):
@@ -92,6 +142,7 @@ def test_gamma_by_chance_is_far_from_gamma_of_the_same_model():
     assert value(measure(table, scores, reference=table.assign(run="other")), 10, "preserved", "gamma") == 1.0
     # 12 of 31 masks are salient; how many of them meet by chance depends on their orders.
     assert 0.2 < value(null, 10, "preserved", "gamma_permuted") < 0.7
+    assert value(null, 10, "preserved", "gamma_permuted_p") < 0.05
     assert value(null, 10, "preserved", "gamma_permuted", "high") < 0.9
     assert np.isnan(value(null, 10, "emerged", "gamma_permuted"))
     # An interaction of all players is the same under every labelling.
@@ -114,16 +165,24 @@ def test_rho_by_chance_keeps_strengths_and_the_number_of_signs():
     assert value(measure(apart, cells([(t, s, 0, 1) for t in (0, 10) for s in "xy"])), 10, "emerged", "rho") == 1.0
     null = check(permuted_rho(classify(apart), permutations=50), "metrics")
     assert value(null, 10, "emerged", "rho_permuted", "high") < 0.9
+    # The verdict is the place of what was observed in what chance gives.
+    assert value(null, 10, "emerged", "rho_permuted_p") < 0.05
+    mixed = interactions(
+        [
+            (t, s, AND, m, e)
+            for t, s, m, e in zip([0, 10] * 60, "xxyy" * 30, range(1, 121), RNG.normal(size=120), strict=False)
+        ]
+    )
+    assert value(permuted_rho(classify(mixed), permutations=50), 10, "emerged", "rho_permuted_p") > 0.05
     with pytest.raises(ValueError, match="at least one permutation, but got 0"):
         permuted_rho(classify(apart), permutations=0)
 
 
 def test_runs_of_several_seeds_are_averaged():
-    rows = [
-        (f"m/d/seed-{s}{b}", 5, "all", "rho", v, 0.0, 1.0) for b in ("", "/mean") for s, v in enumerate([1.0, 2, 6])
-    ]
+    rows = [(f"m/d/seed-{s}{b}", 5, "all", "rho", v, v, v) for b in ("", "/mean") for s, v in enumerate([1.0, 2, 6])]
     rows += [("m/d/seed-0", 9, "all", "rho", 0.5, 0.0, 1.0), ("m/d/seed-1", 9, "all", "rho", np.nan, 0.0, 1.0)]
-    table = across_seeds(pd.DataFrame(rows, columns=["run", "step", "class", "name", "value", "low", "high"]))
+    columns = ["run", "step", "class", "name", "value", "low", "high"]
+    table = across_seeds(pd.DataFrame(rows, columns=columns))
     check(table, "metrics")
     assert table["run"].tolist() == ["m/d/seeds", "m/d/seeds", "m/d/seeds/mean"] and table["runs"].tolist() == [3, 1, 3]
     assert table["asked_baseline"].tolist() == ["auto", "auto", "mean"] and table["seed"].isna().all()
@@ -131,7 +190,27 @@ def test_runs_of_several_seeds_are_averaged():
     assert table.loc[0, ["value", "low", "high"]].tolist() == pytest.approx([3.0, low, high])
     assert table.loc[1, "value"] == 0.5 and np.isnan(table.loc[1, "low"])
     with pytest.raises(ValueError, match="the seed of 'mine' is not known"):
-        across_seeds(table[:1].assign(run="mine"))
+        across_seeds(pd.DataFrame(rows, columns=columns)[:1].assign(run="mine"))
+
+
+def test_seeds_on_the_same_samples_are_as_unsure_as_their_samples():
+    rows = [(f"m/d/seed-{s}", 5, "all", "rho", 0.5, 0.3, 0.7) for s in range(3)]
+    rows += [(f"m/d/seed-{s}", 5, "all", "rho_permuted_p", 0.5, np.nan, np.nan) for s in range(3)]
+    table = across_seeds(pd.DataFrame(rows, columns=["run", "step", "class", "name", "value", "low", "high"]))
+    # The seeds agree; that they do so on these samples makes nothing certain of others.
+    assert table["name"].tolist() == ["rho"]
+    assert table.loc[0, ["low", "high"]].tolist() == pytest.approx([0.3, 0.7], abs=1e-3)
+
+
+def test_a_stage_seen_in_one_seed_is_no_stage_of_all():
+    rows = [
+        (f"m/d/seed-{s}", -1, "all", "overfitting_start", at, at, at) for s, at in enumerate([50.0, np.nan, np.nan])
+    ]
+    rows += [(f"m/d/seed-{s}", -1, "all", "denoising_end", at, at, at) for s, at in enumerate([50.0, 50, 200])]
+    table = across_seeds(pd.DataFrame(rows, columns=["run", "step", "class", "name", "value", "low", "high"]))
+    found = table.set_index("name")["value"]
+    assert np.isnan(found["overfitting_start"]) and found["overfitting_start_seen"] == pytest.approx(1 / 3)
+    assert found["denoising_end"] == 100 and found["denoising_end_seen"] == 1
 
 
 def test_the_share_of_a_planted_word():
@@ -193,17 +272,28 @@ def test_labels_that_cannot_be_given_are_refused():
         name_interactions(classify(STORY), samples)
 
 
-def runs(count, informative, seed=0):
+def runs(count, informative, seed=0, sisters=1):
+    """Runs on `count` data sets with `sisters` seeds each; sisters end alike, for a reason that no figure knows."""
     rng = np.random.default_rng(seed)
     metrics, losses = [], []
-    for r in range(count):
-        run, hidden, now = f"m/d/seed-{r}", rng.normal(), rng.normal()
-        figures = {("emerged", "rho"): hidden, ("emerged", "strength_normalised"): rng.normal()}
-        figures |= {("removed", "rho"): rng.normal(), ("removed", "strength_normalised"): rng.normal()}
-        metrics += [(run, 10, group, name, figure, 0.0, 0.0) for (group, name), figure in figures.items()]
-        metrics += [(run, 99, "emerged", "rho", 1e6, 0.0, 0.0)]
-        later = now + (5 * hidden if informative else 0)
-        losses += [(run, 8, "heldout_loss", now), (run, 99, "heldout_loss", later), (run, 9, "train_loss", 1e9)]
+    for d in range(count):
+        hidden, mark = rng.normal(), rng.normal(size=4)
+        for r in range(sisters):
+            run, now = f"m/d{d}/seed-{r}", rng.normal()
+            known = hidden if informative else rng.normal()
+            names = [(g, n) for g in ("emerged", "removed") for n in ("rho", "strength_normalised")]
+            figures = dict(zip(names, mark if sisters > 1 else rng.normal(size=4), strict=True))
+            if sisters == 1:
+                figures["emerged", "rho"] = known
+            metrics += [(run, 10, group, name, figure, 0.0, 0.0) for (group, name), figure in figures.items()]
+            metrics += [(run, 99, "emerged", "rho", 1e6, 0.0, 0.0)]
+            later = 5 * hidden if sisters > 1 else now + (5 * hidden if informative else 0)
+            losses += [(run, 8, "validation_label_loss", now), (run, 99, "test_label_loss", later)]
+            losses += [
+                (run, 9, "train_loss", 1e9),
+                (run, 99, "validation_label_loss", -1e9),
+                (run, 8, "test_label_loss", 1e9),
+            ]
     columns = ["run", "step", "class", "name", "value", "low", "high"]
     return pd.DataFrame(metrics, columns=columns), pd.DataFrame(losses, columns=["run", "step", "name", "value"])
 
@@ -216,21 +306,36 @@ def test_forecasts_gain_from_interactions_only_where_they_know_something():
     assert blind.errors["last value"] == 0 and len(blind.figures) == 4 and len(blind.predictions) == 20
 
 
+def test_a_run_is_not_foretold_from_its_sisters():
+    # Figures that only tell which data set a run is of foretell nothing of another data set.
+    found = forecast(*runs(8, informative=False, sisters=4), until=10)
+    assert len(found.predictions) == 32 and found.errors["interactions"] > 0.9 * found.errors["mean"]
+
+
 def test_a_forecast_of_few_runs_is_refused():
     metrics, losses = runs(6, informative=True)
-    with pytest.raises(ValueError, match=r"needs at least 5 runs.*step 10, but there are 4"):
-        forecast(metrics[metrics["run"] < "m/d/seed-4"], losses, until=10)
-    with pytest.raises(ValueError, match="'m/d/seed-0' was left out: it has no held-out loss after step 99"):
+    with pytest.raises(ValueError, match=r"needs at least 5 runs of 3 models.*step 10, but there are 4 of 4"):
+        forecast(metrics[metrics["run"] < "m/d4"], losses, until=10)
+    two = runs(2, informative=True, sisters=4)
+    with pytest.raises(ValueError, match="but there are 8 of 2"):
+        forecast(*two, until=10)
+    with pytest.raises(
+        ValueError, match="'m/d0/seed-0' was left out: it has no label loss on a test set after step 99"
+    ):
         forecast(metrics, losses, until=99)
     with pytest.raises(ValueError, match="must be above 0, but is 0"):
         forecast(metrics, losses, until=10, ridge=0.0)
-    five = forecast(metrics, losses[losses["run"] != "m/d/seed-3"], until=10)
-    assert five.left_out == ("The run 'm/d/seed-3' was left out: it has no held-out loss up to step 10.",)
+    five = forecast(metrics, losses[losses["run"] != "m/d3/seed-0"], until=10)
+    assert five.left_out == (
+        "The run 'm/d3/seed-0' was left out: it has no label loss on a validation set up to step 10.",
+    )
+    with pytest.raises(ValueError, match="it has no label loss on a validation set up to step 10"):
+        forecast(metrics, losses.assign(name="heldout_loss"), until=10)
 
 
 def test_the_story_passes_through_every_control():
     classes = classify(STORY)
     null = permuted_gamma(classes, STORY.assign(run="other"), STORY_CELLS, permutations=3)
-    assert set(null["step"]) == {0, 10, 20} and set(null["name"]) == {"gamma_permuted"}
+    assert set(null["step"]) == {0, 10, 20} and set(null["name"]) == {"gamma_permuted", "gamma_permuted_p"}
     empty = classes[:0]
     assert len(permuted_rho(empty)) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from interact.evolution import check, detect_stages, overfitting
+from interact.evolution import check, detect_stages, overfitting, recommended_step
 from tests.evolution.by_hand import AND, STORY, interactions
 
 STEPS = (0, 10, 20, 40, 80)
@@ -64,6 +64,32 @@ def test_the_predicate_sees_what_has_been_followed_so_far():
     assert not overfitting(planted(), patience=9)
     with pytest.raises(ValueError, match="at least 1, but is 0"):
         overfitting(planted(), patience=0)
+
+
+def test_a_plateau_that_is_left_again_ends_no_denoising():
+    # Strength 9.6 of 10 at step 10, the same at step 20, 14 at step 40, back to 10: more was removed after the plateau.
+    gone = {0: (), 10: (2,), 20: (2,), 40: (2, 3), 80: (2, 4)}
+    size = {1: 20.0, 2: 9.6, 3: 4.4, 4: 0.4}
+    rows = [
+        (t, f"s{s}", AND, m, e * (1 + 0.01 * s))
+        for s in range(6)
+        for t in STEPS
+        for m, e in size.items()
+        if m not in gone[t]
+    ]
+    stages = detect_stages(interactions(rows))
+    assert stages.denoising_end is None or stages.denoising_end.step >= 40
+
+
+def test_early_stopping_and_the_study_recommend_one_checkpoint():
+    table = planted()
+    start = detect_stages(table).overfitting_start.step
+    first = next(step for step in STEPS if overfitting(table[table["step"] <= step]))
+    # Told while the training runs and told afterwards, it begins at the same step.
+    assert first == start == 40
+    assert recommended_step(STEPS, start) == 20 and recommended_step(STEPS, float("nan")) == 80
+    with pytest.raises(ValueError, match="No step before 0 was followed"):
+        recommended_step(STEPS, 0)
 
 
 def test_noise_alone_is_no_overfitting():

@@ -183,5 +183,11 @@ def losses_of(runs: list[str], shape: Shape) -> pd.DataFrame:
             rows.append({"run": run, "step": step, "name": "train_loss", "value": 2 * np.exp(-step / 20) + 0.1})
         for step in shape.steps:
             heldout = 2 * np.exp(-step / 15) + 0.3 + step / 400
-            rows.append({"run": run, "step": step, "name": "heldout_loss", "value": heldout})
+            for name, value in (
+                ("validation_label", heldout),
+                ("test_label", heldout + 0.02),
+                ("test_end", 9 / (1 + step)),
+            ):
+                rows.append({"run": run, "step": step, "name": f"{name}_loss", "value": value})
+            rows.append({"run": run, "step": step, "name": "test_accuracy", "value": 1 / (1 + heldout)})
     return pd.DataFrame(rows)

@@ -78,7 +78,7 @@ def test_every_figure_is_written_twice_and_says_what_it_shows(written):
         "fig5-reviews": ("log-odds of the answer", "share of masked inputs"),
         "fig6-reviews": ("salient", "strongest first"),
         "fig9-reviews": ("AND", "champagne", "SmolLM2-135M-Instruct"),
-        "losses-reviews": ("training loss", "held-out loss"),
+        "losses-reviews": ("training, whole response", "validation, label", "test, end of text", "test, accuracy"),
     }
     assert set(figures) == {f"{name}.{kind}" for name in expected for kind in ("svg", "png")}
     for name, words in expected.items():
@@ -246,6 +246,44 @@ def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
     page = page_of(store)
     assert len(data_of(page)["runs"]) == 2
     assert "forecast error interactions" in page and "rho of the emerged" in page and "stop by loss" in page
+
+
+def test_verdicts_and_places_in_the_null_are_told(store):
+    run = "SmolLM2-135M-Instruct/reviews/seed-0"
+    common = {"run": "SmolLM2-135M-Instruct/reviews/seeds", "error": 0.01, "freedom": 4.0, "runs": 5, "samples": 24}
+    figures = {"value": -0.19, "low": -0.25, "high": -0.13, "p": 0.001, "p_holm": 0.004}
+    unknown = dict.fromkeys(figures, float("nan"))
+    rows = [
+        {**common, **figures, "hypothesis": "removed_noise", "verdict": "supported", "reason": ""},
+        {**common, **unknown, "hypothesis": "late_bad", "verdict": "untested", "reason": "The test loss falls <on>."},
+    ]
+    order = [c.name for c in TABLES["verdicts"].columns]
+    identify(pd.DataFrame(rows), "verdicts")[order].to_parquet(store / "verdicts.parquet")
+    more = [
+        {"run": run, "step": 64, "class": "removed", "name": "rho_permuted_p", "value": 0.03},
+        {"run": run, "step": 64, "class": "removed", "name": "drop", "value": -0.19, "low": -0.3, "high": -0.1},
+        {"run": run, "step": 64, "class": "removed", "name": "drop_matched", "value": 1.17},
+    ]
+    change(store, "metrics", lambda table: grown(table, more))
+    page = page_of(store)
+    assert "Removed ones are noise" in page and "-0.19 (-0.25 to -0.13)" in page and "0.004" in page
+    assert "untested. The test loss falls &lt;on&gt;." in page
+    assert ", p = 0.03" in page and "change of the loss without the removed" in page and "1.17" in page
+
+
+def test_the_fidelity_is_that_of_the_rule_of_the_study(store):
+    table = pd.read_parquet(store / "interactions.parquet")
+    # The two strongest effects of each result, whatever their size.
+    place = table["effect"].abs().groupby([table["run"], table["step"], table["sample"]]).rank(ascending=False)
+    change(store, "interactions", lambda table: table.assign(salient=place <= 2))
+    (store / "config.json").write_text(json.dumps({"tau": 2.0, "tau_rule": "top"}))
+    study = open_study(store)
+    row = study.cells.iloc[-1]
+    result = study.cell(row["key"])
+    tau = study.tau_of(row["run"], row["step"], row["sample"])
+    assert len(result.salient(tau)) == 2
+    assert data_of(page_of(store))["cells"]["0 0 0"]["salient"] == 2
+    assert study.tau_of("none", 0, "none") == 0.05
 
 
 def test_a_second_baseline_shows_the_losses_of_its_training(store):

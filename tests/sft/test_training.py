@@ -3,15 +3,18 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from transformers import TrainerCallback
 
+from interact.formats.schema import LOSSES
 from interact.prompt.inputs import prepare
 from interact.sft.checkpoints import find_checkpoints
 from interact.sft.data import Example
-from interact.sft.encoding import EncodedExamples, mean_loss
+from interact.sft.encoding import EncodedExamples
 from interact.sft.loss_log import read_losses
+from interact.sft.measuring import answer_losses
 from interact.sft.training import TrainingOptions, train
 from tests.sft.conftest import TEMPLATE, examples, small_classifier, tiny
 
@@ -70,11 +73,44 @@ def test_the_loss_is_on_the_response_and_starts_at_the_followed_token(byte_level
 def test_padding_changes_no_loss(byte_level):
     some = [*examples(2), Example("long", "witty " * 9, "positive", TEMPLATE)]
     model = tiny()
-    single = [mean_loss(model, EncodedExamples(model, byte_level, [e], 200)) for e in some]
+    single = [answer_losses(model, EncodedExamples(model, byte_level, [e], 200)) for e in some]
     counts = [sum(label != -100 for label in EncodedExamples(model, byte_level, [e], 200)[0]["labels"]) for e in some]
-    together = mean_loss(model, EncodedExamples(model, byte_level, some, 200), batch_size=3)
-    expected = sum(s * c for s, c in zip(single, counts, strict=True)) / sum(counts)
-    assert together == pytest.approx(expected, rel=1e-5)
+    together = answer_losses(model, EncodedExamples(model, byte_level, some, 200), batch_size=3)
+    expected = sum(s.response * c for s, c in zip(single, counts, strict=True)) / sum(counts)
+    assert together.response == pytest.approx(expected, rel=1e-5)
+
+
+class Knows(torch.nn.Module):
+    """A model of known losses: probability `word` for each byte of an answer, `end` for the end behind it."""
+
+    def __init__(self, tokenizer, word, end):
+        super().__init__()
+        self.inner, self.word, self.end, self.stop = tiny(), word, end, tokenizer.eos_token_id
+        self.config, self.get_input_embeddings = self.inner.config, self.inner.get_input_embeddings
+
+    def forward(self, input_ids, attention_mask=None, **_):
+        follows = torch.roll(input_ids, -1, 1)
+        size = self.config.vocab_size
+        share = torch.where(follows == self.stop, self.end, self.word)[..., None]
+        logits = ((1 - share) / (size - 1)).log().expand(*follows.shape, size).clone()
+        return type("Output", (), {"logits": logits.scatter(2, follows[..., None], share.log())})
+
+
+def test_the_end_of_a_text_does_not_hide_what_is_known_of_its_label(byte_level):
+    # The label is known by now, the end is not: a mean of both would call this a poor model.
+    some, model = examples(5), Knows(byte_level, word=0.9, end=1e-6)
+    encoded = EncodedExamples(model.inner, byte_level, some, 200)
+    found = answer_losses(model, encoded, batch_size=2)
+    assert found.label == pytest.approx(-np.log(0.9), rel=1e-4) and found.accuracy == 1.0
+    assert found.end == pytest.approx(-np.log(1e-6), rel=1e-4)
+    assert found.response > 5 * found.label
+    # A guess between many is right nowhere, however well the end is known.
+    blind = answer_losses(Knows(byte_level, word=1e-5, end=0.99), encoded)
+    assert blind.accuracy == 0.0 and blind.label == pytest.approx(-np.log(1e-5), rel=1e-4)
+    # Cut before its end, a response has none; and a prompt carries no loss.
+    room = min(len(encoded[i]["input_ids"]) for i in range(5)) - 1
+    cut = answer_losses(model, EncodedExamples(model.inner, byte_level, some[:1], room))
+    assert np.isnan(cut.end) and cut.label == cut.response
 
 
 def test_checkpoints_and_losses_of_a_training(whole, byte_level):
@@ -82,7 +118,10 @@ def test_checkpoints_and_losses_of_a_training(whole, byte_level):
     assert [p.name for p in found] == ["step-0", "step-1", "step-3", "step-5"]
     assert find_checkpoints(folder) == dict(zip([0, 1, 3, 5], found, strict=True))
     lines = curve(folder / "losses.jsonl")
-    assert [s for s, name, _ in lines if name == "heldout_loss"] == [0, 1, 3, 5]
+    names = {name for _, name, _ in lines}
+    assert names == set(LOSSES)
+    for name in names - {"train_loss"}:
+        assert [s for s, other, _ in lines if other == name] == [0, 1, 3, 5]
     assert [s for s, name, _ in lines if name == "train_loss"] == [1, 2, 3, 4, 5]
     assert lines[-1][2] < lines[1][2]
     assert not any(p.name.startswith(".") for p in folder.iterdir())
@@ -120,8 +159,9 @@ def test_all_weights_of_a_classifier_are_trained(wordpiece, tmp_path):
     options = TrainingOptions(method="full", learning_rate=3e-3, batch_size=4)
     found = train(model, wordpiece, examples(12), examples(12), tmp_path, steps=[12], options=options)
     assert not same(*found) and (found[1] / "tokenizer.json").is_file()
-    held = [v for _, name, v in curve(tmp_path / "losses.jsonl") if name == "heldout_loss"]
-    assert held[1] < 0.8 * held[0]
+    found = curve(tmp_path / "losses.jsonl")
+    before, after = (sum(v for s, name, v in found if s == at and name.endswith("_label_loss")) for at in (0, 12))
+    assert after < 0.8 * before
     with pytest.raises(ValueError, match="names 0 labels of this classifier"):
         train(model, wordpiece, [Example("1", "witty", "great")], [], tmp_path / "x", steps=[1])
 

@@ -16,7 +16,7 @@ import pytest
 
 import interact
 from interact.formats.files import SEAL
-from interact.formats.schema import TABLES, CellKey
+from interact.formats.schema import HYPOTHESES, LOSSES, TABLES, CellKey
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
@@ -54,7 +54,13 @@ def test_the_tables_hold_what_the_cells_say(finished, config):
     assert set(classes["class"]) <= {"removed", "preserved", "emerged"}
     names = set(found["metrics"]["name"])
     assert {"gamma", "rho", "strength", "rho_noise", "rho_permuted", "gamma_permuted", "stop_by_loss"} <= names
-    assert {"train_loss", "heldout_loss"} == set(found["losses"]["name"])
+    assert {"gain_per_strength_over_matched", "drop_over_matched", "count_permuted_change", "regret_by_loss"} <= names
+    assert set(LOSSES) == set(found["losses"]["name"])
+    assert cells.loc[cells["step"] == 0, "moved"].eq(0).all() and (cells.loc[cells["step"] > 0, "moved"] > 0).all()
+    # One seed and three samples are no ground for a verdict, and are told so.
+    verdicts = pd.read_parquet(finished / "verdicts.parquet")
+    assert set(verdicts["hypothesis"]) == set(HYPOTHESES) and set(verdicts["verdict"]) == {"untested"}
+    assert verdicts["reason"].str.contains("1 runs of 3 held-out samples; a verdict needs 3 of 6").all()
     assert json.loads((finished / "config.json").read_text()) == to_json(config)
 
 
@@ -87,7 +93,7 @@ def test_a_finished_study_computes_nothing_again(finished, config, monkeypatch):
 def test_tables_say_what_runs_are_and_cells_are_named_by_it(finished, config):
     found = tables(finished)
     for name, table in TABLES.items():
-        if table.identity and name != "labels":
+        if table.identity and name not in ("labels", "verdicts"):
             rows = found[name][found[name]["run"] == "two/reviews.jsonl/seed-0"]
             assert set(rows["model"]) == {config.models[1]} and set(rows["data"]) == {config.data[0]}
             assert set(rows["seed"]) == {0} and set(rows.get("asked_baseline", {"auto"})) == {"auto"}
@@ -354,7 +360,10 @@ def test_planted_word_labels_seeds_and_baselines(place, tmp_path):
     told = []
     run_study(tmp_path / "store", config, say=told.append)
     found = tables(tmp_path / "store")
-    assert any("'forecast' was not run: A forecast that leaves one run out needs at least" in line for line in told)
+    assert any(
+        "'forecast' was not run: A forecast that leaves a run and its sister seeds out needs at least" in line
+        for line in told
+    )
     planted = found["samples"][found["samples"]["sample"].str.contains("planted")]
     assert len(planted) and all(row[0] == "Honestly" for row in planted["players"])
     metrics = found["metrics"].set_index(["run", "name"])

@@ -23,10 +23,23 @@ CLASSES = ("removed", "preserved", "emerged")
 """The classes an interaction can have at a step, in the order of every array of an evolution."""
 STAGES = ("denoising_end", "overfitting_start")
 """The stages of a training, which are metrics at step -1."""
+HYPOTHESES = ("removal_first", "removed_noise", "preserved_carry", "early_good", "late_bad", "not_noise")
+"""What a study tests (docs/protocol.md)."""
+VERDICTS = ("supported", "contradicted", "undecided", "untested")
 LABELS = ("noise-like", "overfitted", "helpful", "idle")
 """What a group of interactions is good for."""
 SPLITS = ("follow", "train")
-LOSSES = ("train_loss", "heldout_loss")
+LOSSES = (
+    "train_loss",
+    *(
+        f"{part}_{kind}"
+        for part in ("validation", "test")
+        for kind in ("label_loss", "end_loss", "response_loss", "accuracy")
+    ),
+)
+"""What a training logs: stopping rules are chosen on the validation set and judged on the test set. The loss of a
+response is the mean over the tokens of the label and the end-of-text token, which are two losses; logs from before they
+were told apart have ``heldout_loss``, the mean over all held-out responses."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,7 @@ _ALL = (
             _figure("primal", "Value of the split that was found.", needed=False, blank=True),
             _figure("dual", "Lower bound of the best value.", needed=False, blank=True),
             _figure("gap", "Difference of the two.", needed=False, blank=True),
+            _figure("moved", "Standard deviation over coalitions of v_t - v_0.", needed=False, blank=True),
             _figure("seconds", "How long the extraction took.", needed=False, blank=True),
             Column("engine", "string", "How coalitions were scored.", needed=False, blank=True),
             Column("masking", "string", "What an absent player became.", needed=False, blank=True),
@@ -170,7 +184,7 @@ _ALL = (
             Column("run", "string", "Name of the training, which is that of its run without a baseline."),
             _STEP,
             Column("name", "string", "Which loss.", categories=LOSSES, open=True),
-            _figure("value", "The loss, in nats."),
+            _figure("value", "The loss, in nats; of an accuracy, a share."),
             *IDENTITY[:3],
         ),
         missing="no loss can be drawn",
@@ -182,6 +196,13 @@ _ALL = (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             Column("class", "string", "What became of the interaction.", categories=CLASSES),
             _figure("effect", "The effect: at step 0 for what is removed, else at the step.", finite=True),
+            Column(
+                "reemerged",
+                "bool",
+                "Whether it is salient at step 0 and now, but was not at a followed step between.",
+                needed=False,
+                blank=True,
+            ),
             *IDENTITY,
         ),
         ("run", "step", "sample", "kind", "mask"),
@@ -214,6 +235,28 @@ _ALL = (
             *_change("heldout", "held-out"),
             *IDENTITY,
         ),
+    ),
+    Table(
+        "verdicts",
+        "a hypothesis of docs/protocol.md, tested over the runs of a setting that differ in their seed",
+        (
+            Column("run", "string", "MODEL/DATA/seeds, and /BASELINE behind it where one is asked for."),
+            Column("hypothesis", "string", "Which one.", categories=HYPOTHESES),
+            Column("verdict", "string", "What became of it.", categories=VERDICTS),
+            _figure("value", "The statistic over all runs and samples; NaN where it was not tested."),
+            _figure("low", "Lower end of its 95 % interval over runs and samples."),
+            _figure("high", "Upper end of it."),
+            _figure("error", "Its standard error, by the two-way bootstrap."),
+            _figure("freedom", "Degrees of freedom of the error."),
+            _figure("p", "Two-sided p-value."),
+            _figure("p_holm", "The same, corrected for the hypotheses of the setting that were tested."),
+            Column("runs", "int64", "How many runs there are."),
+            Column("samples", "int64", "How many held-out samples they share."),
+            Column("reason", "string", "Why it was not tested; empty where it was."),
+            *IDENTITY,
+        ),
+        ("run", "hypothesis"),
+        "no hypothesis was judged",
     ),
 )
 

@@ -35,6 +35,20 @@ _Row = tuple[str, str, tuple[tuple[str, str], ...]]
 """A metric, its axis label, and its controls: (metric, words)."""
 
 
+_LOSSES = (
+    ("train_loss", "training, whole response", CONTROL, "-"),
+    ("heldout_loss", "held-out, whole response (an older log)", "#000000", ":"),
+    ("validation_label_loss", "validation, label", COLOURS["preserved"], "-"),
+    ("test_label_loss", "test, label", "#000000", "--"),
+    ("test_end_loss", "test, end of text", COLOURS["removed"], ":"),
+)
+_ACCURACIES = (
+    ("validation_accuracy", "validation, accuracy", COLOURS["preserved"], "-"),
+    ("test_accuracy", "test, accuracy", "#000000", "--"),
+)
+"""What is drawn of the logged losses: name, label, colour, dash."""
+
+
 def chosen_steps(steps: list[int], most: int = _MOST_STEPS) -> list[int]:
     """Choose steps to show, evenly among those followed, the first after training began and the last included."""
     trained = [step for step in steps if step > 0] or steps
@@ -131,27 +145,27 @@ def contribution_and_backbone(study: Study, measures: Measures, setting: Setting
 
 
 def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
-    """Training and held-out loss over the steps, with the end of denoising and the start of overfitting."""
+    """The loss of the label, that of the end of the text, and the accuracy over the steps, with the stages."""
     if all(losses_of(study, panel.main).empty for panel in setting.panels):
         return None
-    figure, axes = canvas(1, len(setting.panels))
-    for axis, panel in zip(axes[0], setting.panels, strict=True):
+    shares = [p for p in setting.panels if losses_of(study, p.main)["name"].str.endswith("accuracy").any()]
+    figure, axes = canvas(2 if shares else 1, len(setting.panels))
+    for column, panel in zip(axes.T, setting.panels, strict=True):
         rows = losses_of(study, panel.main)
         if rows.empty:
-            say(axis, "no loss was logged")
+            for axis in column:
+                say(axis, "no loss was logged")
             continue
         logged = [int(step) for step in rows["step"]]
         # The followed steps name the axis, so that it can be held against the other figures.
         scale = StepScale(tuple(sorted({logged[0], logged[-1], *steps_of(study, panel.main.name)})))
-        for name, words, colour, dash in (
-            ("train_loss", "training loss", CONTROL, "-"),
-            ("heldout_loss", "held-out loss", "#000000", "--"),
-        ):
-            part = rows[rows["name"] == name]
-            if len(part):
-                mark = "o" if len(part) < 40 else ""
-                axis.plot(scale(part["step"].to_numpy()), part["value"], dash, color=colour, label=words, marker=mark)
-        _finish(axis, measures, panel, scale, "cross-entropy of the response")
+        for axis, curves, words in zip(column, (_LOSSES, _ACCURACIES), ("cross-entropy", "accuracy"), strict=False):
+            for name, label, colour, dash in curves:
+                part = rows[rows["name"] == name]
+                if len(part):
+                    look = {"color": colour, "label": label, "marker": "o" if len(part) < 40 else ""}
+                    axis.plot(scale(part["step"].to_numpy()), part["value"], dash, **look)
+            _finish(axis, measures, panel, scale, words)
     one_legend(figure)
     title(figure, f"Losses, {plain(setting.title)} (full line: denoising ends; dashed: overfitting starts)")
     return figure

@@ -24,7 +24,7 @@ from interact.study.report.payload import result_payload, study_payload
 from interact.study.report.results import Results
 from interact.study.report.runs import runs_of, steps_of
 from interact.study.report.store import Study
-from interact.study.report.wording import claims, figure, further, headline, not_run, stage_sentence
+from interact.study.report.wording import claims, figure, further, headline, judged, not_run, stage_sentence
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _COLUMNS = (("count", "Number R / P / E"), ("rho", "ρ R / P / E"), ("gamma", "γ R / P / E"))
@@ -55,6 +55,7 @@ def study_page(study: Study, measures: Measures, results: Results) -> str:
             for run in leading
             if (found := claims(study, measures, run))
         ],
+        verdicts=judged(study.verdicts),
         more=further(measures, runs),
         missing=missing,
         columns=[words for _, words in _COLUMNS],

@@ -50,7 +50,7 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
             for s, sample in enumerate(samples[:most]):
                 if (result := results.get(run.name, step, sample)) is not None:
                     cells[f"{r} {step} {s}"] = result_payload(
-                        result, classes.get((run.name, step, sample)), tau=study.tau
+                        result, classes.get((run.name, step, sample)), tau=study.tau_of(run.name, step, sample)
                     )
     left, right = beside(runs)
     return {

@@ -31,8 +31,10 @@ def fidelity(study: Study, results: Results, setting: Setting) -> Figure | None:
         steps = steps_of(study, panel.main.name)
         step = steps[-1] if steps else 0
         samples = results.samples(panel.main.name)
-        loaded = (results.get(panel.main.name, step, sample) for sample in samples[:_MOST_SAMPLES])
-        found = [result.fidelity(study.tau) for result in loaded if result is not None]
+        loaded = ((s, results.get(panel.main.name, step, s)) for s in samples[:_MOST_SAMPLES])
+        # What the study calls salient, by its own rule.
+        kept = [(study.tau_of(panel.main.name, step, s), result) for s, result in loaded if result is not None]
+        found = [result.fidelity(tau) for tau, result in kept]
         if not found:
             say(column[0], "no result of the last step can be read")
             say(column[1], "")
@@ -46,7 +48,9 @@ def fidelity(study: Study, results: Results, setting: Setting) -> Figure | None:
         column[0].set_xlabel("masked inputs, sorted by score")
         column[0].set_ylabel("log-odds of the answer")
         column[0].set_title(f"{plain(panel.main.short_model, 40)}, step {step}")
-        column[0].legend(title=f"first of {len(found)} prompts, R² {first.r2:.3f}, τ {study.tau:g}", title_fontsize=7)
+        column[0].legend(
+            title=f"first of {len(found)} prompts, R² {first.r2:.3f}, τ {kept[0][0]:.3g}", title_fontsize=7
+        )
         errors = np.concatenate([f.errors for f in found])
         widest = float(np.abs(errors).max()) or 1.0
         weights = np.full(len(errors), 1 / len(errors))

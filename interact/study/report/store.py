@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Study:
         folder: The store.
         manifest: Versions and hashes.
         config: The configuration; empty where config.json is missing.
-        interactions, cells, samples, losses, classes, metrics: The tables of `interact.formats.schema`.
+        interactions, cells, samples, losses, classes, metrics, verdicts: The tables of `interact.formats.schema`.
         notes: A sentence for everything that is not there.
     """
 
@@ -51,15 +52,28 @@ class Study:
     losses: pd.DataFrame
     classes: pd.DataFrame
     metrics: pd.DataFrame
+    verdicts: pd.DataFrame
     notes: tuple[str, ...] = field(default=())
 
-    @property
-    def tau(self) -> float:
-        """Salience threshold of single results, a share of the strongest effect: the study's where it has one."""
+    def tau_of(self, run: str, step: int, sample: str) -> float:
+        """Return the share of a result's strongest effect above which effects are salient, by the study's rule."""
+        known = self._thresholds.get((run, step, sample))
+        if known is not None:
+            return known
         tau = self.config.get("tau")
-        if isinstance(tau, (int, float)) and 0 <= tau < 1 and self.config.get("tau_rule", "max") == "max":
-            return float(tau)
-        return 0.05
+        return float(tau) if isinstance(tau, (int, float)) and 0 <= tau < 1 else 0.05
+
+    @cached_property
+    def _thresholds(self) -> dict[tuple[str, int, str], float]:
+        table = self.interactions
+        strength, salient = table["effect"].abs(), table["salient"].astype(bool)
+        keys = [table["run"], table["step"], table["sample"]]
+        largest = strength.groupby(keys).max()
+        # Halfway between the weakest that is salient and the strongest that is not, so that rounding decides nothing.
+        least = strength.where(salient).groupby(keys).min().fillna(largest)
+        below = strength.where(~salient, 0.0).groupby(keys).max()
+        share = ((least + below) / 2 / largest).where(largest > 0, 0.0).clip(0.0, 1 - 1e-9)
+        return {(str(run), int(step), str(sample)): float(tau) for (run, step, sample), tau in share.items()}
 
     def cell(self, key: str) -> Interactions:
         """Load the result of one cell.

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from interact.formats.schema import CLASSES, STAGES, Run
 from interact.study.report.measures import Measures, Stage
 from interact.study.report.payload import METRICS
@@ -14,6 +16,21 @@ from interact.study.report.store import Study
 
 NOT_RUN = "not run"
 _TOGETHER = ("count", "strength", "rho", "gamma", *STAGES)
+_BESIDE = (
+    *("rho_permuted_p", "gamma_permuted_p", "strength_permuted_change", "strength_normalised_permuted_change"),
+    *("count_permuted_change", "rho_permuted_change", "drop", "drop_matched", "drop_over_matched", "gain_per_strength"),
+    *("gain_per_strength_matched", "gain_per_strength_over_matched"),
+)
+"""What stands beside a claim."""
+_ASKED = {
+    "removal_first": "Removal comes first: area between the progress of removed and of emerged effects",
+    "removed_noise": "Removed ones are noise: loss without them, less that without a matched subset, nats",
+    "preserved_carry": "Preserved ones carry the prediction: gain per nat, less that of a matched subset",
+    "early_good": "Those that emerge early are good: gain per nat, less that of a matched subset",
+    "late_bad": "Those that emerge late are bad: gain per nat, late less early, held-out less training",
+    "not_noise": "Training is no random change: strength beside that of its change with players permuted, less 1",
+}
+"""The hypotheses of docs/protocol.md in words, with their statistics."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +46,17 @@ class Claim:
     what: str
     value: str
     controls: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A hypothesis and what became of it: the runs, the question, the statistic, its corrected p-value, the verdict."""
+
+    runs: str
+    asked: str
+    value: str
+    p: str
+    verdict: str
 
 
 def figure(value: float, low: float = math.nan, high: float = math.nan) -> str:
@@ -53,7 +81,7 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
             f"Training was followed at {_count(len(steps), 'step')} on {_count(followed, 'prompt')}; what became of "
             f"the interactions was not measured."
         )
-    # Some come and go: lost at a followed step and salient at the last one, they count as emerged.
+    # By the published definition, ones that were lost and came back count as emerged.
     series = measures.get(run.name, "all", "count")
     before = series.at(0)[0] if series else counts["removed"] + counts["preserved"]
     return (
@@ -81,7 +109,11 @@ def claims(study: Study, measures: Measures, run: Run) -> list[Claim]:
         return []
     last, found = steps[-1], []
     for name, words, controls in (
-        ("strength", "strength", (("noise alone", "strength_noise"),)),
+        (
+            "strength",
+            "strength",
+            (("noise alone", "strength_noise"), ("players of the change permuted", "strength_permuted_change")),
+        ),
         ("gamma", "generalisability γ", (("players permuted", "gamma_permuted"),)),
         ("rho", "non-cancellation ρ", (("signs permuted", "rho_permuted"), ("noise alone", "rho_noise"))),
     ):
@@ -92,13 +124,41 @@ def claims(study: Study, measures: Measures, run: Run) -> list[Claim]:
             beside = []
             for label, control in controls:
                 other = measures.control(run.name, kind, control)
-                beside.append((label, figure(*other.at(last)) if other else NOT_RUN))
+                place = measures.control(run.name, kind, f"{control}_p")
+                words_p = f", p = {place.at(last)[0]:.2g}" if place and math.isfinite(place.at(last)[0]) else ""
+                beside.append((label, figure(*other.at(last)) + words_p if other else NOT_RUN))
             found.append(Claim(f"{words} of the {kind}", figure(*series.at(last)), tuple(beside)))
+    for name, words, kinds in (
+        ("drop", "change of the loss without the", ("removed", "preserved", "emerged")),
+        ("gain_per_strength", "gain per nat of strength of the", ("removed", "preserved", "emerged")),
+    ):
+        for kind in kinds:
+            if (series := measures.get(run.name, kind, name)) is None:
+                continue
+            beside = [
+                (label, figure(*other.at(last)) if (other := measures.get(run.name, kind, f"{name}_{of}")) else NOT_RUN)
+                for label, of in (("matched subsets", "matched"), ("difference", "over_matched"))
+            ]
+            found.append(Claim(f"{words} {kind}", figure(*series.at(last)), tuple(beside)))
     if series := measures.control(run.name, "all", "planted_share"):
         value = figure(*series.at(last))
         first = figure(*series.at(steps[0]))
         found.append(Claim("share of strength on the planted word", value, (("step 0", first),)))
     return found
+
+
+def judged(verdicts: pd.DataFrame) -> list[Verdict]:
+    """List the verdicts of docs/protocol.md in words."""
+    return [
+        Verdict(
+            str(row["run"]),
+            _ASKED.get(str(row["hypothesis"]), str(row["hypothesis"])),
+            figure(float(row["value"]), float(row["low"]), float(row["high"])) if not row["reason"] else "",
+            f"{float(row['p_holm']):.2g}" if math.isfinite(float(row["p_holm"])) else "",
+            str(row["verdict"]) + (f". {row['reason']}" if row["reason"] else ""),
+        )
+        for row in verdicts.to_dict("records")
+    ]
 
 
 def further(measures: Measures, runs: Sequence[Run]) -> list[tuple[str, str, str, str]]:
@@ -110,7 +170,7 @@ def further(measures: Measures, runs: Sequence[Run]) -> list[tuple[str, str, str
     single = {run.name for run in runs}
     rows = []
     for run, step, kind, name, found in measures.others(()):
-        told = name in (*METRICS, *STAGES)
+        told = name in (*METRICS, *STAGES, *_BESIDE)
         if (run in single and told) or (run not in single and told and name not in _TOGETHER):
             continue
         what = name.replace("_", " ") + ("" if kind == "all" else f" of the {kind}")

@@ -15,6 +15,8 @@ const METRICS = [
   ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, starting from the score with no word.", [["cross_entropy_model", "the whole model"]]],
   ["planted_share", "Share of strength on the planted word", "Should follow how much training teaches the leak.", []],
 ];
+// The colours of losses: those of a whole response, of the label, of the end of the text.
+const LOSS_KINDS = {heldout_loss: "preserved", validation_label_loss: "emerged", test_label_loss: "preserved", test_end_loss: "removed"};
 const steps = [...new Set(data.runs.flatMap((run) => run.steps))].sort((a, b) => a - b);
 const sides = () => [["left", data.runs[state.left]], ["right", data.runs[state.right]]].filter(([, run]) => run);
 const step = () => steps[state.at];
@@ -108,14 +110,14 @@ function numbers(title, parts) {
 }
 
 function lossCard() {
-  const parts = sides().map(([, run]) => [run, Object.entries(run.losses).map(([name, rows]) => ({name: name.replace("_", " ").replace("heldout", "held-out"), kind: name === "heldout_loss" ? "preserved" : "all", points: rows.map(([s, v]) => [position(run, s), v]), quiet: rows.length > 20}))]);
+  const parts = sides().map(([, run]) => [run, Object.entries(run.losses).filter(([name]) => name === "train_loss" || name in LOSS_KINDS).map(([name, rows]) => ({name: name.replaceAll("_", " ").replace("heldout", "held-out"), kind: LOSS_KINDS[name] || "all", points: rows.map(([s, v]) => [position(run, s), v]), quiet: rows.length > 20}))]);
   if (!parts.some(([, found]) => found.length)) return null;
   const y = range(parts.map(([, found]) => found)), pair = el("div", {class: "pair"}), entries = new Map();
   for (const [run, found] of parts) {
     found.forEach((one) => entries.set(one.name, [one.name, one.kind]));
     pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps("Loss", run, found, y, "") : el("p", {}, "No loss was logged.")));
   }
-  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the response in training and on held-out data; full line: denoising ends, dashed: overfitting starts, each with its interval."), pair, legend([...entries.values()]), lossNumbers(parts));
+  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the whole response in training, and of the label and of the end of the text on held-out data (a rule is chosen on the validation set and judged on the test set); full line: denoising ends, dashed: overfitting starts, each with its interval."), pair, legend([...entries.values()]), lossNumbers(parts));
 }
 function lossNumbers(parts) {
   return numbers("Losses", parts.map(([run, found]) => [{...run, steps: run.steps}, found.map((one) => ({...one, points: run.steps.map((s) => one.points.find((p) => p[0] === position(run, s)) || [position(run, s), null])}))]));

@@ -1,0 +1,82 @@
+"""Verdicts: found where planted, withheld where nothing is there, untested where nothing could be shown."""
+
+import pandas as pd
+import pytest
+
+from bench.verdicts import rates, study
+from interact.evolution import check, mark_salient, verdicts
+from interact.evolution.tables import orders_of
+from interact.evolution.verdicts import AREA, SIGNS
+from interact.formats.schema import HYPOTHESES
+
+SMALL = {"draws": 20}
+
+
+@pytest.fixture(scope="module")
+def paper():
+    return study("paper", 4, 12, seed=3)
+
+
+def judged(planted, **changes):
+    given = {**planted, **changes}
+    table = verdicts(given.pop("interactions"), given.pop("cells"), **given, **SMALL)
+    return check(table, "verdicts").set_index("hypothesis")
+
+
+def test_what_was_planted_is_found_and_nothing_is_turned_over(paper):
+    found = judged(paper)
+    assert list(found.index) == list(HYPOTHESES) and set(found["run"]) == {"m/planted/seeds"}
+    assert not (found["verdict"] == "contradicted").any() and (found["verdict"] == "supported").sum() >= 3
+    for name, row in found.iterrows():
+        assert row["low"] < row["value"] < row["high"] and row["p_holm"] >= row["p"]
+        if row["verdict"] == "supported":
+            assert row["value"] * SIGNS[name] > (AREA if name == "removal_first" else 0) and row["p_holm"] <= 0.05
+    turned = judged(study("reversed", 4, 12, seed=3))
+    assert not (turned["verdict"] == "supported").any() and (turned["verdict"] == "contradicted").sum() >= 3
+
+
+def test_where_nothing_is_there_no_verdict_is_given():
+    rows = list(rates("nothing", 3, 8, 6, draws=20, seed=40))
+    assert sum(row["supported"] + row["contradicted"] for row in rows if row["hypothesis"] != "any false") <= 1
+    assert [row["hypothesis"] for row in rows] == [*HYPOTHESES, "any false"]
+
+
+def test_effects_that_move_in_a_straight_line_have_no_first(paper):
+    # Removed ones fall and emerged ones rise by the same share at every step.
+    table, cells = paper["interactions"], paper["cells"]
+    share = cells.groupby("step")["moved"].mean()
+    share = share / share.max()
+    ends = table[table["step"].isin([0, 640])]
+    key = ["run", "sample", "kind", "mask"]
+    wide = ends.pivot(index=key, columns="step", values="effect").fillna(0.0)
+    rows = [wide.assign(step=step, effect=wide[0] * (1 - x) + wide[640] * x).reset_index() for step, x in share.items()]
+    line = pd.concat([row[[*key, "step", "effect"]] for row in rows], ignore_index=True)
+    line = line[line["effect"] != 0].astype({"step": "int64"}).assign(salient=False)
+    line = mark_salient(line.assign(order=orders_of(line["mask"].to_numpy())))
+    even = cells.assign(moved=cells["step"].map(share))
+    found = judged({**paper, "interactions": line, "cells": even}).loc["removal_first"]
+    assert abs(found["value"]) < 0.02 and found["verdict"] == "undecided"
+
+
+def test_what_the_design_could_not_show_is_untested(paper):
+    table, cells, losses = paper["interactions"], paper["cells"], paper["losses"]
+    reasons = judged(paper, losses=None, null=None, cells=cells.drop(columns="moved"))["reason"]
+    assert "does not say how far the scores moved" in reasons["removal_first"]
+    assert "label losses of a validation and a test set" in reasons["early_good"] == reasons["late_bad"]
+    assert "No evolution of chance was drawn" in reasons["not_noise"]
+    assert reasons["removed_noise"] == reasons["preserved_carry"] == ""
+    # A test loss that falls to the end: nothing is late, whatever its number.
+    falls = losses.assign(value=losses["value"].where(losses["step"] < 200, 0.1))
+    found = judged(paper, losses=falls)
+    assert found.loc["late_bad", "verdict"] == "untested"
+    assert "rises by 0.000 nats after the least validation loss; 0.02 are needed" in found.loc["late_bad", "reason"]
+    assert "There are 0 followed training samples" in judged(paper, training=())["reason"]["late_bad"]
+    # An older log has the mean over responses only, which is no loss of the label.
+    old = judged(paper, losses=losses.assign(name="heldout_loss"))
+    assert set(old.loc[["early_good", "late_bad"], "verdict"]) == {"untested"}
+    two = cells["run"].unique()[:2]
+    few = judged(paper, interactions=table[table["run"].isin(two)], cells=cells[cells["run"].isin(two)])
+    assert set(few["verdict"]) == {"untested"} and "There are 2 runs of 12" in few["reason"].iloc[0]
+    none = judged(paper, interactions=table[~table["salient"]])
+    assert none.loc["preserved_carry", "verdict"] == "untested"
+    assert "nothing to compare" in none.loc["preserved_carry", "reason"]
