@@ -112,8 +112,10 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         arguments["inputs_embeds"] = embedded
     if game.types is not None:
         types = torch.tensor(game.types, device=device)
-        arguments["token_type_ids"] = types.expand(rows, length) if game.masking != "text" else torch.stack(
-            [_with_placeholders(game, types, None, c) for c in coalitions.tolist()]
+        arguments["token_type_ids"] = (
+            types.expand(rows, length)
+            if game.masking != "text"
+            else torch.stack([_with_placeholders(game, types, None, c) for c in coalitions.tolist()])
         )
     if family.kind == "classifier":
         logits = model(**arguments, return_dict=True).logits.float()
