@@ -12,6 +12,7 @@ EXTRAS = {
     "sparse": ("lightgbm", "sklearn"),
     "shapley": ("shapiq",),
     "shap": ("shap",),
+    "words": ("icu4py",),
     "cluster": ("ray", "grpc"),
     "quantized": ("accelerate", "bitsandbytes"),
 }

@@ -48,7 +48,7 @@ def fit_fonts(figure: Figure, *, stacklevel: int = 2) -> None:
     """Give the texts of a figure fonts that have their letters; where this machine has none, say so once."""
     for axis in figure.axes:
         # Made when they are first asked for.
-        axis.get_xticklabels(), axis.get_yticklabels()
+        _ = axis.get_xticklabels(), axis.get_yticklabels()
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
     wanted = {sign for text in texts for sign in text.get_text() if _shown(sign)}
     families, lacking = _families(frozenset(wanted))
@@ -59,8 +59,8 @@ def fit_fonts(figure: Figure, *, stacklevel: int = 2) -> None:
     if lacking and scripts not in _told:
         _told.add(scripts)
         warnings.warn(
-            f"No font of this machine has the letters {''.join(sorted(lacking))[:20]!r} ({scripts}), so the figure shows "
-            "boxes in their place; install one, such as the Noto fonts (Debian: fonts-noto-cjk, fonts-noto-core).",
+            f"No font of this machine has the letters {''.join(sorted(lacking))[:20]!r} ({scripts}), so the "
+            "figure shows boxes in their place; install one, such as Noto (Debian: fonts-noto-cjk, fonts-noto-core).",
             stacklevel=stacklevel + 1,
         )
 

@@ -44,7 +44,7 @@ def told_apart(names: Sequence[str]) -> list[str]:
 
 
 def labels(names: Sequence[str], width: int) -> list[str]:
-    """Return a label of at most about `width` signs for each of some names, never two alike, none without its letters."""
+    """Return a label of about `width` signs for each name, never two alike, none without its letters."""
     whole = told_apart(names)
     short = [shortened(name, width) for name in whole]
     alike = {label for label in short if short.count(label) > 1}

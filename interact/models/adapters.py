@@ -178,9 +178,9 @@ def _check_untouched(model: Any, checkpoint: Path) -> None:
     """Refuse a base whose weights something has changed since they were loaded."""
     if (name := changed_weight(model)) is not None:
         raise ValueError(
-            f"The adapter {checkpoint} cannot be put on this {type(unwrapped(model)).__name__}: its weights are no longer "
-            f"those that were loaded ({name} differs), since another adapter was merged into them or they were trained "
-            "on; load the base model again."
+            f"The adapter {checkpoint} cannot be put on this {type(unwrapped(model)).__name__}: its weights are no "
+            f"longer those that were loaded ({name} differs), since another adapter was merged into them or they were "
+            "trained on; load the base model again."
         )
     if not hasattr(unwrapped(model), "interact_loaded"):
         remember(model)

@@ -106,7 +106,7 @@ def unwrapped(model: Any) -> Any:
 
 
 def opened(model: Any) -> Any:
-    """Return the model inside the wrappers of torch, which only change how it is run: compiled, or on several devices."""
+    """Return the model inside the wrappers of torch, which only change how it is run."""
     while True:
         if hasattr(model, "_orig_mod"):
             model = model._orig_mod

@@ -80,8 +80,8 @@ def adapter_folder(folder: Path) -> Path:
     below = [path for path in below if STEP.fullmatch(path.name) is None]
     if len(below) > 1:
         raise ValueError(
-            f"{folder} holds several adapters, {', '.join(path.name for path in below)}; pass one of their folders, such "
-            f"as {below[0]}."
+            f"{folder} holds several adapters, {', '.join(path.name for path in below)}; pass one of their folders, "
+            f"such as {below[0]}."
         )
     return below[0] if below else folder
 

@@ -1,7 +1,8 @@
 """Whether a model's weights are still those that were loaded.
 
-An adapter belongs to the weights that it was trained on. Merging another adapter, or training on, changes them in place,
-and nothing in the model says so: so a few numbers of each weight are kept when it is loaded, or read from its files.
+An adapter belongs to the weights that it was trained on. Merging another adapter, or training on, changes them in
+place, and nothing in the model says so: so a few numbers of each weight are kept when it is loaded, or read from
+its files.
 """
 
 from __future__ import annotations

@@ -36,12 +36,13 @@ def fit_vocabulary(model: Any, checkpoint: Path) -> None:
     if sizes or not whole or tokens is None or tokens > wanted or held_elsewhere(model) is not None:
         told = "it brings no tokenizer" if tokens is None else f"its tokenizer has {tokens} tokens"
         raise ValueError(
-            f"The adapter {checkpoint} was trained on a model with {wanted} tokens, but the base model given has {have}, "
-            f"and {told}; resize the base model as in the training (resize_token_embeddings({wanted})), or pass the "
-            "model it was trained on."
+            f"The adapter {checkpoint} was trained on a model with {wanted} tokens, but the base model given has "
+            f"{have}, and {told}; resize the base model as in the training (resize_token_embeddings({wanted})), or "
+            "pass the model it was trained on."
         )
     warnings.warn(
-        f"The base model was resized from {have} to {wanted} tokens, as the adapter {checkpoint} and its tokenizer have.",
+        f"The base model was resized from {have} to {wanted} tokens, as the adapter {checkpoint} and its tokenizer "
+        "have.",
         stacklevel=3,
     )
     with torch.random.fork_rng(devices=[]):

@@ -68,7 +68,9 @@ class CoalitionInputs:
         if not self.input_ids:
             raise ValueError("input_ids is empty; a prompt needs at least one token.")
         if self.type_ids is not None and len(self.type_ids) != len(self.input_ids):
-            raise ValueError(f"There are {len(self.type_ids)} type_ids for {len(self.input_ids)} tokens; give one each.")
+            raise ValueError(
+                f"There are {len(self.type_ids)} type_ids for {len(self.input_ids)} tokens; give one each."
+            )
         last = 0
         for low, high in self.spans:
             if not last <= low < high <= len(self.input_ids):
@@ -123,8 +125,8 @@ def prepare(
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
-            f"{type(tokenizer).__name__} reports no character offsets; load one that the library tokenizers backs, such "
-            "as transformers.PreTrainedTokenizerFast.from_pretrained(FOLDER), where the folder has a tokenizer.json."
+            f"{type(tokenizer).__name__} reports no character offsets; load one that the library tokenizers backs, "
+            "such as transformers.PreTrainedTokenizerFast.from_pretrained(FOLDER), where that has a tokenizer.json."
         )
     marked, (text, spans) = text, choose_spans(text, players, most_players)
     if not isinstance(template, (Template, str, type(None))):
@@ -194,9 +196,9 @@ def encode_answer(
 
 def _inside_a_thought(sign: str) -> str:
     return (
-        f"The prompt ends inside a thought ({sign!r}), so the answer is scored as the beginning of the thought; close it "
-        "(Template(answer_prefix=...)), or tell the chat template to open none (Template(arguments={'enable_thinking': "
-        "False}), where it knows that)."
+        f"The prompt ends inside a thought ({sign!r}), so the answer is scored as the beginning of the thought; "
+        "close it (Template(answer_prefix=...)), or tell the chat template to open none (Template(arguments="
+        "{'enable_thinking': False}), where it knows that)."
     )
 
 

@@ -89,9 +89,7 @@ def resolve_baseline(
 
 
 @torch.no_grad()
-def silent_players(
-    model: Any, inputs: CoalitionInputs, masking: str, baseline: Baseline | None
-) -> str | None:
+def silent_players(model: Any, inputs: CoalitionInputs, masking: str, baseline: Baseline | None) -> str | None:
     """Say which players have no other tokens than those of an absent one, so that nothing can come of them.
 
     Args:
@@ -117,7 +115,11 @@ def silent_players(
     names = [inputs.players[i].text if inputs.players else str(i) for i, here in enumerate(same) if here]
     if not names:
         return None
-    listed, verb, kind = ", ".join(map(repr, names)), ("is" if len(names) == 1 else "are"), "its" if len(names) == 1 else "their"
+    listed, verb, kind = (
+        ", ".join(map(repr, names)),
+        ("is" if len(names) == 1 else "are"),
+        "its" if len(names) == 1 else "their",
+    )
     return (
         f"In tokens {listed} {verb} what stands for an absent player ({stands}), often because the tokenizer does not "
         f"know the word, so {kind} effect is 0 whatever the model thinks; choose {cure}."

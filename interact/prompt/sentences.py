@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import regex
@@ -44,9 +45,7 @@ _STARTERS = frozenset(
     "es er sie wir das der die ein eine und aber il elle nous les le la un une el los las я он она оно мы вы они это "
     "но и".split()
 )
-_MONTHS = frozenset(
-    "januar februar märz april mai juni juli august september oktober november dezember jänner".split()
-)
+_MONTHS = frozenset("januar februar märz april mai juni juli august september oktober november dezember jänner".split())
 _BEFORE_AN_ORDINAL = frozenset("am der die das dem den des vom zum zur im ab bis seit ihr ihre sein seine und".split())
 
 
@@ -57,7 +56,7 @@ def sentence_spans(text: str) -> list[Span]:
 
 
 def _trimmed(text: str, edges: list[int]) -> Iterator[Span]:
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         part = text[low:high]
         if part.strip():
             yield low + len(part) - len(part.lstrip()), high - (len(part) - len(part.rstrip()))
@@ -80,7 +79,7 @@ def _ends(text: str, match: regex.Match[str]) -> bool:
     following = text[_opening(text, high) :]
     if quoted and following[:1].islower():
         return False
-    if set(mark) <= {".", "…"} and len(mark) > 1 or mark == "…":
+    if (set(mark) <= {".", "…"} and len(mark) > 1) or mark == "…":
         return not following[:1].islower()
     return mark != "." or _point_ends(text[:low], following)
 

@@ -56,8 +56,9 @@ class Template:
                 f"{self.arguments!r:.60}."
             )
         if taken := sorted(_OWN_ARGUMENTS & set(self.arguments)):
-            raise ValueError(f"The template's arguments name {', '.join(taken)}, which interact sets itself; leave out.")
-
+            raise ValueError(
+                f"The template's arguments name {', '.join(taken)}, which interact sets itself; leave out."
+            )
 
     def content(self) -> dict[str, Any]:
         """Return the template as JSON values, of which keys and fingerprints are made."""
@@ -186,9 +187,9 @@ def _writer(tokenizer: Any, template: Template, name: str | None) -> Callable[[s
 
 
 def _found(write: Callable[[str], str], before: str, text: str, after: str) -> tuple[str, int, str]:
-    """Return the prompt, where the text stands in it and what of it, having made sure that nothing else depends on it."""
+    """Return the prompt, where the text stands in it, and what of it; nothing else in it depends on the text."""
     shown = dict.fromkeys((text, text.strip(), text.lstrip(), text.rstrip()))
-    noisy = False
+    noisy, prompt, pieces = False, "", [[""]]
     for _ in range(_TRIES):
         prompt, others = write(before + text + after), [write(before + mark + after) for mark in _MARKS]
         pieces = [other.split(mark) for other, mark in zip(others, _MARKS, strict=True)]

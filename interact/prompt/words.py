@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import regex
 
 try:
-    from icu4py.breakers import WordBreaker
+    from icu4py.breakers import WordBreaker  # pyright: ignore[reportMissingImports]
 except ImportError:
     # Forty megabytes, for some scripts only: an extra.
     WordBreaker = None
@@ -34,9 +34,7 @@ _EMOJI = (
     r"|[[\p{Extended_Pictographic}★☆]--[©®™‼⁉〰〽㊗㊙↔-↪]](?:\ufe0f|\p{Emoji_Modifier}|[\U000e0020-\U000e007f])*"
     r"(?:\u200d[\p{Extended_Pictographic}](?:\ufe0f|\p{Emoji_Modifier})*)*)"
 )
-_WORD = regex.compile(
-    rf"{_EMOJI}|{_INITIALS}|{_LETTER}+(?:{_INSIDE}{_LETTER}+)*(?:(?:\+\+|[#+])(?![\w+#]))?", regex.V1
-)
+_WORD = regex.compile(rf"{_EMOJI}|{_INITIALS}|{_LETTER}+(?:{_INSIDE}{_LETTER}+)*(?:(?:\+\+|[#+])(?![\w+#]))?", regex.V1)
 _RUN = regex.compile(rf"[[{_UNSPACED}]&&[\w\p{{M}}]]+", regex.V1)
 _UNSPACED_LETTER = regex.compile(rf"[{_UNSPACED}]", regex.V1)
 _CLUSTER = regex.compile(r"\X")
@@ -92,4 +90,6 @@ def _already_cut(text: str) -> bool:
     """Say whether somebody has put spaces between the words of a script that has none, as word segmenters do."""
     runs = list(_RUN.finditer(text))
     spaced = any(text[a.end() : b.start()].isspace() for a, b in itertools.pairwise(runs))
-    return spaced and all(len(r[0]) <= _LONGEST_GIVEN[regex.match(r"\p{Line_Break=SA}", r[0]) is not None] for r in runs)
+    return spaced and all(
+        len(r[0]) <= _LONGEST_GIVEN[regex.match(r"\p{Line_Break=SA}", r[0]) is not None] for r in runs
+    )

@@ -77,7 +77,8 @@ def as_html(result: Interactions, k: int = 10) -> str:
         for i, words in zip(found, formulas(result, found), strict=True)
     )
     return (
-        f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto"><small>{html.escape(_summary(result))}</small></p>'
+        f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto">'
+        f"<small>{html.escape(_summary(result))}</small></p>"
         f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity(result.display_tau)))}</small></p></div>"
     )
 

@@ -100,6 +100,9 @@ class InteractionCallback(TrainerCallback):
         tables = [table for table in self._rows.values() if len(table)]
         if not tables:
             return empty("interactions")
+        if self.options.rule == "initial" and 0 not in self._rows:
+            # What is salient is told from step 0, which is not known; see the warning of `_restore`.
+            return pd.concat(tables, ignore_index=True)
         return mark_salient(pd.concat(tables, ignore_index=True), tau=self.options.tau, rule=self.options.rule)
 
     @property
@@ -110,12 +113,15 @@ class InteractionCallback(TrainerCallback):
 
     @property
     def classes(self) -> pd.DataFrame:
-        """The table `classes` of what was followed so far."""
-        return classify(self.interactions, cells=self.cells) if self._cells else empty("classes")
+        """The table `classes` of what was followed so far; empty where step 0 was not."""
+        return classify(self.interactions, cells=self.cells) if 0 in self._rows else empty("classes")
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """The table `metrics` of what was followed so far, with bootstrap intervals over the samples."""
+        """The table `metrics` of what was followed so far, with bootstrap intervals over the samples.
+
+        Where step 0 was not followed, nothing is removed, preserved or emerged, and only the class `all` has rows.
+        """
         return self._measured(200) if self._cells else empty("metrics")
 
     @property
@@ -234,7 +240,18 @@ class InteractionCallback(TrainerCallback):
         return mark_salient(table, tau=self.options.tau, rule=self.options.rule)
 
     def _measured(self, resamples: int) -> pd.DataFrame:
-        return measure(self.interactions, self.cells, reference=self.reference, resamples=resamples)
+        if 0 in self._rows:
+            return measure(self.interactions, self.cells, reference=self.reference, resamples=resamples)
+        # The whole of a step is measured without step 0; the first one stands in its place meanwhile.
+        first = self.steps[0]
+        reference = None if self.reference is None else _moved(self.reference, first, 0)
+        table = measure(
+            _moved(self.interactions, first, 0),
+            _moved(self.cells, first, 0),
+            reference=reference,
+            resamples=resamples,
+        )
+        return check(_moved(table[table["class"] == "all"], 0, first).reset_index(drop=True), "metrics")
 
     def _summary(self, step: int) -> dict[str, float]:
         table = self._measured(0)
@@ -263,6 +280,11 @@ def _log(values: dict[str, float], args: Any, state: Any, control: Any) -> None:
     handler = calling_handler()
     if handler is not None:
         handler.call_event("on_log", args, state, control, logs=logs)
+
+
+def _moved(table: pd.DataFrame, step: int, to: int) -> pd.DataFrame:
+    """Return a table with another number for a step."""
+    return table.assign(step=table["step"].replace(step, to))
 
 
 def _tokenizer(processing: Any) -> Any:

@@ -39,8 +39,8 @@ def first_exchanges(
         )
     if odd:
         warnings.warn(
-            f"{odd} conversations of {name!r} do not begin with a question and an answer in words (tools, another first "
-            "speaker, no answer): left out.",
+            f"{odd} conversations of {name!r} do not begin with a question and an answer in words (tools, another "
+            "first speaker, no answer): left out.",
             stacklevel=4,
         )
     if longer:
@@ -48,7 +48,9 @@ def first_exchanges(
     return found
 
 
-def _turns(row: Mapping[str, Any], number: int, column: str, tags: Mapping[str, str], name: str) -> list[dict[str, Any]]:
+def _turns(
+    row: Mapping[str, Any], number: int, column: str, tags: Mapping[str, str], name: str
+) -> list[dict[str, Any]]:
     turns = row.get(column)
     if column in row and not turns:
         return []
@@ -67,11 +69,13 @@ def _words(content: Any, number: int, name: str) -> Any:
     texts = []
     for part in content:
         text = part.get("text") if isinstance(part, dict) else part
-        if not isinstance(text, str) or (isinstance(part, dict) and part.get("type", "text") not in ("text", "input_text")):
+        if not isinstance(text, str) or (
+            isinstance(part, dict) and part.get("type", "text") not in ("text", "input_text")
+        ):
             kind = part.get("type", "no type") if isinstance(part, dict) else type(part).__name__
             raise ValueError(
-                f"Row {number} of {name!r} has a part of the kind {kind!r} in a message; interact explains text only, so "
-                "leave out rows with pictures and sounds."
+                f"Row {number} of {name!r} has a part of the kind {kind!r} in a message; interact explains text only, "
+                "so leave out rows with pictures and sounds."
             )
         texts.append(text)
     return "".join(texts)

@@ -153,7 +153,12 @@ def cell_path(store: Path, sample: Example, step: int, players: Players, options
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     template = None if options.template is None else options.template.content()
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
-    key = CellKey.of(_run(options), step, sample.id, decided_by=[content_of(sample), step, chosen, {**asdict(options), "template": template}])
+    key = CellKey.of(
+        _run(options),
+        step,
+        sample.id,
+        decided_by=[content_of(sample), step, chosen, {**asdict(options), "template": template}],
+    )
     return store / "cells" / f"{key.stem}.interactions"
 
 

@@ -34,12 +34,8 @@ _KEYS = (
     "file_name hf_hub_url ms_hub_url om_hub_url script_url cloud_file_name formatting ranking subset split folder "
     "num_samples columns tags file_sha1 load_from".split()
 )
-_COLUMNS = (
-    "prompt query response history messages system tools chosen rejected kto_tag images videos audios".split()
-)
-_TAG_NAMES = (
-    "role_tag content_tag user_tag assistant_tag observation_tag function_tag system_tag".split()
-)
+_COLUMNS = "prompt query response history messages system tools chosen rejected kto_tag images videos audios".split()
+_TAG_NAMES = "role_tag content_tag user_tag assistant_tag observation_tag function_tag system_tag".split()
 
 
 def described_rows(info: Path, entry: str | None) -> tuple[list[dict[str, Any]], str]:
@@ -97,7 +93,8 @@ def _check_entry(info: Path, name: str, described: Mapping[str, Any]) -> None:
         # What resembles no key is a remark.
         if near := get_close_matches(str(key).lower(), _KEYS, 1, 0.7):
             raise ValueError(
-                f"The entry {name!r} of {info} has the key {key!r}, which LLaMA-Factory does not read; write {near[0]!r}."
+                f"The entry {name!r} of {info} has the key {key!r}, which LLaMA-Factory does not read; write "
+                f"{near[0]!r}."
             )
     for key in ("columns", "tags"):
         given = described.get(key) or {}
@@ -135,8 +132,8 @@ def _refuse_media(rows: list[dict[str, Any]], columns: Mapping[str, Any], name: 
     for kind in _MEDIA:
         if columns.get(kind) and any(row.get(columns[kind]) for row in rows):
             raise ValueError(
-                f"The data set {name!r} has {kind} (column {columns[kind]!r}), and interact explains text only; take a set "
-                "without."
+                f"The data set {name!r} has {kind} (column {columns[kind]!r}), and interact explains text only; take a "
+                "set without."
             )
 
 
@@ -149,7 +146,8 @@ def _wanted(rows: list[dict[str, Any]], tag: str | None, name: str) -> list[dict
         raise ValueError(f"No row of {name!r} has true in its column {tag!r} (kto_tag), so it has no answer to learn.")
     if len(good) < len(rows):
         warnings.warn(
-            f"{len(rows) - len(good)} rows of {name!r} are answers that are not desired (kto_tag): left out.", stacklevel=4
+            f"{len(rows) - len(good)} rows of {name!r} are answers that are not desired (kto_tag): left out.",
+            stacklevel=4,
         )
     return good
 

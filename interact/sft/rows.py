@@ -91,8 +91,8 @@ def hub_set(name: str, *, split: str = "train", subset: str | None = None) -> An
     except Exception as error:
         # The hub's client raises a dozen kinds of error, its own and its network library's.
         raise RuntimeError(
-            f"The data set {name!r} (split {split!r}) could not be loaded: {gist(error)}. Check its name, its split and the "
-            "network, or pass a local file."
+            f"The data set {name!r} (split {split!r}) could not be loaded: {gist(error)}. Check its name, its split "
+            "and the network, or pass a local file."
         ) from error
 
 

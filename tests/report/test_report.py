@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interact import load
+from interact.formats.labels import told_apart
 from interact.formats.schema import IDENTITY, TABLES, Run, identify
 from interact.study import report
 from interact.study.report import evolution_figures
@@ -184,7 +185,7 @@ def test_any_text_survives_the_page_of_one_result(word, rest):
     page = results_page([type(one)(**{**vars(one), "text": text, "players": players, "provenance": {"target": text}})])
     assert page.count("<script") == 2
     cell = data_of(page)["results"][0]
-    assert "".join(part[0] for part in cell["text"]) == text and cell["players"] == [word, rest]
+    assert "".join(part[0] for part in cell["text"]) == text and cell["players"] == told_apart([word, rest])
 
 
 def test_tables_that_are_missing_are_told_and_the_rest_is_drawn(store):

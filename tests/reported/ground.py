@@ -15,9 +15,7 @@ from interact import extract, prepare
 from interact.sft.data import read_examples
 
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TURN = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
-)
+TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
 
 
 def letters(chat=None):

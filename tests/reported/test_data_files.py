@@ -22,7 +22,11 @@ TWO = [("good", "A"), ("bad", "B")]
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "text,response\na good, witty movie,positive\nbad,negative\n", r"Row 1 .*line 2.* has 3 cells.*header has 2"),
+        (
+            "a.csv",
+            "text,response\na good, witty movie,positive\nbad,negative\n",
+            r"Row 1 .*line 2.* has 3 cells.*header has 2",
+        ),
         ("a.csv", "text,response\nfine,positive\n好看,真的,正面\n", r"Row 2 .*line 3"),
         ("a.csv", 'text,response\n"two\nlines",positive\ngood, bad,negative\n', r"Row 2 .*line 4"),
         ("a.tsv", "text\tresponse\ngood\tfilm\tpositive\n", "Row 1 .* has 3 cells.*holds the separator"),
@@ -30,7 +34,11 @@ TWO = [("good", "A"), ("bad", "B")]
         ("b.csv", "text,text,response\ngood,other,positive\n", "two columns of the name 'text'"),
         ("b.tsv", "text\tresponse\tresponse\ngood\tx\ty\n", "two columns of the name 'response'"),
         ("b.jsonl", '{"text": "good", "text": "bad", "response": "x"}\n', "Line 1 of .* names 'text' twice"),
-        ("b.json", '[{"text": "a", "response": "x"},\n {"text": "good", "response": "x", "response": "y"}]', "'response' twice"),
+        (
+            "b.json",
+            '[{"text": "a", "response": "x"},\n {"text": "good", "response": "x", "response": "y"}]',
+            "'response' twice",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_its_header_is_refused(name, content, message, tmp_path):
@@ -41,14 +49,17 @@ def test_a_table_that_does_not_fit_its_header_is_refused(name, content, message,
 def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path):
     arrays = [pa.array(["a"]), pa.array(["b"]), pa.array(["c"])]
     pq.write_table(pa.Table.from_arrays(arrays, names=["text", "text", "response"]), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="two columns of the name 'text'"):
+    with pytest.raises(ValueError, match=r"two columns of the name 'text'"):
         pairs(tmp_path / "a.parquet")
 
 
 def test_quoted_commas_and_wide_tables_are_read(tmp_path):
     content = 'id,text,response\n1,"a good, witty movie",positive\n\n2,"say ""hi""",negative\n'
-    assert pairs(write(tmp_path, "a.csv", "\ufeff" + content)) == [("a good, witty movie", "positive"), ('say "hi"', "negative")]
-    with pytest.raises(ValueError, match="Row 2 .* empty response"):
+    assert pairs(write(tmp_path, "a.csv", "\ufeff" + content)) == [
+        ("a good, witty movie", "positive"),
+        ('say "hi"', "negative"),
+    ]
+    with pytest.raises(ValueError, match=r"Row 2 .* empty response"):
         pairs(write(tmp_path, "a.csv", "text,response\ngood,yes\nbad\n"))
 
 
@@ -56,15 +67,26 @@ def test_cells_that_are_no_text_become_what_they_mean(tmp_path):
     table = tmp_path / "b.parquet"
     pd.DataFrame({"text": ["good", "bad", "so so"], "response": [1, 0, None]}).to_parquet(table)
     assert pairs(table, skip_empty=True) == [("good", "1"), ("bad", "0")]
-    with pytest.raises(ValueError, match="Row 3 .* empty response"):
+    with pytest.raises(ValueError, match=r"Row 3 .* empty response"):
         pairs(table)
-    with pytest.raises(ValueError, match="Row 1 .* empty response"):
-        pairs(write(tmp_path, "a.jsonl", '{"text": "good movie", "response": NaN}\n{"text": "bad", "response": "negative"}\n'))
-    rows = '[{"text": 3.0, "response": true}, {"text": 2.5, "response": false}, {"text": NaN, "response": "x"}, {"text": 7, "response": -1.0}]'
+    with pytest.raises(ValueError, match=r"Row 1 .* empty response"):
+        pairs(
+            write(
+                tmp_path,
+                "a.jsonl",
+                '{"text": "good movie", "response": NaN}\n{"text": "bad", "response": "negative"}\n',
+            )
+        )
+    rows = (
+        '[{"text": 3.0, "response": true}, {"text": 2.5, "response": false}, {"text": NaN, "response": "x"}, '
+        '{"text": 7, "response": -1.0}]'
+    )
     assert pairs(write(tmp_path, "a.json", rows), skip_empty=True) == [("3", "true"), ("2.5", "false"), ("7", "-1")]
     pd.DataFrame({"text": [True, False], "response": [1.5, float("nan")]}).to_parquet(table)
     assert pairs(table, skip_empty=True) == [("true", "1.5")]
-    alpaca = factory(tmp_path, '[{"instruction": "good", "input": NaN, "output": 1.0}, {"instruction": "bad", "output": true}]')
+    alpaca = factory(
+        tmp_path, '[{"instruction": "good", "input": NaN, "output": 1.0}, {"instruction": "bad", "output": true}]'
+    )
     assert pairs(alpaca) == [("good", "1"), ("bad", "true")]
 
 
@@ -73,25 +95,30 @@ ASKED = {"prompt": "instruction", "query": "input", "response": "output"}
 
 
 def test_answers_that_are_not_desired_are_left_out(tmp_path):
-    with pytest.warns(UserWarning, match="1 rows of 'x' are answers that are not desired"):
+    with pytest.warns(UserWarning, match=r"1 rows of 'x' are answers that are not desired"):
         assert pairs(factory(tmp_path, KTO, columns={**ASKED, "kto_tag": "label"})) == [("good", "B")]
     talks = [{**talk(("human", "q"), ("gpt", a)), "tag": good} for a, good in (("A", True), ("B", False), ("C", None))]
     columns = {"messages": "conversations", "kto_tag": "tag"}
-    with pytest.warns(UserWarning, match="2 rows of 'x'"):
+    with pytest.warns(UserWarning, match=r"2 rows of 'x'"):
         assert pairs(factory(tmp_path, talks, formatting="sharegpt", columns=columns)) == [("q", "A")]
-    with pytest.raises(ValueError, match="No row of 'x' has true in its column 'label'"):
+    with pytest.raises(ValueError, match=r"No row of 'x' has true in its column 'label'"):
         pairs(factory(tmp_path, KTO[:1], columns={**ASKED, "kto_tag": "label"}))
 
 
 @pytest.mark.parametrize("kind", ["images", "videos", "audios"])
 def test_sets_with_media_are_refused(kind, tmp_path):
-    rows = [{"instruction": "<image>what is this", "output": "a cat", kind: ["a.png"]}, {"instruction": "a", "output": "b"}]
-    with pytest.raises(ValueError, match=f"has {kind} .*text only"):
+    rows = [
+        {"instruction": "<image>what is this", "output": "a cat", kind: ["a.png"]},
+        {"instruction": "a", "output": "b"},
+    ]
+    with pytest.raises(ValueError, match=rf"has {kind} .*text only"):
         pairs(factory(tmp_path, rows, columns={**ASKED, kind: kind}))
-    with pytest.raises(ValueError, match="text only"):
+    with pytest.raises(ValueError, match=r"text only"):
         rows = [{**talk(("human", "<image>?"), ("gpt", "cat")), kind: ["a.png"]}]
         pairs(factory(tmp_path, rows, formatting="sharegpt", columns={"messages": "conversations", kind: kind}))
-    assert pairs(factory(tmp_path, rows[1:] or [{"instruction": "a", "output": "b"}], columns={**ASKED, kind: kind})) == [("a", "b")]
+    assert pairs(
+        factory(tmp_path, rows[1:] or [{"instruction": "a", "output": "b"}], columns={**ASKED, kind: kind})
+    ) == [("a", "b")]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".jsonl"])
@@ -116,7 +143,7 @@ def test_json_is_read_by_its_content(suffix, mark, content, tmp_path):
 def test_one_row_is_a_file_too(tmp_path):
     assert pairs(write(tmp_path, "a.jsonl", '\ufeff{"text": "good", "response": "A"}\n')) == [("good", "A")]
     assert pairs(write(tmp_path, "a.json", '{"text": "good", "response": "A"}')) == [("good", "A")]
-    with pytest.raises(ValueError, match="Line 2 of .* is not JSON"):
+    with pytest.raises(ValueError, match=r"Line 2 of .* is not JSON"):
         pairs(write(tmp_path, "a.json", '{"text": "good", "response": "A"}\n{"text": \n{"text": "x"}'))
 
 
@@ -149,7 +176,7 @@ def test_the_mark_of_a_text_file_is_never_part_of_a_text(tmp_path):
 )
 def test_rows_without_a_first_exchange_are_left_out_and_counted(odd, tmp_path):
     good = talk(("human", "good"), ("gpt", "A"))
-    with pytest.warns(UserWarning, match="1 conversations of 'x' do not begin with a question and an answer"):
+    with pytest.warns(UserWarning, match=r"1 conversations of 'x' do not begin with a question and an answer"):
         assert pairs(factory(tmp_path, [good, odd], formatting="sharegpt")) == [("good", "A")]
     with pytest.raises(ValueError, match=r"must start with 'human' and 'gpt', but its roles are"):
         pairs(factory(tmp_path, [odd], formatting="sharegpt"))
@@ -162,15 +189,17 @@ def test_messages_in_openais_style_are_read(tmp_path):
     parts = [{"type": "text", "text": "go"}, {"type": "text", "text": "od"}]
     for formatting in ("openai", "sharegpt"):
         assert pairs(factory(tmp_path, [chat("good", "A")], formatting=formatting, **OPENAI)) == [("good", "A")]
-        assert pairs(factory(tmp_path, [chat(parts, [{"type": "text", "text": "A"}])], formatting=formatting, **OPENAI)) == [
-            ("good", "A")
-        ]
+        assert pairs(
+            factory(tmp_path, [chat(parts, [{"type": "text", "text": "A"}])], formatting=formatting, **OPENAI)
+        ) == [("good", "A")]
         calls = chat("price?", None, tool_calls=[{}])
-        with pytest.warns(UserWarning, match="1 conversations"):
-            assert pairs(factory(tmp_path, [chat("bad", "B"), calls], formatting=formatting, **OPENAI)) == [("bad", "B")]
+        with pytest.warns(UserWarning, match=r"1 conversations"):
+            assert pairs(factory(tmp_path, [chat("bad", "B"), calls], formatting=formatting, **OPENAI)) == [
+                ("bad", "B")
+            ]
     assert pairs(factory(tmp_path, [chat("good", "A")], formatting="openai")) == [("good", "A")]
     picture = chat([{"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "what?"}], "a cat")
-    with pytest.raises(ValueError, match="a part of the kind 'image_url'"):
+    with pytest.raises(ValueError, match=r"a part of the kind 'image_url'"):
         pairs(factory(tmp_path, [picture], formatting="openai"))
 
 
@@ -181,7 +210,11 @@ def test_messages_in_openais_style_are_read(tmp_path):
         ([talk(("human", "good"), ("gpt", "A"))], {"formating": "sharegpt"}, "write 'formatting'"),
         ([talk(("human", "good"), ("gpt", "A"))], {}, 'column \'conversations\'.*add "formatting": "sharegpt"'),
         ([chat("good", "A")], {}, '"formatting": "openai"'),
-        ([chat("good", "A")], {"formatting": "openai", "columns": {"message": "messages"}}, "columns .* write 'messages'"),
+        (
+            [chat("good", "A")],
+            {"formatting": "openai", "columns": {"message": "messages"}},
+            "columns .* write 'messages'",
+        ),
         ([chat("good", "A")], {"formatting": "openai", "tags": {"role": "role"}}, "tags .* write 'role_tag'"),
         ([{"q": "a", "a": "b"}], {"columns": {"instruction": "q"}}, "columns .* names 'instruction'"),
         ([{"q": "a", "a": "b"}], {"column": {"prompt": "q", "response": "a"}}, "write 'columns'"),

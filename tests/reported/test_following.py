@@ -27,7 +27,11 @@ def test_a_template_that_prints_the_time_gives_one_prompt(clock, tmp_path):
     tokenizer = letters(clock + TURN)
     reference = (tiny(tokenizer), letters(clock + TURN))
     follow = interact.InteractionCallback(
-        [("a witty movie", "good"), ("a dull movie", "bad")], players=2, steps=[1, 2], store=tmp_path, reference=reference
+        [("a witty movie", "good"), ("a dull movie", "bad")],
+        players=2,
+        steps=[1, 2],
+        store=tmp_path,
+        reference=reference,
     )
     fit(tokenizer, follow, tmp_path / "out")
     assert len(prompts_of(tmp_path)) == 2 and len(list(tmp_path.rglob("*.interactions"))) == 6
@@ -96,3 +100,28 @@ def test_a_row_of_training_is_the_same_each_epoch():
     examples = [Example(str(i), text, "good", Template()) for i, text in enumerate(["a witty movie", "a dull one"])]
     encoded = EncodedExamples(tiny(tokenizer), tokenizer, examples, 512)
     assert [encoded[i] for i in range(2)] == [encoded[i] for i in range(2)]
+
+
+@pytest.mark.parametrize(("rule", "reference"), [("max", True), ("initial", False)])
+def test_a_training_resumed_without_its_store_answers_with_tables(rule, reference, tmp_path):
+    def follow(**more):
+        return interact.InteractionCallback(
+            [("a witty movie", "g"), ("a dull movie", "b")], players=2, steps=[1, 2, 3], **more
+        )
+
+    whole = follow()
+    fit(letters(), whole, tmp_path, steps=3)
+    asked = (tiny(letters()), letters()) if reference else None
+    again = follow(options=interact.sft.following.FollowOptions(rule=rule), reference=asked)
+    with pytest.warns(UserWarning, match="step 0 was not followed before"):
+        fit(letters(), again, tmp_path, steps=3, resume_from_checkpoint=str(tmp_path / "checkpoint-1"))
+    assert again.steps and 0 not in again.steps
+    assert set(again.metrics["class"]) == {"all"} and set(again.metrics["step"]) == set(again.steps)
+    assert again.classes.empty and list(again.classes) == list(whole.classes)
+    assert len(again.interactions) and len(again.cells) == 2 * len(again.steps)
+    assert (again.reference is not None) == reference
+    assert "InteractionCallback" in repr(again) and "interact" in again._repr_html_()
+    if rule == "max":
+        known = whole.metrics[(whole.metrics["class"] == "all") & whole.metrics["step"].isin(again.steps)]
+        values = [t[t["name"] == "strength"]["value"].tolist() for t in (again.metrics, known)]
+        assert values[0] == pytest.approx(values[1], rel=0.2)

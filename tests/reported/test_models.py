@@ -56,7 +56,7 @@ def test_an_adapter_is_not_put_on_weights_that_are_not_its_base(adapters):
         return model
 
     for wrong in (merged, merged_in_place, merged_by_peft_alone, merged_twice, changed):
-        with pytest.raises(ValueError, match="weights are no longer those that were loaded") as error:
+        with pytest.raises(ValueError, match=r"weights are no longer those that were loaded") as error:
             put_adapter(wrong(), four)
         assert "load the base model again" in str(error.value)
     for usable in (
@@ -76,9 +76,7 @@ def test_an_adapter_on_an_adapter_added_to_its_base_is_its_own_base(adapters, tm
     named = _renamed(two, tmp_path, str(base))
     model = put_adapter(load_trainable(str(named))[0], four)
     merged = load_checkpoint(str(base), two)[0].merge_and_unload()
-    assert torch.allclose(
-        model.get_base_model().lm_head.weight, merged.lm_head.weight, atol=1e-5
-    )
+    assert torch.allclose(model.get_base_model().lm_head.weight, merged.lm_head.weight, atol=1e-5)
 
 
 def _renamed(folder, place, recorded):
@@ -147,7 +145,7 @@ def test_an_adapter_of_a_wider_vocabulary_brings_its_tokenizer(tmp_path):
 def test_a_misfit_quotes_what_matters(tmp_path):
     base = home(tmp_path)
     lora(base.parent / "checkpoint-1", base=tiny(letters(), hidden_size=64))
-    with pytest.raises(ValueError, match="size mismatch") as error:
+    with pytest.raises(ValueError, match=r"size mismatch") as error:
         load_checkpoint(str(base), base.parent / "checkpoint-1")
     assert ":." not in str(error.value)
 
@@ -194,7 +192,7 @@ def test_one_name_spelt_otherwise_is_accepted(folder, recorded, tmp_path):
 def test_other_names_stay_refused(recorded, tmp_path):
     base = home(tmp_path)
     lora(base.parent / "plain")
-    with pytest.raises(ValueError, match="was trained on .*pass the model it was trained on"):
+    with pytest.raises(ValueError, match=r"was trained on .*pass the model it was trained on"):
         load_checkpoint(str(base), _renamed(base.parent / "plain", tmp_path / "copy", recorded))
 
 

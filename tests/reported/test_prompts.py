@@ -11,7 +11,10 @@ from interact.sft.encoding import EncodedExamples
 
 from .ground import CONTROL, TURN, letters, tiny, told, words
 
-THINKS = TURN + "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{% endif %}"
+THINKS = (
+    TURN
+    + "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% else %}<think>\n\n</think>\n\n{% endif %}"
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_prompt_and_answer_are_parted_as_their_script_is_written(prompt, answer,
 def test_a_typed_control_token_is_plain_text(chat, turns, marker):
     tokenizer, text = letters(chat), f"please ignore {marker} and say good"
     plain = letters(chat)
-    with pytest.warns(UserWarning, match="here it is read as plain text"):
+    with pytest.warns(UserWarning, match=r"here it is read as plain text"):
         inputs = prepare(tokenizer, text, players=["ignore", "say"], target=5)
     ordinary = prepare(plain, "please ignore and say good", players=["ignore", "say"], target=5)
     for control in range(3):
@@ -67,7 +70,7 @@ def test_a_typed_control_token_is_plain_text(chat, turns, marker):
     assert tokenizer.decode(inputs.input_ids).count(marker) == ordinary.input_ids.count(CONTROL.index(marker)) + 1
     for player in inputs.players:
         assert tokenizer.decode(inputs.input_ids[slice(*player.tokens)]).strip() == player.text
-    with pytest.warns(UserWarning, match="plain text"):
+    with pytest.warns(UserWarning, match=r"plain text"):
         ids, answer = encode_answer(tokenizer, text, "yes")
     assert ids == inputs.input_ids and tokenizer.decode(answer).strip() == "yes"
     # A tokenizer keeps what it was told; ours must not be told anything.
@@ -75,7 +78,7 @@ def test_a_typed_control_token_is_plain_text(chat, turns, marker):
 
 
 def test_a_player_that_is_a_control_token_keeps_its_characters():
-    with pytest.warns(UserWarning, match="plain text"):
+    with pytest.warns(UserWarning, match=r"plain text"):
         inputs = prepare(letters(TURN), "say <|im_end|> now", players=["<|im_end|>", "now"], target=5)
     (low, high), _ = inputs.spans
     assert high - low == len("<|im_end|>")
@@ -86,13 +89,13 @@ def test_control_tokens_of_a_template_stay_and_those_of_a_message_do_not():
     with told() as sentences:
         inputs = prepare(letters(), "a witty movie", template=template, target=5)
     assert inputs.input_ids.count(1) == inputs.input_ids.count(2) == 1 and sentences == []
-    with pytest.warns(UserWarning, match="plain text"):
+    with pytest.warns(UserWarning, match=r"plain text"):
         inputs = prepare(letters(TURN), "a movie", template="Ends <|im_end|> here: {text}", target=5)
     assert inputs.input_ids.count(2) == 1
 
 
 def test_a_vocabulary_that_has_the_control_token_as_a_word_is_told():
-    with pytest.warns(UserWarning, match="no other way to read it than as a control token"):
+    with pytest.warns(UserWarning, match=r"no other way to read it than as a control token"):
         inputs = prepare(words("a b"), "a [SEP] b", players=["a", "b"])
     assert any("control token" in note for note in inputs.notes)
     with told() as sentences:
@@ -112,7 +115,10 @@ def test_a_vocabulary_that_has_the_control_token_as_a_word_is_told():
         ("{% for m in messages %}{{ m.content }} {{ m.content.split() | length }}{% endfor %}", "a number"),
         ("{% for m in messages %}{{ m.content }}{% if 'cat' in m.content %} meow{% endif %}{% endfor %}", "depends on"),
         ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "changes the user's text"),
-        ("{% for m in messages %}{{ m.content }}{{ ['a', 'b', 'c', 'd'] | random }}{% endfor %}", "another prompt each|1"),
+        (
+            "{% for m in messages %}{{ m.content }}{{ ['a', 'b', 'c', 'd'] | random }}{% endfor %}",
+            "another prompt each|1",
+        ),
     ],
 )
 def test_what_else_depends_on_the_text_is_refused(chat, message):
@@ -127,7 +133,9 @@ def test_what_else_depends_on_the_text_is_refused(chat, message):
 
 
 @pytest.mark.parametrize("text", ["  a good movie\n", "x", "text", "A", "good good", "␟", "user"])
-@pytest.mark.parametrize("chat", [TURN, TURN.replace("m.content", "m.content | trim"), TURN.replace("m.content", "m['content']")])
+@pytest.mark.parametrize(
+    "chat", [TURN, TURN.replace("m.content", "m.content | trim"), TURN.replace("m.content", "m['content']")]
+)
 def test_ordinary_templates_find_the_text(text, chat):
     inputs = prepare(letters(chat), text, players=[text.strip()], target=5)
     assert letters().decode(inputs.input_ids[slice(*inputs.spans[0])]) == text.strip()
@@ -140,11 +148,21 @@ def test_a_prompt_that_prints_the_time_is_found():
 
 
 @pytest.mark.parametrize(
-    "opens", ["<think>\n", "<thinking>", "[THINK]", "◁think▷", "<|START_THINKING|>", "<seed:think>", "<reasoning>\n", "<thought>"]
+    "opens",
+    [
+        "<think>\n",
+        "<thinking>",
+        "[THINK]",
+        "◁think▷",
+        "<|START_THINKING|>",
+        "<seed:think>",
+        "<reasoning>\n",
+        "<thought>",
+    ],
 )
 def test_an_answer_inside_a_thought_is_told(opens):
     tokenizer = letters(TURN + opens)
-    with pytest.warns(UserWarning, match="ends inside a thought"):
+    with pytest.warns(UserWarning, match=r"ends inside a thought"):
         inputs = prepare(tokenizer, "a witty movie", target="good", target_tokens=1)
     assert "enable_thinking" in inputs.notes[0]
     closes = opens.strip().replace("START", "END").replace("seed:", "/seed:")
@@ -155,7 +173,7 @@ def test_an_answer_inside_a_thought_is_told(opens):
         prepare(tokenizer, "a witty movie")
         prepare(letters(TURN), "does <think> count", target=5)
     assert sentences == []
-    with pytest.warns(UserWarning, match="ends inside a thought"):
+    with pytest.warns(UserWarning, match=r"ends inside a thought"):
         encode_answer(tokenizer, "a witty movie", "good")
 
 
@@ -167,11 +185,11 @@ def test_arguments_reach_the_chat_template():
     dated = letters("{{ date_string }}\n" + TURN)
     inputs = prepare(dated, "a movie", template=Template(arguments={"date_string": "26 Jul 2024"}), target=5)
     assert dated.decode(inputs.input_ids).startswith("26 Jul 2024\n")
-    with pytest.warns(UserWarning, match="knows no enable_thinking, so the prompt is the same"):
+    with pytest.warns(UserWarning, match=r"knows no enable_thinking, so the prompt is the same"):
         prepare(letters(TURN), "a movie", template=Template(arguments={"enable_thinking": False}), target=5)
-    with pytest.raises(ValueError, match="name tokenize, which interact sets itself"):
+    with pytest.raises(ValueError, match=r"name tokenize, which interact sets itself"):
         Template(arguments={"tokenize": True})
-    with pytest.raises(ValueError, match="must be a mapping of names"):
+    with pytest.raises(ValueError, match=r"must be a mapping of names"):
         Template(arguments=["enable_thinking"])
 
 
@@ -183,7 +201,7 @@ class Slow(PreTrainedTokenizer):
 
 
 def test_a_tokenizer_without_offsets_names_a_cure_of_today():
-    with pytest.raises(ValueError, match="PreTrainedTokenizerFast.from_pretrained") as error:
+    with pytest.raises(ValueError, match=r"PreTrainedTokenizerFast.from_pretrained") as error:
         prepare(Slow(), "a good movie")
     assert "use_fast" not in str(error.value)
 
@@ -196,7 +214,7 @@ def test_several_chat_templates_are_named_and_chosen():
     assert tokenizer.decode(inputs.input_ids).startswith("<|im_start|>user")
     with pytest.raises(ValueError, match=r"chat='none'.*it has the templates \['rag', 'tool_use'\]"):
         prepare(tokenizer, "a witty movie", template=Template(chat="none"))
-    with pytest.raises(ValueError, match="one template without a name"):
+    with pytest.raises(ValueError, match=r"one template without a name"):
         prepare(letters(TURN), "a witty movie", template=Template(chat="rag"))
     assert prepare(letters({"default": TURN, "rag": "x"}), "a witty movie", target=5).input_ids[0] == 1
 
@@ -220,7 +238,9 @@ def test_a_chat_template_that_fails_is_one_sentence(content):
 )
 @pytest.mark.parametrize("guard", ["", "{% if m.content is string %}{{ raise_exception('parts') }}{% endif %}"])
 def test_a_chat_template_that_wants_parts_gets_parts(part, guard):
-    chat = "{% for m in messages %}" + guard + "{% for part in m.content %}" + part + "{% endfor %}<|im_end|>{% endfor %}"
+    chat = (
+        "{% for m in messages %}" + guard + "{% for part in m.content %}" + part + "{% endfor %}<|im_end|>{% endfor %}"
+    )
     tokenizer = letters(chat)
     inputs = prepare(tokenizer, "a witty movie", players=["witty"], template=Template(system="Be brief."), target=5)
     assert tokenizer.decode(inputs.input_ids) == "Be brief.<|im_end|>a witty movie<|im_end|>"

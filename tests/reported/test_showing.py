@@ -40,9 +40,14 @@ def quiet_fonts(monkeypatch):
         (f"see {LINK} it is good", [LINK, "good"]),
         (f"{LINK}a and {LINK}b are {LINK}a", [f"{LINK}a", f"{LINK}b"]),
         ("good good very good", ["good", "good", "good"]),
-        ("这部电影非常好看演员表演出色剧情紧凑" * 5 + "好，" + "这部电影非常好看演员表演出色剧情紧凑" * 5 + "坏",
-         ["这部电影非常好看演员表演出色剧情紧凑" * 5 + "好", "这部电影非常好看演员表演出色剧情紧凑" * 5 + "坏"]),
-        ("antidisestablishmentarianism-of-the-first-kind antidisestablishmentarianism-of-the-second-kind x", "all-words"),
+        (
+            "这部电影非常好看演员表演出色剧情紧凑" * 5 + "好，" + "这部电影非常好看演员表演出色剧情紧凑" * 5 + "坏",
+            ["这部电影非常好看演员表演出色剧情紧凑" * 5 + "好", "这部电影非常好看演员表演出色剧情紧凑" * 5 + "坏"],
+        ),
+        (
+            "antidisestablishmentarianism-of-the-first-kind antidisestablishmentarianism-of-the-second-kind x",
+            "all-words",
+        ),
     ],
 )
 def test_no_two_terms_look_alike_and_none_is_without_its_words(text, players, quiet_fonts):
@@ -90,7 +95,7 @@ def test_a_figure_shows_letters_or_says_once_that_it_cannot(text, monkeypatch):
             picture.savefig(io.BytesIO(), bbox_inches="tight")
     assert not [s for s in sentences if "Glyph" in s] and len([s for s in sentences if "No font" in s]) <= 1
     assert result.plot().get_suptitle() == text
-    families, lacking = fonts._families(frozenset(c for c in text if fonts._shown(c)))
+    _, lacking = fonts._families(frozenset(c for c in text if fonts._shown(c)))
     assert bool(lacking) == bool([s for s in sentences if "No font of this machine has the letters" in s])
     # Hebrew and Arabic are in matplotlib's own font.
     assert not lacking or ord(min(lacking)) > 0x0700

@@ -47,8 +47,22 @@ def plain(model, result, label, **more):
 )
 @pytest.mark.parametrize("order", [("open", "ends", "short"), ("short", "open", "ends")])
 def test_a_head_that_pools_at_the_padding_says_the_same_in_any_order(kind, config, order):
-    prompts = {"open": (TURN, "a witty movie was good"), "ends": (ENDS, "a witty movie was good"), "short": (ENDS, "bad")}
-    models = [tiny(letters(), kind, **({"config": config} if config else {}), num_labels=3, pad_token_id=2, num_key_value_heads=4) for _ in "ab"]
+    prompts = {
+        "open": (TURN, "a witty movie was good"),
+        "ends": (ENDS, "a witty movie was good"),
+        "short": (ENDS, "bad"),
+    }
+    models = [
+        tiny(
+            letters(),
+            kind,
+            **({"config": config} if config else {}),
+            num_labels=3,
+            pad_token_id=2,
+            num_key_value_heads=4,
+        )
+        for _ in "ab"
+    ]
     for number, name in enumerate(order):
         chat, text = prompts[name]
         model, tokenizer = models[number % 2], letters(chat)
@@ -57,7 +71,7 @@ def test_a_head_that_pools_at_the_padding_says_the_same_in_any_order(kind, confi
             assert result.total == pytest.approx(plain(model, result, 1), abs=1e-3)
             continue
         for masking in ("baseline", "attention"):
-            with pytest.raises(ValueError, match="use masking='text'"):
+            with pytest.raises(ValueError, match=r"use masking='text'"):
                 extract(model, tokenizer, text, players="all-words", target=1, masking=masking)
         result = extract(model, tokenizer, text, players="all-words", target=1, masking="text")
         assert result.total == pytest.approx(plain(model, result, 1), abs=1e-3)
@@ -70,13 +84,13 @@ def test_positions_counted_without_padding_are_not_taken_from_embeddings():
     good = extract(model, tokenizer, "a witty movie was good", players=["witty", "good"], target=1, baseline="pad")
     assert good.total == pytest.approx(plain(model, good, 1), abs=1e-3)
     # The id 1 is [UNK] for the tokenizer, and the padding for the model.
-    with pytest.raises(ValueError, match="counts positions without padding.*masking='text'"):
+    with pytest.raises(ValueError, match=r"counts positions without padding.*masking='text'"):
         extract(model, tokenizer, "a strange movie was good", players=["movie", "good"], target=1, baseline="pad")
 
 
 def test_half_precision_hides_no_wrong_place():
     model = tiny(letters(), LlamaForSequenceClassification, num_labels=3, pad_token_id=2, initializer_range=0.01)
-    with pytest.raises(ValueError, match="masking='text'"):
+    with pytest.raises(ValueError, match=r"masking='text'"):
         extract(model.to(torch.bfloat16), letters(ENDS), "a witty movie", players=2, target=1)
 
 
@@ -123,8 +137,10 @@ def test_the_second_of_two_texts_has_its_token_types(text, template, pair, maski
 def test_a_pair_that_the_user_typed_has_its_types_too_and_is_told():
     tokenizer = words(PAIR)
     known = tokenizer("the man", "a person", return_tensors="pt")
-    with pytest.warns(UserWarning, match="control token"):
-        result = extract(pair_model(tokenizer), tokenizer, "the man [SEP] a person", target=1, players=["man", "person"])
+    with pytest.warns(UserWarning, match=r"control token"):
+        result = extract(
+            pair_model(tokenizer), tokenizer, "the man [SEP] a person", target=1, players=["man", "person"]
+        )
     assert result.provenance["type_ids"] == known["token_type_ids"][0].tolist()
 
 
@@ -140,7 +156,9 @@ def test_more_than_a_pair_is_told_and_a_single_sentence_is_not():
     tokenizer = words(PAIR)
     model = pair_model(tokenizer)
     with pytest.warns(UserWarning, match=r"holds '\[SEP\]' 2 times.*may expect others"):
-        result = extract(model, tokenizer, "man", template="{text} [SEP] a person [SEP] awake", target=1, players=["man"])
+        result = extract(
+            model, tokenizer, "man", template="{text} [SEP] a person [SEP] awake", target=1, players=["man"]
+        )
     assert any("[SEP]" in note for note in result.provenance["notes"])
     with told() as sentences:
         result = extract(model, tokenizer, "the man sleeps", target=1, players=["man"])
@@ -149,7 +167,9 @@ def test_more_than_a_pair_is_told_and_a_single_sentence_is_not():
 
 def test_a_model_without_types_is_handed_none():
     tokenizer = words(PAIR)
-    model = tiny(tokenizer, RobertaForSequenceClassification, RobertaConfig, num_labels=3, pad_token_id=0, type_vocab_size=1)
+    model = tiny(
+        tokenizer, RobertaForSequenceClassification, RobertaConfig, num_labels=3, pad_token_id=0, type_vocab_size=1
+    )
     result = extract(model, tokenizer, "man", template="{text} [SEP] a person", target=1, players=["man"])
     assert result.total == pytest.approx(plain(model, result, 1), abs=1e-4)
 
@@ -160,7 +180,7 @@ def test_a_player_that_is_its_own_absence_is_told(baseline):
     model = tiny(tokenizer, BertForSequenceClassification, BertConfig, num_labels=3)
     given = model.get_input_embeddings().weight[1].detach().clone() if baseline == "vector" else baseline
     text, players = "the movie is 素晴らしい good", ["movie", "素晴らしい", "good"]
-    with pytest.warns(UserWarning, match="'素晴らしい' is what stands for an absent player.*choose another baseline"):
+    with pytest.warns(UserWarning, match=r"'素晴らしい' is what stands for an absent player.*choose another baseline"):
         result = extract(model, tokenizer, text, players=players, target=1, baseline=given)
     assert any("素晴らしい" in note for note in result.provenance["notes"])
     with told() as sentences:
@@ -175,15 +195,23 @@ def test_the_same_of_two_players_sampled_coalitions_and_raw_ids(masking):
     tokenizer = words("the movie is so not good")
     model = tiny(tokenizer, pad_token_id=0)
     text, players = "the великий movie is wunderbar so good", ["великий", "wunderbar", "movie"]
-    with pytest.warns(UserWarning, match="'великий', 'wunderbar' are what stands"):
+    with pytest.warns(UserWarning, match=r"'великий', 'wunderbar' are what stands"):
         extract(model, tokenizer, text, players=players, target=5, masking=masking, method="sparse", budget=8)
-    with pytest.warns(UserWarning, match="'0' is what stands"):
+    with pytest.warns(UserWarning, match=r"'0' is what stands"):
         inputs = CoalitionInputs([2, 1, 5, 6], [(1, 2), (2, 3)], [4], special_ids={"unk": 1}, placeholder_ids=(1,))
         coalition_values(model, inputs, masking=masking)
 
 
 def test_a_causal_model_that_counts_ids_says_the_same_in_any_order():
-    sizes = {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "pad_index": 2, "causal": True, "n_langs": 1, "vocab_size": 259}
+    sizes = {
+        "emb_dim": 32,
+        "n_layers": 2,
+        "n_heads": 4,
+        "pad_index": 2,
+        "causal": True,
+        "n_langs": 1,
+        "vocab_size": 259,
+    }
     torch.manual_seed(0)
     model = XLMWithLMHeadModel(XLMConfig(**sizes, init_std=0.4, embed_init_std=0.4)).eval()
     for chat in (ENDS, None, ENDS):

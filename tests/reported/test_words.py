@@ -32,7 +32,9 @@ UNSPACED = [
 @pytest.mark.parametrize("unit", ["words", "all-words"])
 def test_scripts_without_spaces_have_characters_and_a_note_where_there_is_no_dictionary(text, unit, monkeypatch):
     monkeypatch.setattr(room, "WordBreaker", None)
-    with pytest.warns(UserWarning, match=r"single characters are the players; run `pip install \"interact-llm\[words\]\"`"):
+    with pytest.warns(
+        UserWarning, match=r"single characters are the players; run `pip install \"interact-llm\[words\]\"`"
+    ):
         inputs = prepare(letters(), text, players=unit, target=5)
     assert len(inputs.players) >= 6 and any("single characters" in note for note in inputs.notes)
     spans = [p.chars for p in inputs.players]
@@ -61,7 +63,16 @@ def test_what_a_dictionary_cuts_covers_the_run(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["좋은 영화 였다", "хороший фильм", "a witty movie", "الفيلم جميل", "अच्छी फ़िल्म", "这部 电影 非常 好看", "หนัง เรื่องนี้ ดีมาก"]
+    "text",
+    [
+        "좋은 영화 였다",
+        "хороший фильм",
+        "a witty movie",
+        "الفيلم جميل",
+        "अच्छी फ़िल्म",
+        "这部 电影 非常 好看",
+        "หนัง เรื่องนี้ ดีมาก",
+    ],
 )
 def test_texts_with_spaces_stay_as_they_are(text):
     with told() as sentences:
@@ -80,7 +91,10 @@ def test_texts_with_spaces_stay_as_they_are(text):
         ("rated 3.5 of 5 stars, not 1,000", ["rated", "3.5", "of", "5", "stars", "not", "1,000"]),
         ("GPT-3.5 costs 1.234,50 or ٣٫٥", ["GPT-3.5", "costs", "1.234,50", "or", "٣٫٥"]),
         ("C++ U.S. film", ["C++", "U.S.", "film"]),
-        ("C# beats F# and A+ at 5 p.m. e.g. here", ["C#", "beats", "F#", "and", "A+", "at", "5", "p.m.", "e.g.", "here"]),
+        (
+            "C# beats F# and A+ at 5 p.m. e.g. here",
+            ["C#", "beats", "F#", "and", "A+", "at", "5", "p.m.", "e.g.", "here"],
+        ),
         ("a+b=c", ["a", "b", "c"]),
         ("extra\u00adordinary movie", ["extra\u00adordinary", "movie"]),
         ("می‌خواهم این", ["می‌خواهم", "این"]),

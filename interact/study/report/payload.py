@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact.formats.schema import CLASSES, STAGES, Run
 from interact.formats.labels import labels, told_apart
+from interact.formats.schema import CLASSES, STAGES, Run
 from interact.results import Fidelity, Interactions
 from interact.study.report.measures import Measures, Series, StepScale
 from interact.study.report.results import Results, relative_strengths
