@@ -1,4 +1,4 @@
-# Verbs: demo test check bench docs matrix newest lock clean. Each uses the environment .venv, made when missing or out
+# Verbs: demo test check bench docs results matrix newest lock clean. Each uses the environment .venv, made when missing or out
 # of date, from the exact versions of requirements.lock.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export INTERACT_WERROR ?= 1
 
-.PHONY: demo test check bench docs matrix newest lock clean
+.PHONY: demo test check bench docs results matrix newest lock clean
 
 ifneq ($(BUILD),$(strip $(shell cat .venv/build 2>/dev/null)))
 .PHONY: .venv/.ready
@@ -54,6 +54,10 @@ bench: .venv
 
 docs: .venv
 	$(BIN)/python docs/build.py
+
+# From the tables in docs/results/.
+results: .venv
+	$(BIN)/python docs/results.py
 
 matrix: .venv
 	$(BIN)/python -m tests.matrix

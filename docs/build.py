@@ -29,7 +29,7 @@ GUIDE = (
     *("howto/own-data.md", "howto/llama-factory.md", "howto/long-document.md", "howto/own-kernel.md"),
     *("notebooks/first-extraction.ipynb", "notebooks/following-a-fine-tuning.ipynb"),
     *("sft.md", "study.md", "cluster.md", "indices.md", "math.md", "evolution.md", "split.md", "formats.md"),
-    *("models.md", "kernels.md", "reliability.md", "results.md"),
+    *("models.md", "kernels.md", "reliability.md", "results.md", "protocol.md", "sampled.md"),
     *("notes/kernels-2026-11.md", "notes/log-2026-11.md"),
 )
 """The pages in the order of the navigation."""

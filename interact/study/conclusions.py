@@ -13,13 +13,12 @@ from interact.evolution import classify, detect_stages, drop_incomplete, matched
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
-from interact.evolution.noise import NoiseOptions, NullEvolutions, null_evolutions
 from interact.evolution.tables import CLASSES, empty
 from interact.evolution.verdicts import verdicts
 from interact.formats.files import forget_partial, write_table
 from interact.formats.schema import Run, identify
-from interact.results import load as load_result
 from interact.study import samples, tables
+from interact.study.chance import chance
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED
 from interact.study.stops import compare_stops
@@ -52,7 +51,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
         "losses": tables.of_losses(store, runs(config), say),
     }
     steady = _steady(found, say)
-    classes, metrics, labels, chance = [empty("classes")], [empty("metrics")], [], []
+    classes, metrics, labels, nulls = [empty("classes")], [empty("metrics")], [], []
     for run in runs(config):
         part = _of(steady, run.name)
         if len(part["cells"]) and part["cells"]["step"].nunique() > 1:
@@ -60,10 +59,10 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
             classes.append(one["classes"])
             metrics.append(one["metrics"])
             labels += [one["labels"]] if "labels" in one else []
-            chance += [one["null"]] if "null" in one else []
+            nulls += [one["null"]] if "null" in one else []
     found["classes"], found["metrics"] = _joined(classes), _joined(metrics)
     found["metrics"] = _joined([found["metrics"], _over_runs(config, found, say)])
-    found["verdicts"] = _verdicts(steady, prepared, found["losses"], chance)
+    found["verdicts"] = _verdicts(steady, prepared, found["losses"], nulls)
     if labels:
         found["labels"] = _joined(labels)
     with store.claimed("tables", wait=True):
@@ -131,7 +130,7 @@ def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: li
         if reference is not None:
             metrics.append(permuted_gamma(classes, reference, held["cells"]))
     if "noise" in config.controls:
-        null = _noise(store, run, held["cells"], work)
+        null = chance(store, run, held["cells"], work)
         metrics.append(null.metrics)
         concluded["null"] = null.strength
     if run.data.endswith(PLANTED):
@@ -154,18 +153,7 @@ def _reference(config: StudyConfig, run: Run, part: Frames, steady: Frames) -> p
     return theirs.reset_index(drop=True) if complete and len(theirs) else None
 
 
-def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> NullEvolutions:
-    """Measure what chance would do that moves the scores by as much as the training did, at every followed step."""
-    config, wanted = store.config, set(followed["sample"])
-    values: dict[int, dict[str, np.ndarray]] = {int(step): {} for step in sorted(followed["step"].unique())}
-    for cell in work:
-        if cell.run == run and cell.step in values and cell.sample.id in wanted:
-            values[cell.step][cell.sample.id] = load_result(store.cell(cell.key)).values
-    options = NoiseOptions(kappa=config.kappa, tau=config.tau, rule=config.tau_rule, definition=config.classes)
-    return null_evolutions(values, run=run, options=options)
-
-
-def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: list[pd.DataFrame]) -> pd.DataFrame:
+def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: list[pd.DataFrame]) -> pd.DataFrame:
     """Judge the hypotheses of the protocol over the runs that differ in their seed."""
     counts = steady["cells"].groupby("run")["step"].transform("nunique")
     followed = steady["cells"][counts > 1].reset_index(drop=True)
@@ -174,7 +162,7 @@ def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, chance: 
     effects = steady["interactions"]
     effects = effects[effects["run"].isin(followed["run"].unique())].reset_index(drop=True)
     trained = {s.id for s in prepared.samples if s.split == "train"}
-    null = pd.concat(chance, ignore_index=True) if chance else None
+    null = pd.concat(nulls, ignore_index=True) if nulls else None
     return verdicts(effects, followed, training=trained, losses=losses, null=null)
 
 

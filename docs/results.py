@@ -1,0 +1,342 @@
+"""Write what docs/results.md says of fine-tuning from the tables in docs/results/: `make results`.
+
+    python docs/results.py                              # every number, verdict and figure anew, from the tables
+    python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
+
+1. `docs/results/NAME/` holds the tables of a study: all effects of all cells, the losses, the samples, the strength
+   that the permuted change has by chance (which needs the scores), and the configuration. A cell's key is that of the store.
+2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
+3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
+   the marks hold no measured number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from interact.evolution import check, classify, detect_stages, matched_subsets, measure, permuted_rho, verdicts
+from interact.evolution.verdicts import SIGNS
+from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
+from interact.study.chance import chance
+from interact.study.samples import load as load_samples
+from interact.study.stops import compare_stops
+from interact.study.store import Store
+from interact.study.work import cells as work_of
+from interact.study.work import runs as runs_of
+
+ROOT = Path(__file__).parent
+PAGE, TABLES = ROOT / "results.md", ROOT / "results"
+RATES = TABLES / "error_rates.parquet"
+MOST = 10 * 2**20
+"""Bytes that all tables together may take."""
+_MARK = re.compile(r"(<!-- results: (\w+) ([\w.-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
+_SHOWN = ("interactions", "cells", "samples", "losses")
+_WORDS = {
+    "removal_first": ("removal comes first", "area between the curves of progress"),
+    "removed_noise": ("removed ones are noise", "loss without them, less without a matched subset (nats)"),
+    "preserved_carry": ("preserved ones carry the prediction", "gain per nat, less that of a matched subset"),
+    "early_good": ("early emerged ones are good", "gain per nat, less that of a matched subset"),
+    "late_bad": ("late emerged ones are bad", "gain per nat, late less early, held-out less training"),
+    "not_noise": ("training is no random change", "strength beside that of the permuted change, less 1"),
+}
+
+
+class Evidence:
+    """The tables of one study, and what follows from them.
+
+    Args:
+        folder: docs/results/NAME.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.name, self.config = folder.name, json.loads((folder / "config.json").read_text("utf-8"))
+        found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _SHOWN}
+        self.interactions, self.cells = check(found["interactions"], "interactions"), check(found["cells"], "cells")
+        self.samples, self.losses = found["samples"], check(found["losses"], "losses")
+        self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
+        null = pd.read_parquet(folder / "null.parquet")
+        self.verdicts = verdicts(self.interactions, self.cells, training=self.trained, losses=self.losses, null=null)
+        held = ~self.cells["sample"].isin(self.trained)
+        self.metrics = self._measured(held)
+        self.stops = compare_stops(self.metrics, self.losses, runs_in(self.cells).values())
+
+    def _measured(self, held: pd.Series) -> pd.DataFrame:
+        cells = self.cells[held].reset_index(drop=True)
+        parts = []
+        for run in sorted(cells["run"].unique()):
+            own = cells[cells["run"] == run].reset_index(drop=True)
+            table = self.interactions[
+                (self.interactions["run"] == run) & self.interactions["sample"].isin(own["sample"])
+            ].reset_index(drop=True)
+            classes = classify(table, cells=own)
+            parts += [measure(table, own, classes=classes), matched_subsets(table, own, classes=classes)]
+            parts += [permuted_rho(classes), detect_stages(table, cells=own).to_metrics()]
+        return pd.concat(parts, ignore_index=True)
+
+
+def export(name: str, store: Path) -> Path:
+    """Copy what a study found to docs/results/NAME, without the folders of the machine that ran it.
+
+    Raises:
+        ValueError: The store holds no study, or all tables together would take more than 10 MB.
+    """
+    study, folder = Store.open(store), TABLES / name
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = load_samples(study.folder / "samples.json")
+    work = list(work_of(study.config, prepared))
+    found = {table: pd.read_parquet(study.table(table)) for table in _SHOWN}
+    trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
+    held = found["cells"][~found["cells"]["sample"].isin(trained)]
+    parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
+    found["null"] = pd.concat(parts, ignore_index=True)
+    for table, rows in found.items():
+        for column in ("run", "model", "data"):
+            if column in rows:
+                rows[column] = rows[column].map({v: _without_folders(str(v)) for v in rows[column].unique()})
+        rows.to_parquet(folder / f"{table}.parquet", index=False, compression="zstd")
+    config = json.loads((study.folder / "config.json").read_text("utf-8"))
+    config = {
+        key: [short_name(v) for v in value] if key in ("models", "data") else value for key, value in config.items()
+    }
+    versions = json.loads((study.folder / "manifest.json").read_text("utf-8"))["versions"]
+    (folder / "config.json").write_text(json.dumps({**config, "versions": versions}, indent=1) + "\n", "utf-8")
+    size = sum(path.stat().st_size for path in TABLES.rglob("*.parquet"))
+    if size > MOST:
+        raise ValueError(f"The tables in {TABLES} take {size} bytes, but at most {MOST} are kept; leave a study out.")
+    return folder
+
+
+def _without_folders(name: str) -> str:
+    parts = name.rsplit("/seed-", 1)
+    known = runs_in(pd.DataFrame({"run": [name]}))[name]
+    if len(parts) == 1 or known.seed is None:
+        return short_name(name)
+    return f"{short_name(known.model)}/{short_name(known.data)}/seed-{parts[1]}"
+
+
+def design(of: Evidence) -> str:
+    """The table of the design."""
+    config, cells = of.config, of.cells
+    held = sorted(set(cells["sample"]) - of.trained)
+    steps = sorted(cells["step"].unique())
+    rows = [
+        ("model, data", f"{', '.join(config['models'])} on {', '.join(config['data'])}"),
+        (
+            "training",
+            f"{config['method']}, {config['train_examples']} examples, batch {config['batch_size']}, "
+            f"{config['max_steps']} steps, peak rate {config['learning_rate']:g}",
+        ),
+        ("runs", f"{cells['run'].nunique()} (seeds {', '.join(map(str, config['seeds']))})"),
+        (
+            "followed",
+            f"steps {', '.join(map(str, steps))}; {len(held)} held-out and {len(of.trained)} training samples "
+            f"of {config['limit']} players",
+        ),
+        (
+            "extraction",
+            f"masking {config['masking']}, baseline {', '.join(sorted(set(cells['baseline'])))}; box of "
+            f"{config['kappa']:g}; tau {config['tau']:g}, rule {config['tau_rule']}",
+        ),
+        (
+            "cells",
+            f"{len(cells)}, {cells['seconds'].sum() / 3600:.2f} hours; largest relative gap "
+            f"{(cells['gap'] / cells['primal'].clip(lower=1e-9)).max():.1e}",
+        ),
+    ]
+    return _table(("", ""), rows)
+
+
+def losses(of: Evidence) -> str:
+    """The losses of the label, the end and the accuracy at the followed steps, mean and range over runs."""
+    steps = sorted(of.cells["step"].unique())
+    rows = []
+    for name in ("train_loss", "validation_label_loss", "test_label_loss", "test_end_loss", "test_accuracy"):
+        part = of.losses[(of.losses["name"] == name) & of.losses["step"].isin(steps)]
+        if not len(part):
+            continue
+        wide = part.pivot_table(index="run", columns="step", values="value").reindex(columns=steps)
+        cells = [
+            "" if wide[s].isna().all() else f"{wide[s].mean():.2f} ({wide[s].min():.2f} to {wide[s].max():.2f})"
+            for s in steps
+        ]
+        rows.append((name.replace("_", " "), *cells))
+    return _table(("mean over runs (range)", *map(str, steps)), rows)
+
+
+def classes(of: Evidence) -> str:
+    """Count, strength, rho and the differences to matched subsets of each class at each step, mean over runs."""
+    names = {
+        "count": "count",
+        "reemerged": "of these re-emerged",
+        "strength": "strength",
+        "rho": "rho",
+        "rho_permuted": "rho, signs permuted",
+        "drop": "loss without it, nats",
+        "drop_matched": "loss without a matched subset",
+        "gain_per_strength": "gain per nat",
+        "gain_per_strength_matched": "gain per nat, matched",
+    }
+    steps, rows = sorted(of.cells["step"].unique()), []
+    table = of.metrics.groupby(["class", "name", "step"])["value"].mean()
+    for group in CLASSES:
+        for name, words in names.items():
+            values = [table.get((group, name, step), np.nan) for step in steps]
+            rows.append((f"{group}: {words}", *("" if not np.isfinite(v) else f"{v:.2f}" for v in values)))
+    return _table(("mean over runs", *map(str, steps)), rows)
+
+
+def stops(of: Evidence) -> str:
+    """What the stopping rules would have cost."""
+    table = of.stops.pivot(index="run", columns="name", values="value")
+    rows = []
+    for rule, words in (("interactions", "interactions"), ("loss", "validation loss, patience 1"), ("end", "the end")):
+        steps, regret = table[f"stop_by_{rule}"], table[f"regret_by_{rule}"]
+        rows.append(
+            (
+                words,
+                ", ".join(f"{step:.0f}" for step in steps),
+                f"{regret.mean():.3f} ({regret.min():.3f} to {regret.max():.3f})",
+            )
+        )
+    return _table(("rule", "step of each run", "regret in nats: mean over runs (range)"), rows)
+
+
+def judged(of: Evidence) -> str:
+    """The verdicts, their figure, and one paragraph."""
+    rows = []
+    for row in of.verdicts.to_dict("records"):
+        finding, statistic = _WORDS[row["hypothesis"]]
+        value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        side = "> 0" if SIGNS[row["hypothesis"]] > 0 else "< 0"
+        rows.append(
+            (
+                finding,
+                f"{statistic}; {side} if so",
+                value,
+                "" if row["reason"] else f"{row['p_holm']:.2g}",
+                f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else ""),
+            )
+        )
+    told = of.verdicts.groupby("verdict")["hypothesis"].apply(list).to_dict()
+    parts = [
+        f"{verdict}: {', '.join(_WORDS[h][0] for h in told[verdict])}"
+        for verdict in ("supported", "contradicted", "undecided", "untested")
+        if verdict in told
+    ]
+    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
+    return f"{_table(head, rows)}\n\n{'; '.join(parts).capitalize()}.\n\n![Verdicts](results/{of.name}/verdicts.svg)"
+
+
+def rates(_: Evidence | None) -> str:
+    """The error rates and the power of the verdicts on planted truth."""
+    table = pd.read_parquet(RATES)
+    rows = []
+    for (runs, samples), part in table.groupby(["runs", "samples"], sort=False):
+        for name in (*HYPOTHESES, "any false"):
+            cells = []
+            for world in ("nothing", "paper", "reversed"):
+                found = part[(part["world"] == world) & (part["hypothesis"] == name)]
+                if not len(found):
+                    cells += [""] * (1 if name == "any false" else 2)
+                    continue
+                one = found.iloc[0]
+                share = lambda count, of=one["studies"]: f"{100 * count / of:.0f}"  # noqa: E731
+                if name == "any false":
+                    cells += [f"{share(one['contradicted'])} % of studies"] + ([] if world == "nothing" else [""])
+                elif world == "nothing":
+                    cells.append(share(one["supported"] + one["contradicted"]))
+                else:
+                    cells += [share(one["supported"]), share(one["contradicted"])]
+            rows.append((f"{runs} x {samples}", name, *cells))
+    head = (
+        "runs x samples",
+        "hypothesis",
+        "nothing there: any verdict, %",
+        "paper right: supported, %",
+        "contradicted, %",
+        "paper wrong: supported, %",
+        "contradicted, %",
+    )
+    studies = sorted(table["studies"].unique())
+    return f"{_table(head, rows)}\n\n{' and '.join(map(str, studies))} planted studies in each world and design."
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    "design": design,
+    "losses": losses,
+    "classes": classes,
+    "stops": stops,
+    "verdicts": judged,
+    "rates": rates,
+}
+
+
+def forest(of: Evidence) -> Figure:
+    """Draw the verdicts: each statistic over its standard error, on the paper's side to the right."""
+    figure = Figure(figsize=(6.4, 2.6), layout="constrained")
+    axis = figure.subplots()
+    colours = {"supported": "#00795a", "contradicted": "#c44e00", "undecided": "#767d86"}
+    table = of.verdicts.iloc[::-1].reset_index(drop=True)
+    for place, row in table.iterrows():
+        if row["reason"]:
+            axis.annotate("untested", (0, place), ha="center", va="center", fontsize=7, color="#5b626b")
+            continue
+        sign = SIGNS[row["hypothesis"]] / row["error"]
+        low, high = sorted((row["low"] * sign, row["high"] * sign))
+        axis.plot([low, high], [place, place], color=colours[row["verdict"]], linewidth=2)
+        axis.plot(row["value"] * sign, place, "o", color=colours[row["verdict"]], markersize=5)
+    axis.axvline(0, color="#7a8088", linewidth=0.8)
+    axis.set_yticks(range(len(table)), [_WORDS[name][0] for name in table["hypothesis"]], fontsize=8)
+    axis.set_xlabel("statistic in standard errors; to the right: as the paper says", fontsize=8)
+    return figure
+
+
+def write(page: Path = PAGE, figures: Path | None = TABLES) -> str:
+    """Write the page anew from the tables, and the figures; return the page."""
+    known: dict[str, Evidence] = {}
+
+    def part(mark: re.Match[str]) -> str:
+        begin, kind, name, end = mark.groups()
+        if kind != "rates" and name not in known:
+            known[name] = Evidence(TABLES / name)
+        return f"{begin}{PARTS[kind](known.get(name))}\n{end}"
+
+    content = _MARK.sub(part, page.read_text("utf-8"))
+    if figures is not None:
+        page.write_text(content, "utf-8")
+        with mpl.rc_context({"svg.hashsalt": "interact", "svg.fonttype": "none"}):
+            for name, evidence in known.items():
+                forest(evidence).savefig(figures / name / "verdicts.svg", metadata={"Date": None})
+    return content
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [" | ".join(head), " | ".join("---" for _ in head), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def main() -> None:
+    """Write the page, or export a study."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb")
+    exporting = verbs.add_parser("export", help="copy the tables of a study to docs/results/NAME")
+    exporting.add_argument("name")
+    exporting.add_argument("--store", type=Path, required=True)
+    given = parser.parse_args()
+    if given.verb == "export":
+        print(export(given.name, given.store))
+    else:
+        write()
+
+
+if __name__ == "__main__":
+    main()

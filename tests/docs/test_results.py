@@ -1,0 +1,50 @@
+"""docs/results.md says what the tables in docs/results/ say, and nothing is too large or names the machine that ran it."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+@pytest.fixture(scope="module")
+def results():
+    spec = importlib.util.spec_from_file_location("docs_results", ROOT / "docs" / "results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_is_what_the_tables_say(results):
+    page = (ROOT / "docs" / "results.md").read_text("utf-8")
+    made = results.write(figures=None)
+    assert "<!-- results: " in page, "the page has no mark that says what is made of the tables"
+    assert NUMBER.sub("#", made) == NUMBER.sub("#", page), "make results writes the page anew"
+    for ours, theirs in zip(NUMBER.findall(made), NUMBER.findall(page), strict=True):
+        # The last digit may turn over where another library adds in another order.
+        assert float(ours) == pytest.approx(float(theirs), rel=0.02, abs=0.011), (ours, theirs)
+
+
+def test_the_tables_are_small_and_name_no_machine(results):
+    folders = [path for path in results.TABLES.iterdir() if path.is_dir()]
+    assert folders and sum(path.stat().st_size for path in results.TABLES.rglob("*")) < results.MOST
+    for folder in folders:
+        text = (folder / "config.json").read_text()
+        assert json.loads(text)["versions"] and "/root" not in text and "/tmp" not in text  # noqa: S108
+        for name in ("interactions", "cells", "losses", "null"):
+            for run in pd.read_parquet(folder / f"{name}.parquet", columns=["run"])["run"].unique():
+                assert re.fullmatch(r"[\w.-]+/[\w.-]+/seed-\d+(/[\w:-]+)?", run), run
+        assert (folder / "verdicts.svg").is_file()
+
+
+def test_the_error_rates_are_those_that_the_protocol_allows(results):
+    rates = pd.read_parquet(results.RATES)
+    false = rates[(rates["world"] == "nothing") & (rates["hypothesis"] == "any false")]
+    assert len(false) and (false["studies"] >= 100).all()
+    # 5 % of 100 studies, and what chance adds to it.
+    assert (false["contradicted"] <= 0.05 * false["studies"] + 1.65 * (0.0475 * false["studies"]) ** 0.5).all()
