@@ -27,14 +27,16 @@ class NoiseOptions:
     """How noisy scores are split, marked and measured; as the study itself was.
 
     Attributes:
-        kappa: Tolerated noise of the split.
+        noise: How noise of the scores is treated, see `interact_kernels.sparsify.NoiseForm`.
+        kappa: Its price or bound; None for the form's own.
         tau: Salience, as in `interact.evolution.salient`.
         rule: Likewise.
         resamples: Bootstrap samples.
         seed: Of the noise and the bootstrap.
     """
 
-    kappa: float = 0.04
+    noise: str | None = None
+    kappa: float | None = None
     tau: float = 0.05
     rule: str = "max"
     resamples: int = 200
@@ -129,7 +131,7 @@ def noise_tables(
         names = [zlib.crc32(name.encode()) for name in (run, sample)]
         noise = np.random.default_rng([options.seed, step, *names]).normal(scale=size, size=scores.shape)
         both = np.stack([scores, scores + noise])
-        split = merge_order_one(and_or_split(both, kappa=options.kappa))
+        split = merge_order_one(and_or_split(both, noise=options.noise, kappa=options.kappa))
         for row, at in enumerate((0, step)):
             for kind, effects in (("and", split.i_and[row]), ("or", split.i_or[row])):
                 mask = np.flatnonzero(effects).astype(np.uint64)

@@ -36,7 +36,8 @@ class FollowOptions:
         target_tokens: How many tokens of the response to score; the paper takes the first.
         masking: What an absent player becomes, see `interact.extract`.
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
-        kappa: Tolerated noise of the split.
+        noise: How noise of the scores is treated, see `interact.extract`.
+        kappa: Its price or bound, see `interact.extract`.
         tau: Salience threshold, see `interact.evolution.salient`.
         rule: Its rule.
         engine: How coalitions are scored, see `interact.coalition_values`.
@@ -48,7 +49,8 @@ class FollowOptions:
     target_tokens: int = 1
     masking: str = "baseline"
     baseline: str | int | None = None
-    kappa: float = 0.04
+    noise: str | None = None
+    kappa: float | None = None
     tau: float = 0.05
     rule: str = "max"
     engine: str = "auto"
@@ -118,6 +120,7 @@ def follow_sample(
         target_tokens=options.target_tokens if causal and response and not target else None,
         masking=options.masking,
         baseline=options.baseline,
+        noise=options.noise,
         kappa=options.kappa,
         engine=options.engine,
         memory_budget=options.memory_budget,
@@ -130,7 +133,9 @@ def follow_sample(
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
-    key = CellKey.of(_run(options), step, sample.id, decided_by=[asdict(sample), step, chosen, asdict(options)])
+    # An option that came later is left out where it was not given, so that older cells keep their names.
+    asked = {name: value for name, value in asdict(options).items() if not (name == "noise" and value is None)}
+    key = CellKey.of(_run(options), step, sample.id, decided_by=[asdict(sample), step, chosen, asked])
     return store / "cells" / f"{key.stem}.interactions"
 
 

@@ -153,7 +153,7 @@ def _noise(store: Store, run: Run, followed: pd.DataFrame, work: list[Cell]) -> 
         if cell.run == run and cell.step in values and cell.sample.id in wanted:
             values[cell.step][cell.sample.id] = load_result(store.cell(cell.key)).values
     sigma = matched_sigma(values[0], values[last])
-    options = NoiseOptions(kappa=store.config.kappa, resamples=store.config.resamples)
+    options = NoiseOptions(noise=store.config.noise, kappa=store.config.kappa, resamples=store.config.resamples)
     return noise_null(values[0], sigma, run=run, step=last, options=options)
 
 
