@@ -64,11 +64,20 @@ class ExactInteractions(Interactions):
         return NoiseForm.read(self.provenance)
 
     @property
+    def names_form(self) -> bool:
+        """Whether the record of the result names its form."""
+        return self.provenance.get("noise") is not None or self.provenance.get("kappa") is not None
+
+    @property
+    def noise_name(self) -> str | None:
+        """How noise of the scores was treated: soft, box or exact; None where it is not known."""
+        return self.form.noise if self.names_form else None
+
+    @property
     def evidence(self) -> str:
         """What stands behind the effects, in words."""
         proof = "certified optimal" if self.gap < _OPTIMAL else f"certified within {self.gap:.1e}"
-        known = self.provenance.get("noise") is not None or self.provenance.get("kappa") is not None
-        return f"{self.form}, {proof}" if known else proof
+        return f"{self.form}, {proof}" if self.names_form else proof
 
     def certainty(
         self,
@@ -93,9 +102,9 @@ class ExactInteractions(Interactions):
             time_limit: Seconds after which what is left is undecided.
 
         Returns:
-            One row an interaction of the programme, strongest first: kind, mask, words, effect; price, how much more the
-            best split costs, relative, in which a salient effect comes down to its level, or another one up to it (at
-            least this where certain or excluded, at most this where possible); status (certain, possible, excluded,
+            One row an interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the best
+            split costs, relative, in which a salient effect comes down to its level, or another one up to it (at least
+            this where certain or excluded, at most this where possible); status (certain, possible, excluded,
             undecided); low and high, proven bounds of the effect, or its range where `ranges`.
 
         Raises:
@@ -109,7 +118,7 @@ class ExactInteractions(Interactions):
         # Here, because scoring on a bare machine needs no pandas.
         import pandas as pd
 
-        found = self._certain(eps, tau, ranges, every, time_limit)
+        found = self._certain(eps, tau, ranges=ranges, every=every, time_limit=time_limit)
         effects = np.stack(self.effects())
         rows = np.argwhere(self._columns())
         rows = rows[np.argsort(-np.abs(effects[rows[:, 0], rows[:, 1]]), kind="stable")]
@@ -131,12 +140,12 @@ class ExactInteractions(Interactions):
         self, eps: float = 1e-4, tau: float = 0.05, *, time_limit: float = 600.0
     ) -> dict[tuple[str, int], str]:
         """Return the status of each salient interaction, by its kind and mask; see `certainty`."""
-        found = self._certain(eps, tau, False, False, time_limit)
-        chosen = np.argwhere(np.stack(self._salient(tau, True)))
+        found = self._certain(eps, tau, ranges=False, every=False, time_limit=time_limit)
+        chosen = np.argwhere(np.stack(self._salient(tau, merged=True)))
         return {(("and", "or")[f], int(mask)): STATUSES[found.status[f, mask]] for f, mask in chosen}
 
-    def _certain(self, eps: float, tau: float, ranges: bool, every: bool, time_limit: float) -> Certainty:
-        self._salient(tau, True)
+    def _certain(self, eps: float, tau: float, *, ranges: bool, every: bool, time_limit: float) -> Certainty:
+        self._salient(tau, merged=True)
         if not (isfinite(self.gap) and isfinite(self.dual)):
             raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
         effects = np.stack(self.effects())

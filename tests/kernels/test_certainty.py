@@ -1,5 +1,7 @@
 """What is certain of a split: its classes and ranges against HiGHS and against least squares, and bad input."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog, nnls
@@ -132,7 +134,7 @@ def test_a_larger_eps_makes_less_certain_and_ranges_wider():
     known = [found(v, eps=eps, ranges=True)[2] for eps in (0.0, 1e-4, 1e-2)]
     certain = [(k.status == 0).sum() for k in known]
     assert certain[0] >= certain[1] >= certain[2] and certain[0] > 0
-    for before, after in zip(known, known[1:], strict=False):
+    for before, after in itertools.pairwise(known):
         assert (after.low <= before.low + 1e-6).all() and (after.high >= before.high - 1e-6).all()
 
 
