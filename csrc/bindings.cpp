@@ -116,7 +116,7 @@ sparsify::Splits splits(const std::vector<Address>& a) {
           pointer<std::int64_t>(a[4])};
 }
 
-void split_interior_point(Address v, Address delta, std::int64_t count, int n,
+void split_interior_point(Address v, Address bound, std::int64_t count, int n, bool soft, double ridge,
                           const std::vector<Address>& start, const std::vector<Address>& out, double rtol,
                           int max_iterations, double seconds, bool single_precision, bool polish,
                           int correctors, Address spotrf, Address dpotrf, int threads) {
@@ -126,14 +126,28 @@ void split_interior_point(Address v, Address delta, std::int64_t count, int n,
   const sparsify::InteriorPointOptions options{
       {rtol, max_iterations, seconds}, single_precision, polish, correctors};
   const sparsify::Splits earlier = start.empty() ? sparsify::Splits{} : splits(start);
-  sparsify::interior_point({pointer<double>(v), pointer<double>(delta), count, n},
+  sparsify::interior_point({pointer<double>(v), pointer<double>(bound), count, n, soft, ridge},
                            start.empty() ? nullptr : &earlier, splits(out), options, lapack, threads);
 }
 
-void split_admm(Address v, Address delta, std::int64_t count, int n, const std::vector<Address>& out,
-                double rtol, int max_iterations, double seconds, double rho, int threads) {
+void hold_columns(Address v, Address bound, int n, bool soft, double ridge, const std::vector<Address>& held,
+                  std::int64_t count, double decision, const std::vector<Address>& out, double rtol,
+                  int max_iterations, double seconds, int correctors, Address spotrf, Address dpotrf,
+                  int threads) {
   py::gil_scoped_release release;
-  sparsify::admm({pointer<double>(v), pointer<double>(delta), count, n}, splits(out),
+  const sparsify::Lapack lapack{reinterpret_cast<sparsify::Lapack::Spotrf>(spotrf),
+                                reinterpret_cast<sparsify::Lapack::Dpotrf>(dpotrf)};
+  sparsify::hold_columns(
+      {pointer<double>(v), pointer<double>(bound), 1, n, soft, ridge},
+      {pointer<std::int64_t>(held[0]), pointer<std::int64_t>(held[1]), pointer<double>(held[2]), count},
+      decision, splits(out), {{rtol, max_iterations, seconds}, true, false, correctors}, lapack, threads);
+}
+
+void split_admm(Address v, Address bound, std::int64_t count, int n, bool soft, double ridge,
+                const std::vector<Address>& out, double rtol, int max_iterations, double seconds, double rho,
+                int threads) {
+  py::gil_scoped_release release;
+  sparsify::admm({pointer<double>(v), pointer<double>(bound), count, n, soft, ridge}, splits(out),
                  {{rtol, max_iterations, seconds}, rho}, threads);
 }
 
@@ -187,6 +201,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("and_or_moebius_f32", &and_or_moebius<float>);
   module.def("and_or_moebius_f64", &and_or_moebius<double>);
   module.def("split_interior_point", &split_interior_point);
+  module.def("hold_columns", &hold_columns);
   module.def("split_admm", &split_admm);
   module.def("tree_attention", &tree_attention);
   module.def("row_attention", &row_attention);

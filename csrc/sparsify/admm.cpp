@@ -1,10 +1,13 @@
-// Alternating directions on  minimise |a|_1 + |b|_1 + [|q| <= delta]  over the plane a + U b - L q = g.
+// Alternating directions on  minimise |a|_1 + |b|_1 + [|q| <= delta]  over the plane a + U b - L q = g, and
+// with a ridge and a price on q.
 // 1. Project on the plane, exactly without noise, else by warm-started conjugate gradients
 // (kronecker_solver.cpp).
-// 2. Soft-threshold a and b, clip q; over-relaxed. 3. Every so often balance the penalty and prove a gap: the
-// scaled multipliers projected on the range of (I, U^T, -L^T) give a dual vector. Boyd et al. 2011.
+// 2. Soft-threshold a and b (a ridge shrinks them), clip q (a price shrinks it); over-relaxed. 3. Every so
+// often balance the penalty and prove a gap: the scaled multipliers projected on the range of (I, U^T, -L^T)
+// give a dual vector. Boyd et al. 2011.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "sparsify/interior_point.h"
 #include "sparsify/kronecker_solver.h"
@@ -28,16 +31,17 @@ class Admm {
  public:
   Admm(const Programme& p, double rho)
       : p_(p),
-        noisy_(p.delta > 0),
-        rho_((p.delta > 0 ? kNoisyRho : 1) * rho * static_cast<double>(p.g.size()) /
-             p.strength(p.g, Vector(p.g.size()))),
+        noisy_(p.noisy()),
+        rho_(
+            (p.noisy() ? kNoisyRho : 1) * rho * static_cast<double>(p.g.size()) /
+            std::accumulate(p.g.begin(), p.g.end(), 0.0, [](double s, double x) { return s + std::abs(x); })),
         omega_(0.03),
         solver_(p.lattice, noisy_ ? 1 / omega_ : 0) {
     const Vector zero(p.g.size(), 0.0);
     kept_ = u_ = {zero, zero, zero};
     lambda_ = dual_ = zero;
     best_.a = p.g, best_.b = best_.q = best_.z = zero;
-    best_.primal = p.strength(p.g, zero), best_.dual = 0;
+    best_.primal = p.cost(p.g, zero, zero), best_.dual = 0;
   }
 
   Point run(const Limits& limits) {
@@ -84,7 +88,8 @@ class Admm {
 
   void threshold() {
     primal_residual_ = dual_residual_ = 0;
-    const double t = 1 / rho_, delta = p_.delta;
+    const double t = 1 / rho_, delta = p_.delta, less = rho_ / (rho_ + p_.ridge);
+    const double weak = rho_ * omega_ * p_.gamma, kept_noise = weak / (1 + weak);
     const auto update = [this](double moved, double& kept, double& u, double weight, auto shrink) {
       const double ahead = kRelaxation * moved + (1 - kRelaxation) * kept + u, next = shrink(ahead);
       primal_residual_ += weight * (moved - next) * (moved - next);
@@ -92,11 +97,12 @@ class Admm {
       u = ahead - next, kept = next;
     };
     for (std::size_t i = 1; i < lambda_.size(); ++i) {
-      update(moved_.a[i], kept_.a[i], u_.a[i], 1, [t](double x) { return soft(x, t); });
-      update(moved_.b[i], kept_.b[i], u_.b[i], 1, [t](double x) { return soft(x, t); });
+      const bool rests = p_.ridge > 0 && (i & (i - 1)) == 0;
+      update(moved_.a[i], kept_.a[i], u_.a[i], 1, [&](double x) { return less * soft(x, t); });
+      update(moved_.b[i], kept_.b[i], u_.b[i], 1, [&](double x) { return rests ? 0 : less * soft(x, t); });
       if (noisy_)
         update(moved_.q[i], kept_.q[i], u_.q[i], omega_,
-               [delta](double x) { return std::clamp(x, -delta, delta); });
+               [&](double x) { return p_.gamma > 0 ? kept_noise * x : std::clamp(x, -delta, delta); });
     }
   }
 
@@ -110,14 +116,16 @@ class Admm {
   void record() {
     Vector a, rhs;
     p_.complete(a, kept_.b, kept_.q);
-    const double primal = p_.strength(a, kept_.b);
+    const double primal = p_.cost(a, kept_.b, kept_.q);
     if (primal < best_.primal) best_.a = a, best_.b = kept_.b, best_.q = kept_.q, best_.primal = primal;
     combine(u_, rhs);
     solver_.solve(rhs, dual_, kInner * best_.gap(), 2 * kMostInner);
-    for (const Vector* z : {&dual_, &u_.a}) {
+    for (const Vector* scaled : {&dual_, &u_.a}) {
+      Vector z = *scaled;
+      for (double& value : z) value *= rho_;
       double divisor;
-      const double dual = p_.bound(*z, divisor);
-      if (dual > best_.dual) best_.z = *z, best_.dual = dual;
+      const double dual = p_.bound(z, divisor);
+      if (dual > best_.dual) best_.z = z, best_.dual = dual;
     }
   }
 
@@ -139,7 +147,8 @@ void admm(const Samples& samples, const Splits& out, const AdmmOptions& options,
 #pragma omp parallel for num_threads(team) schedule(dynamic, 1)
   for (std::int64_t row = 0; row < samples.count; ++row) {
     const std::int64_t first = row * size;
-    const Programme p(samples.v + first, samples.delta[row], samples.n);
+    Programme p(samples.v + first, samples.bound[row], samples.n, samples.soft, samples.ridge);
+    if (samples.ridge > 0) p.rest_single_ors();
     Point point;
     if (p.scale > 0) {
       point = Admm(p, options.rho).run(options.limits);
@@ -147,7 +156,7 @@ void admm(const Samples& samples, const Splits& out, const AdmmOptions& options,
       point.a = point.b = point.q = point.z = Vector(size, 0.0);
       point.primal = point.dual = 0;
     }
-    write(p, point, samples.v + first, samples.delta[row], out.i_and + first, out.i_or + first,
+    write(p, point, samples.v + first, samples.bound[row], out.i_and + first, out.i_or + first,
           out.noise + first, out.y + first);
     out.iterations[row] = point.iterations;
   }

@@ -26,6 +26,7 @@ constexpr int kMostFree = 600;
 constexpr double kFree = 0.01;  // inexact steps cost the repaired primal there
 constexpr int kEnoughActive = 60, kMostActiveSteps = 120;
 constexpr double kNear = 0.6, kFew = 0.3;  // gap below which that many of the columns are tried
+constexpr double kLoosest = 1e-3;          // relative gap from which on float32 factors serve a face
 constexpr double kMostCentring = 0.3;      // the correctors centre as well
 
 double reach(const Vector& x, const Vector& dx) {
@@ -53,19 +54,46 @@ double now() {
 
 InteriorPoint::InteriorPoint(const Programme& programme, NormalMatrix& normal,
                              const InteriorPointOptions& options)
-    : p_(programme), normal_(normal), options_(options), pairs_(programme.delta > 0 ? kPairs : 4) {
+    : p_(programme),
+      normal_(normal),
+      options_(options),
+      pairs_(programme.delta > 0 ? kPairs : 4),
+      paired_(programme.quadratic()) {
   const std::size_t size = p_.g.size();
   for (int k = 0; k < kPairs; ++k) x_[k].assign(size, 1.0), s_[k].assign(size, 1.0);
   z_.assign(size, 0.0);
   d1_ = d2_ = d3_ = z_;
-  best_.a = p_.g, best_.b = best_.q = best_.z = z_;
-  best_.primal = p_.strength(p_.g, z_);
-  best_.dual = 0;
-  single_ = options.single_precision && p_.lattice.n >= 7;
+  best_.b = best_.q = best_.z = z_;
+  p_.complete(best_.a, best_.b, best_.q);
+  best_.primal = p_.cost(best_.a, best_.b, best_.q);
+  best_.dual = p_.base;
+  // Without a ridge the optimal face has flat directions, along which only exact steps agree from run to run.
+  const bool unique = p_.ridge > 0, loose = options.limits.rtol >= kLoosest && !options.polish;
+  single_ = options.single_precision && p_.lattice.n >= 7 && (unique || loose);
+  active_ = unique || loose;
 }
 
 void InteriorPoint::set_box(const Vector& q) {
   for (std::size_t i = 1; i < q.size(); ++i) x_[4][i] = p_.delta + q[i], x_[5][i] = p_.delta - q[i];
+}
+
+// Frozen columns: nothing, with slacks that stand still.
+void InteriorPoint::still(Pairs& pairs, double value) const {
+  for (const Column& column : p_.frozen)
+    for (int k = 2 * column.family; k < 2 * column.family + 2; ++k) pairs[k][column.set] = value;
+}
+
+// A priced noise follows from the dual, one in a box is a variable.
+Vector InteriorPoint::noise() const {
+  Vector q(z_.size(), 0.0);
+  if (p_.gamma > 0) {
+    q = z_;
+    p_.lattice.upper(q);
+    for (double& value : q) value *= -p_.gamma;
+  } else if (pairs_ == kPairs) {
+    for (std::size_t i = 1; i < q.size(); ++i) q[i] = 0.5 * (x_[4][i] - x_[5][i]);
+  }
+  return q;
 }
 
 void InteriorPoint::start() {
@@ -75,46 +103,62 @@ void InteriorPoint::start() {
   for (std::int64_t i = 0; i < size; ++i) b[i] = -0.5 * p_.w[size - 1 - i];
   p_.lattice.moebius(b);
   b[0] = 0;
-  p_.complete(a, b, none);
-  const double margin = p_.strength(a, b) / (2.0 * static_cast<double>(size));
+  for (const Column& column : p_.frozen)
+    if (column.family == 1) b[column.set] = 0;
+  p_.rest(a, b, none);
+  double margin = 0;
+  for (std::int64_t i = 1; i < size; ++i)
+    margin += (std::abs(a[i]) + std::abs(b[i])) / (2.0 * static_cast<double>(size));
   for (std::int64_t i = 1; i < size; ++i) {
     x_[0][i] = std::max(a[i], 0.0) + margin, x_[1][i] = std::max(-a[i], 0.0) + margin;
     x_[2][i] = std::max(b[i], 0.0) + margin, x_[3][i] = std::max(-b[i], 0.0) + margin;
+    for (int k = 0; k < 4; ++k) s_[k][i] = 1 + p_.ridge * x_[k][i];
     s_[4][i] = s_[5][i] = pairs_ == kPairs ? margin / p_.delta : 1;
   }
+  still(x_, 0), still(s_, 1);
   set_box(none);
+}
+
+void InteriorPoint::start_at(const InteriorPoint& other) {
+  x_ = other.x_, s_ = other.s_, z_ = other.z_;
+  still(x_, 0), still(s_, 1);
 }
 
 void InteriorPoint::start_from(const Point& earlier) {
   const std::int64_t size = p_.lattice.size();
   Vector q = earlier.q, a, slopes = earlier.z, y = earlier.z;
-  for (double& value : q) value = std::clamp(0.9 * value, -0.9 * p_.delta, 0.9 * p_.delta);
-  p_.complete(a, earlier.b, q);
-  const double margin = 0.3 * p_.strength(a, earlier.b) / (2.0 * static_cast<double>(size));
-  constexpr double kShrink = 0.9;
+  if (p_.gamma == 0)
+    for (double& value : q) value = std::clamp(0.9 * value, -0.9 * p_.delta, 0.9 * p_.delta);
+  p_.rest(a, earlier.b, q);
+  double margin = 0;
+  for (std::int64_t i = 1; i < size; ++i)
+    margin += 0.3 * (std::abs(a[i]) + std::abs(earlier.b[i])) / (2.0 * static_cast<double>(size));
   p_.lattice.lower(slopes);
   p_.lattice.upper(y);
+  // A ridge lets slopes pass 1.
+  const double kShrink = 0.9 / std::max({1.0, largest(earlier.z), largest(slopes)});
   for (std::int64_t i = 1; i < size; ++i) {
     const double both[2] = {a[i], earlier.b[i]}, slope[2] = {kShrink * earlier.z[i], kShrink * slopes[i]};
     for (int k = 0; k < 2; ++k) {
       x_[2 * k][i] = std::max(both[k], 0.0) + margin, x_[2 * k + 1][i] = std::max(-both[k], 0.0) + margin;
-      s_[2 * k][i] = 1 - slope[k], s_[2 * k + 1][i] = 1 + slope[k];
+      s_[2 * k][i] = 1 + p_.ridge * x_[2 * k][i] - slope[k];
+      s_[2 * k + 1][i] = 1 + p_.ridge * x_[2 * k + 1][i] + slope[k];
     }
     z_[i] = slope[0];
     s_[4][i] = std::max(kShrink * y[i], 0.0) + 0.1, s_[5][i] = std::max(-kShrink * y[i], 0.0) + 0.1;
   }
+  still(x_, 0), still(s_, 1);
   set_box(q);
 }
 
 void InteriorPoint::record() {
   const std::size_t size = z_.size();
-  Vector a, b(size, 0.0), q(size, 0.0);
-  for (std::size_t i = 1; i < size; ++i) {
-    b[i] = x_[2][i] - x_[3][i];
-    if (pairs_ == kPairs) q[i] = std::clamp(0.5 * (x_[4][i] - x_[5][i]), -p_.delta, p_.delta);
-  }
+  Vector a, b(size, 0.0), q = noise();
+  for (std::size_t i = 1; i < size; ++i) b[i] = x_[2][i] - x_[3][i];
+  if (pairs_ == kPairs)
+    for (double& value : q) value = std::clamp(value, -p_.delta, p_.delta);
   p_.complete(a, b, q);
-  const double primal = p_.strength(a, b);
+  const double primal = p_.cost(a, b, q);
   if (primal < best_.primal) best_.a = a, best_.b = b, best_.q = q, best_.primal = primal;
   double divisor;
   const double dual = p_.bound(z_, divisor);
@@ -123,15 +167,15 @@ void InteriorPoint::record() {
 
 bool InteriorPoint::factor() {
   for (std::size_t i = 1; i < z_.size(); ++i) {
-    d1_[i] = x_[0][i] / s_[0][i] + x_[1][i] / s_[1][i];
-    d2_[i] = x_[2][i] / s_[2][i] + x_[3][i] / s_[3][i];
-    d3_[i] = pairs_ == kPairs ? 1 / (s_[4][i] / x_[4][i] + s_[5][i] / x_[5][i]) : 0.0;
+    d1_[i] = x_[0][i] / slack(0, i) + x_[1][i] / slack(1, i);
+    d2_[i] = x_[2][i] / slack(2, i) + x_[3][i] / slack(3, i);
+    d3_[i] = pairs_ == kPairs ? 1 / (s_[4][i] / x_[4][i] + s_[5][i] / x_[5][i]) : p_.gamma;
   }
   if (!normal_.is_active() && hardest_ > (p_.lattice.n < kLarge ? kEnoughSteps : kEnoughLarge))
     single_ = false;
   if (normal_.is_active() && hardest_ > kEnoughActive) active_ = false;
   hardest_ = 0;
-  const bool noisy = pairs_ == kPairs;
+  const bool noisy = p_.noisy();
   if (p_.lattice.n > kLargestDense) return noisy && normal_.factor_active(d1_, d2_, d3_, kMostActive, true);
   const auto few = static_cast<std::int64_t>(kFew * static_cast<double>(p_.lattice.size()));
   if (noisy && active_ && best_.gap() < kNear && p_.lattice.n >= kLarge &&
@@ -144,12 +188,9 @@ bool InteriorPoint::factor() {
 
 void InteriorPoint::residual(Vector& out) const {
   const std::size_t size = z_.size();
-  Vector b(size, 0.0), q(size, 0.0);
-  for (std::size_t i = 1; i < size; ++i) {
-    b[i] = x_[2][i] - x_[3][i];
-    if (pairs_ == kPairs) q[i] = 0.5 * (x_[4][i] - x_[5][i]);
-  }
-  p_.complete(out, b, q);
+  Vector b(size, 0.0);
+  for (std::size_t i = 1; i < size; ++i) b[i] = x_[2][i] - x_[3][i];
+  p_.rest(out, b, noise());
   for (std::size_t i = 1; i < size; ++i) out[i] -= x_[0][i] - x_[1][i];
 }
 
@@ -158,8 +199,8 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   const std::size_t size = z_.size();
   Vector rhs = primal_residual, hb(size, 0.0), hq(size, 0.0);
   for (std::size_t i = 1; i < size; ++i) {
-    rhs[i] -= target[0][i] / s_[0][i] - target[1][i] / s_[1][i];
-    hb[i] = target[2][i] / s_[2][i] - target[3][i] / s_[3][i];
+    rhs[i] -= target[0][i] / slack(0, i) - target[1][i] / slack(1, i);
+    hb[i] = target[2][i] / slack(2, i) - target[3][i] / slack(3, i);
     if (pairs_ == kPairs) hq[i] = d3_[i] * (target[4][i] / x_[4][i] - target[5][i] / x_[5][i]);
   }
   Vector lifted = hq;
@@ -193,8 +234,8 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
   for (std::size_t i = 1; i < size; ++i) {
     const double slope[4] = {d.z[i], -d.z[i], df[i], -df[i]};
     for (int k = 0; k < 4; ++k) {
-      d.s[k][i] = -slope[k];
-      d.x[k][i] = (target[k][i] + x_[k][i] * slope[k]) / s_[k][i];
+      d.x[k][i] = (target[k][i] + x_[k][i] * slope[k]) / slack(k, i);
+      d.s[k][i] = p_.ridge * d.x[k][i] - slope[k];
     }
     if (pairs_ < kPairs) continue;
     const double dq = hq[i] - d3_[i] * dt[i];
@@ -202,6 +243,7 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
     d.s[4][i] = (target[4][i] - s_[4][i] * dq) / x_[4][i];
     d.s[5][i] = (target[5][i] + s_[5][i] * dq) / x_[5][i];
   }
+  still(d.x, 0), still(d.s, 0);
   lengths(d);
 }
 
@@ -211,6 +253,7 @@ void InteriorPoint::lengths(Direction& d) const {
     d.primal_length = std::min(d.primal_length, reach(x_[k], d.x[k]));
     d.dual_length = std::min(d.dual_length, reach(s_[k], d.s[k]));
   }
+  if (paired_) d.primal_length = d.dual_length = std::min(d.primal_length, d.dual_length);
 }
 
 // Mean of x s, now or after the step d.
@@ -221,7 +264,8 @@ double InteriorPoint::complementarity(const Direction* d) const {
     for (std::size_t i = 1; i < size; ++i)
       sum += d ? (x_[k][i] + d->primal_length * d->x[k][i]) * (s_[k][i] + d->dual_length * d->s[k][i])
                : x_[k][i] * s_[k][i];
-  return sum / (static_cast<double>(pairs_) * static_cast<double>(size - 1));
+  return sum / (static_cast<double>(pairs_) * static_cast<double>(size - 1) -
+                2 * static_cast<double>(p_.frozen.size()));
 }
 
 // Colombo and Gondzio: turns `more` into d + w more, w in (0, 1] chosen on either side for the longest step.
@@ -235,6 +279,7 @@ void InteriorPoint::weigh(const Direction& d, Direction& more) const {
       length[0] = std::min(length[0], reach(x_[k], d.x[k], more.x[k], w));
       length[1] = std::min(length[1], reach(s_[k], d.s[k], more.s[k], w));
     }
+    if (paired_) length[0] = length[1] = std::min(length[0], length[1]);
     for (int side = 0; side < 2; ++side)
       if (length[side] > best[side] + 1e-9) best[side] = length[side], weight[side] = w;
   }
@@ -261,6 +306,7 @@ void InteriorPoint::correct(double mu, Direction& d) {
         const double value = (x_[k][i] + primal * d.x[k][i]) * (s_[k][i] + dual * d.s[k][i]);
         target[k][i] = std::max(std::clamp(value, 0.1 * mu, 10 * mu) - value, -10 * mu);
       }
+    still(target, 0);
     newton(target, none, kLoose, more);
     weigh(d, more);
     lengths(more);
@@ -279,12 +325,12 @@ void InteriorPoint::move(const Direction& d) {
   for (std::size_t i = 1; i < z_.size(); ++i) z_[i] += dual * d.z[i];
 }
 
-void InteriorPoint::run(double rtol, double deadline) {
+void InteriorPoint::run(double rtol, double deadline, double decision) {
   Pairs target;
   for (Vector& part : target) part.assign(z_.size(), 0.0);
   Vector rest;
   Direction d;
-  for (record(); best_.gap() > rtol; record()) {
+  for (record(); best_.gap() > rtol && !(best_.dual > decision) && !(best_.primal <= decision); record()) {
     if (best_.iterations >= options_.limits.max_iterations || now() > deadline || !factor()) return;
     ++best_.iterations;
     residual(rest);
@@ -297,11 +343,54 @@ void InteriorPoint::run(double rtol, double deadline) {
     for (int k = 0; k < pairs_; ++k)
       for (std::size_t i = 1; i < z_.size(); ++i)
         target[k][i] = aim - x_[k][i] * s_[k][i] - d.x[k][i] * d.s[k][i];
+    still(target, 0);
     newton(target, rest, kTight, d);
     correct(aim, d);
     if (!(d.primal_length + d.dual_length > 1e-8)) return;
     move(d);
   }
+}
+
+// The dual is smooth, and quadratic where no effect comes or goes: once the interior point has found which
+// effects there are, a step or two end at the optimum, with true zeros. Whatever a and b are, q = L^-1 (a + U
+// b - g) makes them a split.
+bool InteriorPoint::sharpen(double deadline) {
+  constexpr int kRounds = 8, kSteps = 60;
+  constexpr double kSharp = 1e-12;
+  if (!(p_.gamma > 0 && p_.ridge > 0) || p_.lattice.n > kLargestDense) return false;
+  const std::size_t size = z_.size();
+  Vector z = best_.z, out, dz;
+  for (int round = 0; round < kRounds && now() < deadline; ++round) {
+    Point next = best_;
+    Vector slope[2] = {z, z}, q = z;
+    p_.lattice.lower(slope[1]);
+    p_.lattice.upper(q);
+    for (double& value : q) value *= -p_.gamma;
+    for (const Column& column : p_.frozen) slope[column.family][column.set] = 0;
+    Vector* effects[2] = {&next.a, &next.b};
+    Vector* weights[2] = {&d1_, &d2_};
+    for (int family = 0; family < 2; ++family)
+      for (std::size_t i = 0; i < size; ++i) {
+        const double s = slope[family][i], beyond = i ? std::max(std::abs(s) - 1, 0.0) / p_.ridge : 0;
+        (*effects[family])[i] = std::copysign(beyond, s);
+        (*weights[family])[i] = beyond > 0 ? 1 / p_.ridge : 0;
+      }
+    p_.rest(out, next.b, q);
+    for (std::size_t i = 0; i < size; ++i) out[i] -= next.a[i], d3_[i] = p_.gamma;
+    next.q = out;
+    p_.lattice.moebius(next.q);
+    for (std::size_t i = 0; i < size; ++i) next.q[i] = i ? q[i] - next.q[i] : 0;
+    double divisor;
+    next.z = z, next.dual = p_.bound(z, divisor);
+    next.primal = p_.cost(next.a, next.b, next.q);
+    next.exact = true;
+    if (next.gap() <= best_.gap()) best_ = next;
+    if (best_.gap() <= kSharp || round + 1 == kRounds) break;
+    if (!(single_ && normal_.factor(d1_, d2_, d3_, true)) && !normal_.factor(d1_, d2_, d3_, false)) break;
+    normal_.solve(out, dz, kSharp, kSteps);
+    for (std::size_t i = 1; i < size; ++i) z[i] += dz[i];
+  }
+  return true;
 }
 
 }  // namespace interact::sparsify

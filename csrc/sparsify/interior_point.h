@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <functional>
+#include <limits>
 
 #include "sparsify/normal_matrix.h"
 
@@ -24,9 +25,15 @@ class InteriorPoint {
   // Starts from nothing, or from an earlier point of a similar programme.
   void start();
   void start_from(const Point& earlier);
+  // Goes on where the solver of a programme of the same lattice stands.
+  void start_at(const InteriorPoint& other);
 
-  // Iterates until the gap is `rtol` or a limit is met, keeping the best point.
-  void run(double rtol, double deadline);
+  // Iterates until the gap is `rtol`, the cost is known to lie above or below `decision`, or a limit is met,
+  // keeping the best point.
+  void run(double rtol, double deadline, double decision = std::numeric_limits<double>::quiet_NaN());
+  // With a ridge and a price: from near the optimum to it, by Newton's method on the dual; false: not for
+  // this one.
+  bool sharpen(double deadline);
   const Point& best() const { return best_; }
   const Pairs& x() const { return x_; }
   const Pairs& s() const { return s_; }
@@ -43,10 +50,16 @@ class InteriorPoint {
   void correct(double mu, Direction& d);
   void move(const Direction& d);
 
+  void still(Pairs& pairs, double value) const;
+  // What a change of x costs its slack: with a ridge the slack grows with x.
+  double slack(int k, std::size_t i) const { return s_[k][i] + p_.ridge * x_[k][i]; }
+  Vector noise() const;
+
   const Programme& p_;
   NormalMatrix& normal_;
   const InteriorPointOptions& options_;
-  const int pairs_;  // 6, or 4 without noise
+  const int pairs_;    // 6, or 4 without a box
+  const bool paired_;  // one step for both sides: the slacks hold the ridge, the noise is that of the dual
   Pairs x_, s_;
   Vector z_, d1_, d2_, d3_;
   Point best_;

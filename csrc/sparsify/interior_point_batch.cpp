@@ -34,13 +34,21 @@ Point solve_one(const Programme& p, const Point* earlier, NormalMatrix& normal,
     solver.start_from(*earlier);
   else
     solver.start();
+  // The active set shows only near the optimum.
+  constexpr int kTries = 4;
+  constexpr double kSharp = 1e-6, kSharper = 0.03, kOptimal = 1e-9;
+  if (p.quadratic() && !options.polish) {
+    double rtol = options.limits.rtol;
+    for (int t = 0; t < kTries; ++t, rtol *= kSharper) {
+      solver.run(rtol, deadline);
+      if (solver.best().gap() > rtol || !solver.sharpen(deadline) || solver.best().gap() <= kOptimal) break;
+    }
+    return solver.best();
+  }
   if (!options.polish) {
     solver.run(options.limits.rtol, deadline);
     return solver.best();
   }
-  // The active set shows only near the optimum.
-  constexpr int kTries = 4;
-  constexpr double kSharp = 1e-6, kSharper = 0.03;
   double rtol = std::min(options.limits.rtol, kSharp);
   Point point;
   for (int t = 0; t < kTries; ++t, rtol *= kSharper) {
@@ -64,11 +72,12 @@ void interior_point(const Samples& samples, const Splits* start, const Splits& o
     for (std::int64_t row = 0; row < samples.count; ++row) {
       const double* v = samples.v + row * size;
       const std::int64_t first = row * size;
-      const Programme p(v, samples.delta[row], samples.n);
+      Programme p(v, samples.bound[row], samples.n, samples.soft, samples.ridge);
+      if (samples.ridge > 0) p.rest_single_ors();
       Point earlier;
       if (start && p.scale > 0) earlier = read_start(p, *start, row);
       const Point point = solve_one(p, start ? &earlier : nullptr, normal, options);
-      write(p, point, v, samples.delta[row], out.i_and + first, out.i_or + first, out.noise + first,
+      write(p, point, v, samples.bound[row], out.i_and + first, out.i_or + first, out.noise + first,
             out.y + first);
       out.iterations[row] = point.iterations;
     }

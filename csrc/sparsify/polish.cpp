@@ -45,7 +45,7 @@ Active choose(const Programme& p, const InteriorPoint& solver, Point& point) {
 
 Vector residual(const Programme& p, const Point& point) {
   Vector rest;
-  p.complete(rest, point.b, point.q);
+  p.rest(rest, point.b, point.q);
   for (std::size_t i = 0; i < rest.size(); ++i) rest[i] -= point.a[i];
   return rest;
 }
@@ -72,7 +72,7 @@ bool polish(const Programme& p, const InteriorPoint& solver, NormalMatrix& norma
     rest = residual(p, exact);
   }
   if (!(largest(rest) <= 100 * kMatching && largest(exact.q) <= p.delta)) return false;
-  exact.primal = p.strength(exact.a, exact.b);
+  exact.primal = p.cost(exact.a, exact.b, exact.q);
   exact.exact = true;
   if (!(exact.gap() <= rtol)) return false;
   point = exact;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "lattice/butterfly.h"
 
@@ -37,44 +38,93 @@ double dot(const Vector& x, const Vector& y) {
 
 double sign(std::int64_t set) { return __builtin_parityll(static_cast<unsigned long long>(set)) ? 1 : -1; }
 
-Programme::Programme(const double* v, double absolute_delta, int n) : lattice{n}, scale(0) {
+Programme::Programme(const double* v, double bound, int n, bool soft, double relative_ridge)
+    : lattice{n}, delta(0), gamma(0), ridge(relative_ridge), scale(0) {
   const std::int64_t size = lattice.size();
   w.resize(size);
   for (std::int64_t i = 0; i < size; ++i) w[i] = v[i] - v[0];
   scale = largest(w);
   const double unit = scale > 0 ? scale : 1;
   for (double& value : w) value /= unit;
-  delta = absolute_delta / unit;
+  (soft ? gamma : delta) = bound / unit;
   g = w;
   lattice.moebius(g);
   for (std::int64_t i = 0; i < size; ++i) g[i] *= sign(i);
   g[0] = 0;
 }
 
-void Programme::complete(Vector& a, const Vector& b, const Vector& q) const {
-  Vector lifted = q;
-  lattice.lower(lifted);
-  a = b;
-  lattice.upper(a);
-  for (std::size_t i = 0; i < a.size(); ++i) a[i] = g[i] - a[i] + lifted[i];
-  a[0] = 0;
+void Programme::rest_single_ors() {
+  for (int i = 0; i < lattice.n; ++i) frozen.push_back({1, std::int64_t{1} << i, 0});
 }
 
-double Programme::strength(const Vector& a, const Vector& b) const {
-  double sum = 0;
-  for (std::size_t i = 1; i < a.size(); ++i) sum += std::abs(a[i]) + std::abs(b[i]);
-  return sum;
+void Programme::freeze(Column column) {
+  const double level = column.level;
+  frozen.push_back(column);
+  base += std::abs(level) + ridge / 2 * level * level;
+  if (column.family == 0) {
+    g[column.set] -= sign(column.set) * level;
+    return;
+  }
+  for (std::int64_t i = column.set; i; i = (i - 1) & column.set) g[i] -= level;
+}
+
+void Programme::rest(Vector& out, const Vector& b, const Vector& q) const {
+  Vector lifted = q;
+  lattice.lower(lifted);
+  out = b;
+  lattice.upper(out);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = g[i] - out[i] + lifted[i];
+  out[0] = 0;
+}
+
+void Programme::complete(Vector& a, Vector& b, const Vector& q) const {
+  rest(a, b, q);
+  for (const Column& column : frozen) {
+    const double off = column.family == 0 ? a[column.set] : 0;
+    if (off == 0) continue;
+    // An OR of two players or more above the frozen set takes it over, at the cost of the ANDs below.
+    std::int64_t above = column.set;
+    if ((above & (above - 1)) == 0) above |= above == 1 ? 2 : 1;
+    if (above >= lattice.size()) continue;
+    b[above] += off;
+    for (std::int64_t i = above; i; i = (i - 1) & above) a[i] -= off;
+  }
+}
+
+double Programme::cost(const Vector& a, const Vector& b, const Vector& q) const {
+  double sum = 0, squares = 0, noise = 0;
+  for (std::size_t i = 1; i < a.size(); ++i) {
+    sum += std::abs(a[i]) + std::abs(b[i]);
+    squares += a[i] * a[i] + b[i] * b[i];
+    noise += q[i] * q[i];
+  }
+  for (const Column& column : frozen)
+    // Nothing could take over what a frozen AND must not hold.
+    if (column.family == 0 && std::abs(a[column.set]) > 1e-9) return std::numeric_limits<double>::infinity();
+  return base + sum + ridge / 2 * squares + (gamma > 0 ? noise / (2 * gamma) : 0);
 }
 
 double Programme::bound(const Vector& z, double& divisor) const {
-  Vector slopes = z, y = z;
-  lattice.lower(slopes);
+  Vector slopes[2] = {z, z};
+  Vector y = z;
+  lattice.lower(slopes[1]);
   lattice.upper(y);
-  divisor = std::max(largest(z), largest(slopes));
-  if (!(divisor > 0) || !std::isfinite(divisor)) return 0;
-  double value = 0;
-  for (std::size_t i = 1; i < z.size(); ++i) value += g[i] * z[i] - delta * std::abs(y[i]);
-  return std::max(0.0, value / divisor);
+  double value = 0, price = 0;
+  for (std::size_t i = 1; i < z.size(); ++i) {
+    value += g[i] * z[i] - delta * std::abs(y[i]);
+    price += gamma / 2 * y[i] * y[i];
+  }
+  for (const Column& column : frozen) slopes[column.family][column.set] = 0;
+  divisor = 1;
+  if (ridge > 0) {
+    for (const Vector& slope : slopes)
+      for (const double s : slope)
+        if (std::abs(s) > 1) price += (std::abs(s) - 1) * (std::abs(s) - 1) / (2 * ridge);
+  } else {
+    divisor = std::max(largest(slopes[0]), largest(slopes[1]));
+  }
+  if (!(divisor > 0) || !std::isfinite(divisor) || !std::isfinite(price)) return base;
+  return base + std::max(0.0, value / divisor - price / (divisor * divisor));
 }
 
 void write(const Programme& p, const Point& point, const double* v, double delta, double* i_and, double* i_or,
@@ -82,9 +132,13 @@ void write(const Programme& p, const Point& point, const double* v, double delta
   const std::int64_t size = p.lattice.size();
   Vector meeting(size);
   for (std::int64_t i = 0; i < size; ++i) {
-    meeting[i] = i_or[i] = i ? p.scale * point.b[i] : 0;
-    noise[i] = i ? std::clamp(sign(i) * p.scale * point.q[i], -delta, delta) : 0;
+    i_or[i] = i ? p.scale * point.b[i] : 0;
+    noise[i] = i ? sign(i) * p.scale * point.q[i] : 0;
+    if (p.gamma == 0) noise[i] = std::clamp(noise[i], -delta, delta);
   }
+  for (const Column& column : p.frozen)
+    if (column.family == 1) i_or[column.set] += p.scale * column.level;
+  meeting.assign(i_or, i_or + size);
   p.lattice.lower(meeting);
   Vector rest(size);
   for (std::int64_t i = 0; i < size; ++i)
@@ -96,7 +150,8 @@ void write(const Programme& p, const Point& point, const double* v, double delta
                    : (point.exact ? sign(i) * p.scale * point.a[i] : rest[i]);
   double divisor = 1;
   Vector multipliers = point.z;
-  if (p.bound(point.z, divisor) <= 0) std::fill(multipliers.begin(), multipliers.end(), 0.0), divisor = 1;
+  if (p.bound(point.z, divisor) <= p.base)
+    std::fill(multipliers.begin(), multipliers.end(), 0.0), divisor = 1;
   p.lattice.upper(multipliers);
   for (std::int64_t i = 0; i < size; ++i) y[i] = sign(i) * multipliers[i] / divisor;
 }

@@ -62,8 +62,10 @@ class Extract:
     """What an absent player becomes."""
     baseline: str | None = None
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
-    kappa: float = 0.04
-    """Tolerated noise, relative to |v(all) - v(none)|."""
+    noise: Literal["soft", "box", "exact"] | None = None
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    kappa: float | None = None
+    """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     method: Literal["exact", "sparse"] = "exact"
     """All coalitions of up to 20 players, certified; or sampled ones of any number, held against held-out ones."""
     budget: int | None = None
@@ -268,6 +270,7 @@ def _extract(command: Extract) -> None:
             target_tokens=command.target_tokens,
             masking=command.masking,
             baseline=command.baseline,
+            noise=command.noise,
             kappa=command.kappa,
             method=command.method,
             budget=command.budget,
@@ -320,9 +323,11 @@ def _players(command: Extract) -> Any:
 def _key(command: Extract, text: str) -> str:
     """Name a result by everything that decides it."""
     shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
-    later = ("base", "bits")
+    later = ("base", "bits", "noise")
     # Options that came later are left out where they were not given, so that older results keep their names.
     options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v is None)}
+    if command.method == "sparse" and command.kappa is None:
+        options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
 
 

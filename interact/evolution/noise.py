@@ -39,7 +39,8 @@ class NoiseOptions:
     """How a null is split, marked and measured; as the study itself was.
 
     Attributes:
-        kappa: Tolerated noise of the split.
+        noise: How noise of the scores is treated, see `interact_kernels.sparsify.NoiseForm`.
+        kappa: Its price or bound; None for the form's own.
         tau: Salience, as in `interact.evolution.salient`.
         rule: Likewise.
         definition: Of the classes, as in `interact.evolution.classify`.
@@ -47,7 +48,8 @@ class NoiseOptions:
         seed: Of the draws.
     """
 
-    kappa: float = 0.04
+    noise: str | None = None
+    kappa: float | None = None
     tau: float = 0.05
     rule: str = "max"
     definition: str = "ends"
@@ -197,7 +199,7 @@ def _evolutions(
     rows, cells = [], []
     for sample in samples:
         stacked = np.stack([[drawn[name][step][sample] for step in steps] for name in names])
-        split = merge_order_one(and_or_split(stacked, kappa=options.kappa))
+        split = merge_order_one(and_or_split(stacked, noise=options.noise, kappa=options.kappa))
         for kind, effects in (("and", split.i_and), ("or", split.i_or)):
             at, mask = np.nonzero(effects.reshape(-1, effects.shape[-1]))
             place = {"run": np.repeat(names, len(steps))[at], "step": np.tile(steps, len(names))[at]}

@@ -29,7 +29,8 @@ def extract(
     target_tokens: int | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
-    kappa: float = 0.04,
+    noise: str | None = None,
+    kappa: float | None = None,
     method: str = "exact",
     budget: int | None = None,
     max_order: int = 4,
@@ -57,7 +58,9 @@ def extract(
         target_tokens: How many tokens of a target text to score; None demands that it be one token.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
-        kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
+        noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa, as
+            published) or ``"exact"`` (none); None for soft, or a box where a kappa is given; exact only.
+        kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
         method: ``"exact"`` or ``"sparse"``.
         budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the five that follow.
         max_order: Most players of an interaction.
@@ -98,6 +101,7 @@ def extract(
     )
     return asked.interactions(
         method,
+        noise=noise,
         kappa=kappa,
         budget=budget,
         max_order=max_order,

@@ -19,7 +19,7 @@ from interact.prompt.players import Player
 from interact.results import ExactInteractions, Interactions
 from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions, checked_budget, explain
-from interact_kernels.sparsify import SplitOptions, and_or_split
+from interact_kernels.sparsify import NoiseForm, SplitOptions, and_or_split
 
 METHODS = ("exact", "sparse")
 _SPLIT_SECONDS = 600.0
@@ -64,7 +64,8 @@ class Game(ABC):
         self,
         method: str = "exact",
         *,
-        kappa: float = 0.04,
+        noise: str | None = None,
+        kappa: float | None = None,
         budget: int | None = None,
         max_order: int = 4,
         seed: int = 0,
@@ -80,7 +81,9 @@ class Game(ABC):
 
         Args:
             method: ``"exact"`` or ``"sparse"``.
-            kappa: Tolerated noise of the split, relative to |v(N) - v(empty)|; exact only.
+            noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa,
+                as published) or ``"exact"`` (none); None for soft, or a box where a kappa is given; exact only.
+            kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
             budget: Most coalitions to score, None for 8 n log2(n); sparse only, like all that follow.
             max_order: Most players of an interaction.
             seed: Seed of the sample.
@@ -95,14 +98,19 @@ class Game(ABC):
         """
         check_method(method, budget, cache, sparse, known)
         if method == "sparse":
+            if noise is not None or kappa is not None:
+                raise ValueError(
+                    "noise and kappa belong to the split of all scores; leave them out of method='sparse'."
+                )
             sampling = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse, "known": known}
             return self._sampled(cache, progress=progress, **sampling)
+        NoiseForm.of(noise, kappa)  # What is wrong with it is said before the scores are computed.
         values, found_out = self._all_scores(progress)
-        split = and_or_split(values, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+        split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
         arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
         bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
         found: dict[str, Any] = {"values": values, **arrays, **bounds}
-        provenance = {**self._provenance(), "kappa": kappa, **found_out}
+        provenance = {**self._provenance(), **split.form.record(), **found_out}
         return ExactInteractions(players=self.players, text=self.text, provenance=provenance, **found)
 
     def _sampled(self, cache: str | Path | None, *, progress: bool | None, **sampling: Any) -> Interactions:
@@ -115,7 +123,7 @@ class Game(ABC):
             # What is wrong with all coalitions is said here in its own words, before any are sampled.
             kept.put(ends, self(ends))
         result = explain(self, self.n, players=self.players, text=self.text, cache=kept, progress=progress, **sampling)
-        provenance = {**self._provenance(), "kappa": None, **result.provenance, **self._scored_how()}
+        provenance = {**self._provenance(), "noise": None, "kappa": None, **result.provenance, **self._scored_how()}
         return replace(result, provenance=provenance)
 
     def _all_scores(self, progress: bool | None) -> tuple[np.ndarray, dict[str, Any]]:

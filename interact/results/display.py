@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from interact.formats.labels import shortened, told_apart
 from interact.formats.notebook import PLAIN, STYLE
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from interact.results.answers import Interaction
     from interact.results.interactions import Interactions
 
+_SECONDS = 3.0
+"""What a display may take to say what is certain; `certainty` takes its time."""
+_STATUSES: WeakKeyDictionary[Interactions, dict[tuple[str, int], str]] = WeakKeyDictionary()
 _SIGNS = {"and": " & ", "or": " | "}
 
 
@@ -41,12 +45,14 @@ def formulas(result: Interactions, found: Sequence[Interaction], width: int | No
 
 def as_text(result: Interactions, k: int = 10) -> str:
     """Write a result as a table of its k strongest interactions."""
+    known = statuses(result)
     lines = [shortened(result.text, 100), _summary(result), ""]
     found = result.top(k)
     longest = max((abs(i.effect) for i in found), default=1.0)
     for item, words in zip(found, formulas(result, found, 70), strict=True):
         bar = "█" * max(1, round(12 * abs(item.effect) / longest))
-        lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {words}")
+        status = f"{known.get((item.kind, item.mask), ''):<9}  " if known else ""
+        lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {status}{words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
     lines += ["", str(result.fidelity(result.display_tau))]
@@ -56,6 +62,7 @@ def as_text(result: Interactions, k: int = 10) -> str:
 
 def as_html(result: Interactions, k: int = 10) -> str:
     """Write a result as an HTML fragment; every text of the user is escaped."""
+    known = statuses(result)
     strengths = {next(iter(term)): effect for term, effect in result.and_terms.items() if len(term) == 1}
     longest = max((abs(i.effect) for i in result.top(1)), default=1.0)
     parts, last = [], 0
@@ -66,14 +73,15 @@ def as_html(result: Interactions, k: int = 10) -> str:
             f"rgba({'30,110,220' if effect >= 0 else '215,60,40'},{0.12 + 0.6 * min(1.0, abs(effect) / longest):.2f})"
         )
         parts.append(
-            f'<mark style="background:{colour}" title="alone: {effect:+.3f}">{html.escape(player.text)}</mark>'
+            f'<mark style="background:{colour}{_edge(known, number)}" title="alone: {effect:+.3f}'
+            f'{_said(known, "and", 1 << number)}">{html.escape(player.text)}</mark>'
         )
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
     found = result.top(k)
     rows = "".join(
-        f'<tr><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
-        f'<td dir="auto">{html.escape(words)}</td></tr>'
+        f'<tr{_pale(known, i)}><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
+        f'{_cell(known, i)}<td dir="auto">{html.escape(words)}</td></tr>'
         for i, words in zip(found, formulas(result, found), strict=True)
     )
     return (
@@ -110,6 +118,37 @@ def figure(result: Interactions, found: Sequence[Interaction], orders: pd.DataFr
     return picture
 
 
+def statuses(result: Interactions) -> dict[tuple[str, int], str]:
+    """Return what is certain of the salient interactions of a result, as far as a few seconds say.
+
+    Empty where nothing is certified.
+    """
+    if result not in _STATUSES:
+        try:
+            _STATUSES[result] = result.statuses(time_limit=_SECONDS)
+        except ValueError:
+            # A result without a certificate, or of before its form was recorded, is shown without.
+            _STATUSES[result] = {}
+    return _STATUSES[result]
+
+
+def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:
+    return f", {known[kind, mask]}" if (kind, mask) in known else ""
+
+
+def _edge(known: Mapping[tuple[str, int], str], player: int) -> str:
+    status = known.get(("and", 1 << player))
+    return "" if status is None else f";border-bottom:2px {'solid' if status == 'certain' else 'dashed'}"
+
+
+def _pale(known: Mapping[tuple[str, int], str], item: Interaction) -> str:
+    return "" if known.get((item.kind, item.mask), "certain") == "certain" else ' style="opacity:.6"'
+
+
+def _cell(known: Mapping[tuple[str, int], str], item: Interaction) -> str:
+    return f"<td>{known.get((item.kind, item.mask), '')}</td>" if known else ""
+
+
 def _plain(text: str) -> str:
     # Dollar signs in a user's text would start mathematics.
     return text.replace("$", r"\$")
@@ -122,9 +161,11 @@ def _error(item: Interaction) -> str:
 def _summary(result: Interactions) -> str:
     target = result.provenance.get("target", {})
     asked = target.get("text") if isinstance(target, dict) else None
+    salient, known = len(result.salient()), statuses(result)
+    sure = sum(status == "certain" for status in known.values())
     return (
-        f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
+        (f"{sure} of {salient} salient interactions are certain; " if known else f"{salient} salient interactions; ")
+        + f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
         + (f" for {asked!r}" if asked else "")
-        + f"; {result.n} players, {len(result.salient())} salient interactions; L1 {result.primal:.3f}, "
-        + result.evidence
+        + f"; {result.n} players; L1 {result.strength:.3f}, {result.evidence}"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import nan
-from typing import Any, ClassVar
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,8 +14,13 @@ from interact.results.answers import Interaction
 from interact.results.file import MISFIT, common_fields
 from interact.results.interactions import Interactions
 from interact_kernels import lattice
+from interact_kernels.sparsify import STATUSES, AndOrSplit, Certainty, NoiseForm, certainty
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ARRAYS = ("values", "i_and", "i_or", "noise", "certificate")
+_OPTIMAL = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,9 +55,115 @@ class ExactInteractions(Interactions):
         return float(self.values[-1])
 
     @property
+    def form(self) -> NoiseForm:
+        """How noise of the scores was treated; of a result that names a kappa alone, in a box.
+
+        Raises:
+            ValueError: The record of the result names no form.
+        """
+        return NoiseForm.read(self.provenance)
+
+    @property
+    def names_form(self) -> bool:
+        """Whether the record of the result names its form."""
+        return self.provenance.get("noise") is not None or self.provenance.get("kappa") is not None
+
+    @property
+    def noise_name(self) -> str | None:
+        """How noise of the scores was treated: soft, box or exact; None where it is not known."""
+        return self.form.noise if self.names_form else None
+
+    @property
     def evidence(self) -> str:
         """What stands behind the effects, in words."""
-        return f"certified within {max(self.gap, 0.0):.1e}"
+        proof = "certified optimal" if self.gap < _OPTIMAL else f"certified within {self.gap:.1e}"
+        return f"{self.form}, {proof}" if self.names_form else proof
+
+    def certainty(
+        self,
+        eps: float = 1e-4,
+        tau: float = 0.05,
+        ranges: bool = False,
+        *,
+        every: bool = False,
+        time_limit: float = 600.0,
+    ) -> pd.DataFrame:
+        """Say what every near-optimal split says of each interaction: is it salient in all of them?
+
+        A split is near-optimal when it costs at most (1 + eps) times as much as this one; eps 1e-4 is for claims, and
+        what is certain at 1e-3 is firm. An interaction is certain when its effect has one sign and stays above its
+        level in all of them. The level is that of `salient`: tau times the strongest effect, or the noise floor.
+
+        Args:
+            eps: How much more a near-optimal split may cost, relative.
+            tau: Salience threshold, see `salient`.
+            ranges: Find the least and the largest effect over all near-optimal splits, to a thousandth of the level.
+            every: Decide the weaker interactions too, not only the salient ones and those that are decided for free.
+            time_limit: Seconds after which what is left is undecided.
+
+        Returns:
+            One row an interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the best
+            split costs, relative, in which a salient effect comes down to its level, or another one up to it (at least
+            this where certain or excluded, at most this where possible); status (certain, possible, excluded,
+            undecided); low and high, proven bounds of the effect, or its range where `ranges`.
+
+        Raises:
+            ValueError: eps, tau or the time limit is out of range, or the result proves nothing.
+
+        >>> from interact import game_from
+        >>> r = game_from(lambda present: 2.0 * present.all(1), 2).interactions()
+        >>> r.certainty().loc[0, ["words", "status"]].tolist()
+        ['player 0 + player 1', 'certain']
+        """
+        # Here, because scoring on a bare machine needs no pandas.
+        import pandas as pd
+
+        found = self._certain(eps, tau, ranges=ranges, every=every, time_limit=time_limit)
+        effects = np.stack(self.effects())
+        rows = np.argwhere(self._columns())
+        rows = rows[np.argsort(-np.abs(effects[rows[:, 0], rows[:, 1]]), kind="stable")]
+        at = rows[:, 0], rows[:, 1]
+        words = [" + ".join(self._interaction("and", int(mask), 0.0).words) for mask in at[1]]
+        columns = {
+            "kind": [("and", "or")[family] for family in at[0]],
+            "mask": at[1],
+            "words": words,
+            "effect": effects[at],
+            "price": found.price[at],
+            "status": [STATUSES[code] for code in found.status[at]],
+            "low": found.low[at],
+            "high": found.high[at],
+        }
+        return pd.DataFrame(columns)
+
+    def statuses(
+        self, eps: float = 1e-4, tau: float = 0.05, *, time_limit: float = 600.0
+    ) -> dict[tuple[str, int], str]:
+        """Return the status of each salient interaction, by its kind and mask; see `certainty`."""
+        found = self._certain(eps, tau, ranges=False, every=False, time_limit=time_limit)
+        chosen = np.argwhere(np.stack(self._salient(tau, merged=True)))
+        return {(("and", "or")[f], int(mask)): STATUSES[found.status[f, mask]] for f, mask in chosen}
+
+    def _certain(self, eps: float, tau: float, *, ranges: bool, every: bool, time_limit: float) -> Certainty:
+        self._salient(tau, merged=True)
+        if not (isfinite(self.gap) and isfinite(self.dual)):
+            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+        effects = np.stack(self.effects())
+        floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])
+        levels = np.maximum(tau * np.abs(effects).max(initial=0.0), np.stack([floors[o] for o in self._orders()]))
+        form = self.form
+        cells = (self.primal, self.dual, self.gap, 0, True)
+        split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, form)
+        bound = (form.kappa or 0.0) * abs(self.total - self.bias)
+        return certainty(
+            self.values, split, bound, levels=levels, eps=eps, every=every, ranges=ranges, time_limit=time_limit
+        )
+
+    def _columns(self) -> np.ndarray:
+        columns = np.ones((2, 1 << self.n), dtype=bool)
+        columns[:, 0] = False
+        columns[1, 1 << np.arange(self.n)] = False
+        return columns
 
     @property
     def all_scores(self) -> np.ndarray:

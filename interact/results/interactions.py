@@ -39,8 +39,8 @@ class Interactions(ABC):
         i_and: AND effects, float64.
         i_or: OR effects, float64.
         noise: phi - v, float64, like values: the tolerated deviation, or what the terms leave unexplained.
-        primal: L1 strength of the effects.
-        dual: Certified lower bound of that strength over all splits; NaN where nothing is certified.
+        primal: What the split costs: the L1 strength of the effects and, under soft noise, its price and a ridge.
+        dual: Certified lower bound of that cost over all splits; NaN where nothing is certified.
         gap: (primal - dual) / primal.
         provenance: Everything needed to repeat it: model, revision, dtype, masking, baseline, target, kappa, versions.
         method: ``"exact"`` or ``"sparse"``, as `interact.extract` calls it.
@@ -157,6 +157,41 @@ class Interactions(ABC):
         frame = pd.DataFrame(columns, index=pd.RangeIndex(1, largest + 1, name="order"))
         frame["strength"] = frame.abs().sum(axis=1)
         return frame
+
+    def certainty(
+        self,
+        eps: float = 1e-4,
+        tau: float = 0.05,
+        ranges: bool = False,
+        *,
+        every: bool = False,
+        time_limit: float = 600.0,
+    ) -> pd.DataFrame:
+        """Say what every near-optimal split says of each interaction, see `interact.ExactInteractions.certainty`.
+
+        Raises:
+            ValueError: The result is sampled, or proves nothing.
+        """
+        raise ValueError(
+            "A result of sampled coalitions has error bars and no certificate, so nothing is certain of it; extract "
+            "with method='exact' (up to 20 players)."
+        )
+
+    def statuses(
+        self, eps: float = 1e-4, tau: float = 0.05, *, time_limit: float = 600.0
+    ) -> dict[tuple[str, int], str]:
+        """Return the status of each salient interaction, by its kind and mask; empty where nothing is certified."""
+        return {}
+
+    @property
+    def noise_name(self) -> str | None:
+        """How noise of the scores was treated: soft, box or exact; None of a sampled result or an unnamed form."""
+        return None
+
+    @property
+    def strength(self) -> float:
+        """L1 strength of the effects, order-1 OR merged into AND."""
+        return float(sum(np.abs(part).sum() for part in self._effects(True)))
 
     def predict(self, coalitions: int | Iterable[int] | np.ndarray | None = None, *, tau: float | None = None) -> Any:
         """Rebuild scores from interactions: phi(S).

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from interact.results.interactions import Interactions
 
 FORMAT = "interact.interactions"
-VERSION = 1
+VERSION = 2
+_READ = (1, 2)
 _COUNT = {"type": "integer", "minimum": 0}
 _NUMBER = {"type": "number"}
 _KNOWN = {"type": ["number", "null"]}
@@ -45,8 +46,13 @@ SCHEMA: Mapping[str, Any] = {
         "players": {"type": "array", "items": {"type": "string"}, "description": "the players in words, in text order"},
         "bias": {**_NUMBER, "description": "phi(empty), the score with every player absent"},
         "total": {**_NUMBER, "description": "v(N), the score with every player present"},
-        "primal": {**_NUMBER, "description": "L1 strength of all effects"},
-        "dual": {**_KNOWN, "description": "certified lower bound of that strength; null of a sparse result"},
+        "strength": {**_NUMBER, "description": "L1 strength of all effects"},
+        "noise": {
+            "enum": ["soft", "box", "exact", None],
+            "description": "how noise of the scores was treated; null of a sparse result, or where it is not known",
+        },
+        "primal": {**_NUMBER, "description": "cost of the split: the strength and, under soft noise, price and ridge"},
+        "dual": {**_KNOWN, "description": "certified lower bound of that cost; null of a sparse result"},
         "gap": {**_KNOWN, "description": "(primal - dual) / primal; null of a sparse result"},
         "r2": {**_NUMBER, "description": "share of the variance that all interactions explain, see `held_out`"},
         "scored": {**_COUNT, "description": "how many coalitions have a score"},
@@ -60,7 +66,7 @@ SCHEMA: Mapping[str, Any] = {
     "then": {"properties": {"dual": _NUMBER, "gap": _NUMBER}},
     "else": {"properties": {"dual": {"type": "null"}, "gap": {"type": "null"}}},
 }
-"""Version 1: every property is there, and no other."""
+"""Version 2: every property is there, and no other."""
 for _rule in (SCHEMA, _INTERACTION):
     _rule.update(required=list(_rule["properties"]), additionalProperties=False)
 
@@ -138,6 +144,8 @@ def to_json(result: Interactions, *, k: int | None = None, path: Path | None = N
         "players": [player.text for player in result.players],
         "bias": float(result.bias),
         "total": float(result.total),
+        "strength": result.strength,
+        "noise": result.noise_name,
         "primal": float(result.primal),
         "dual": finite(result.dual),
         "gap": finite(result.gap),
@@ -176,9 +184,10 @@ def read_json(text: str) -> Listing:
         raise ValueError(f"This is not the JSON of interactions: {error}.") from error
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise ValueError(f"This is not the JSON of interactions; it has no format {FORMAT!r}.")
-    if told.get("version") != VERSION:
+    if told.get("version") not in _READ:
         raise ValueError(
-            f"This JSON has version {told.get('version')!r:.20}, but this program reads version {VERSION}; update it."
+            f"This JSON has version {told.get('version')!r:.20}, but this program reads up to version {VERSION}; "
+            "update it."
         )
     try:
         players = tuple(map(str, told["players"]))

@@ -41,7 +41,8 @@ class FollowOptions:
         target_tokens: How many tokens of the response to score; the paper takes the first.
         masking: What an absent player becomes, see `interact.extract`.
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
-        kappa: Tolerated noise of the split.
+        noise: How noise of the scores is treated, see `interact.extract`.
+        kappa: Its price or bound, see `interact.extract`.
         tau: Salience threshold, see `interact.evolution.salient`.
         rule: Its rule.
         engine: How coalitions are scored, see `interact.coalition_values`.
@@ -53,7 +54,8 @@ class FollowOptions:
     target_tokens: int = 1
     masking: str = "baseline"
     baseline: str | int | None = None
-    kappa: float = 0.04
+    noise: str | None = None
+    kappa: float | None = None
     tau: float = 0.05
     rule: str = "max"
     engine: str = "auto"
@@ -138,7 +140,7 @@ def follow_sample(
         memory_budget=options.memory_budget,
         **wording,
     )
-    result = game.interactions(kappa=options.kappa, progress=False)
+    result = game.interactions(noise=options.noise, kappa=options.kappa, progress=False)
     seconds = round(time.monotonic() - start, 3)
     return placed_in(result, _run(options, result), step, sample.id, seconds=seconds)
 
@@ -153,11 +155,13 @@ def cell_path(store: Path, sample: Example, step: int, players: Players, options
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     template = None if options.template is None else options.template.content()
     chosen = asdict(players) if isinstance(players, PlayerChoice) else players
+    # An option that came later is left out where it was not given, so that older cells keep their names.
+    asked = {name: value for name, value in asdict(options).items() if not (name == "noise" and value is None)}
     key = CellKey.of(
         _run(options),
         step,
         sample.id,
-        decided_by=[content_of(sample), step, chosen, {**asdict(options), "template": template}],
+        decided_by=[content_of(sample), step, chosen, {**asked, "template": template}],
     )
     return store / "cells" / f"{key.stem}.interactions"
 

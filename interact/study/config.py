@@ -24,7 +24,7 @@ Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
 # Fields that came later are written when they are not what they were before, so that older stores keep the hashes of
 # their settings.
-_LATER = {"device_map": None, "bits": None, "classes": "ends"}
+_LATER = {"device_map": None, "bits": None, "classes": "ends", "noise": None}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,10 @@ class StudyConfig:
     """What an absent player becomes."""
     baselines: tuple[str, ...] = ("auto",)
     """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
-    kappa: float = 0.04
-    """Tolerated noise of the split, relative to |v(all) - v(none)|."""
+    noise: Literal["soft", "box", "exact"] | None = None
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    kappa: float | None = None
+    """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     tau: float = 0.05
     """Salience threshold, see `tau_rule`."""
     tau_rule: Literal["max", "initial", "absolute", "top"] = "max"
@@ -149,8 +151,10 @@ class StudyConfig:
         _at_least(self, "followed_steps", 2)
         if self.limit > 20:
             raise ValueError(f"limit is {self.limit}, but a full lattice holds at most 20 players.")
-        if not 0 <= self.kappa < 1:
+        if self.kappa is not None and not 0 <= self.kappa < 1:
             raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
+        if self.kappa is not None and (self.noise, self.kappa > 0) in (("soft", False), ("exact", True)):
+            raise ValueError(f"noise is {self.noise!r}, which does not go with kappa = {self.kappa}; leave kappa out.")
         if not 0 <= self.tau < math.inf or (self.tau_rule in ("max", "initial") and self.tau >= 1):
             raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
         if not 0 < self.learning_rate < math.inf:

@@ -69,6 +69,9 @@ class Store:
         if config is not None and config.dtype == "auto":
             # What the study began with holds; what auto took then is in samples.json.
             config = replace(config, dtype=before.dtype)
+        if config is not None and config.noise is None and config.kappa is None:
+            # A study that began before noise had a form goes on in its box.
+            config = replace(config, noise=before.noise, kappa=before.kappa)
         settled = found.get("settings") in (None, fingerprint(to_json(before)))
         if config is None and not settled:
             raise ValueError(

@@ -119,6 +119,15 @@ def cells(config: StudyConfig, prepared: Prepared) -> Iterator[Cell]:
                     yield Cell(run, step, sample, key.stem, dtype)
 
 
+def _noise(config: StudyConfig) -> dict[str, Any]:
+    # Loading torch takes seconds that the work list does not need before.
+    from interact_kernels.sparsify import NoiseForm
+
+    form = NoiseForm.of(config.noise, config.kappa)
+    # Before there were forms a kappa alone named the box, and cells keep their names.
+    return form.record() if form.soft else {"kappa": form.kappa}
+
+
 def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_on: str) -> dict[str, Any]:
     # The head of a classifier is drawn by the seed; a language model is the same before every training.
     untouched = step == 0 and config.task == "causal" and run.model not in (config.checkpoints or {})
@@ -128,6 +137,6 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "checkpoint": None if untouched else [trained_on, step],
         "sample": [sample.text, sample.spans, sample.response, sample.template.content()],
         "masking": [config.masking, run.baseline],
-        "kappa": config.kappa,
+        **_noise(config),
         **({} if config.bits is None else {"bits": config.bits}),
     }

@@ -83,6 +83,7 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
         run=cell.run,
         masking=config.masking,
         baseline=None if cell.run.baseline == "auto" else cell.run.baseline,
+        noise=config.noise,
         kappa=config.kappa,
         engine=config.engine,
         memory_budget=None if config.memory_budget is None else config.memory_budget << 20,

@@ -17,10 +17,14 @@ def test_a_prompt_gives_certified_interactions(byte_level, masking):
         causal(), byte_level, TEXT, players=4, target="positive", template=template, masking=masking, progress=False
     )
     assert r.n == 4 and np.abs(r.predict() - r.values - r.noise).max() < 1e-4
-    verdict = sparsify.verify(sparsify.and_or_split(r.values), r.values, 0.04)
-    assert r.primal == pytest.approx(float(verdict.primal)) and verdict.gap <= 1e-3
+    verdict = sparsify.verify(sparsify.and_or_split(r.values), r.values)
+    assert r.primal == pytest.approx(float(verdict.primal)) and verdict.gap <= 1e-6
     known = r.provenance
-    assert known["masking"] == masking and known["target"]["text"] == " positive" and known["kappa"] == 0.04
+    assert (
+        known["masking"] == masking
+        and known["target"]["text"] == " positive"
+        and (known["noise"], known["kappa"]) == ("soft", 0.01)
+    )
     assert known["baseline"] == ("unk" if masking == "baseline" else None) and known["versions"]["torch"]
     assert known["target"]["chosen"] == "label" and known["template"]["user"] == "Review: {text}"
 

@@ -26,7 +26,10 @@ def planted(n: int, terms: int, noise: float, seed: int) -> np.ndarray:
     return v
 
 
-def holds(split: sparsify.AndOrSplit, v: np.ndarray, kappa: float, rtol: float, delta: float | None = None) -> None:
+def holds(
+    split: sparsify.AndOrSplit, v: np.ndarray, kappa: float | None, rtol: float, delta: float | None = None
+) -> None:
+    # Without a kappa the form is the one that the split names.
     verdict = sparsify.verify(split, v, kappa, delta=delta)
     assert verdict.matching < 1e-9 and verdict.noise_excess < 1e-12 and verdict.dual_excess < 1e-12
     assert (verdict.gap <= rtol * (1 + 1e-6)).all() and np.asarray(split.converged).all()
@@ -38,24 +41,28 @@ def holds(split: sparsify.AndOrSplit, v: np.ndarray, kappa: float, rtol: float, 
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 7),
-    kappa=st.sampled_from([0.0, 0.02, 0.04, 0.5, 3.0]),
+    form=st.sampled_from([{"kappa": k} for k in (0.0, 0.02, 0.04, 0.5, 3.0)] + [{}, {"noise": "soft", "kappa": 0.3}]),
     noise=st.sampled_from([0.0, 1e-3, 0.3]),
     seed=st.integers(0, 999),
     impl=st.sampled_from(["native", "torch"]),
     polish=st.booleans(),
 )
-def test_split_matches_and_is_optimal(n, kappa, noise, seed, impl, polish):
+def test_split_matches_and_is_optimal(n, form, noise, seed, impl, polish):
     v = planted(n, 2 * n, noise, seed)
-    options = SplitOptions(polish=polish and impl == "native")
-    holds(sparsify.and_or_split(v, kappa=kappa, rtol=1e-4, impl=impl, options=options), v, kappa, 1e-4)
+    soft = sparsify.NoiseForm.of(**form).soft
+    options = SplitOptions(polish=polish and impl == "native" and not soft)
+    impl = "reference" if impl == "torch" and soft else impl
+    holds(sparsify.and_or_split(v, **form, rtol=1e-4, impl=impl, options=options), v, None, 1e-4)
 
 
 @pytest.mark.parametrize("impl", SOLVERS)
-@pytest.mark.parametrize("kappa", [0.0, 0.04])
-def test_every_implementation_reaches_the_optimum_of_highs(impl, kappa):
+@pytest.mark.parametrize("kappa", [0.0, 0.04, None])
+def test_every_implementation_reaches_the_optimum_of_the_reference(impl, kappa):
+    if impl == "torch" and kappa is None:
+        pytest.skip("it has no soft form, and says so")
     v = np.stack([planted(5, 9, 0.05, seed) for seed in range(3)] + [np.zeros(32)])
     truth = sparsify.and_or_split(v, kappa=kappa, impl="reference")
-    split = sparsify.and_or_split(v, kappa=kappa, impl=impl)
+    split = sparsify.and_or_split(v, kappa=kappa, rtol=1e-3, impl=impl)
     holds(split, v, kappa, 1e-3)
     np.testing.assert_allclose(split.primal, truth.primal, rtol=1e-3)
 
@@ -64,12 +71,13 @@ def test_every_implementation_reaches_the_optimum_of_highs(impl, kappa):
 def test_mixed_and_double_precision_agree_with_highs(n):
     v = planted(n, 3 * n, 0.05, n)
     mixed, double = (
-        sparsify.and_or_split(v, rtol=1e-6, options=SplitOptions(single_precision=single)) for single in (True, False)
+        sparsify.and_or_split(v, kappa=0.04, rtol=1e-6, options=SplitOptions(single_precision=single))
+        for single in (True, False)
     )
     holds(mixed, v, 0.04, 1e-6)
     assert float(mixed.primal) == pytest.approx(float(double.primal), rel=2e-6)
     if n == 8:
-        truth = sparsify.and_or_split(v, impl="reference")
+        truth = sparsify.and_or_split(v, kappa=0.04, impl="reference")
         assert float(mixed.primal) == pytest.approx(float(truth.primal), rel=2e-6)
 
 
@@ -124,7 +132,7 @@ def test_batches_and_tensors_keep_their_kind():
     assert isinstance(split.i_and, torch.Tensor) and split.i_and.shape == (2, 3, 16)
     assert split.i_and.dtype == torch.float64 and split.iterations.dtype == torch.int64
     assert split.primal.shape == (2, 3) and split.converged.all()
-    assert sparsify.verify(split, v.float().double().numpy(), 0.04).matching < 1e-9
+    assert sparsify.verify(split, v.float().double().numpy()).matching < 1e-9
     empty = sparsify.and_or_split(v[:0])
     assert empty.i_and.shape == (0, 3, 16) and empty.primal.shape == (0, 3) and empty.converged.dtype == torch.bool
 
@@ -132,7 +140,7 @@ def test_batches_and_tensors_keep_their_kind():
 @pytest.mark.parametrize("impl", SOLVERS)
 def test_constant_scores_and_no_players_give_nothing(impl):
     for v in (np.full(8, 3.0), np.array([2.0]), np.full((2, 16), -1e300)):
-        split = sparsify.and_or_split(v, impl=impl)
+        split = sparsify.and_or_split(v, kappa=0.04, impl=impl)
         assert not np.any(split.primal) and not np.any(split.gap) and not split.i_and.any()
         assert np.all(split.converged)
     one = sparsify.and_or_split(np.array([1.0, 4.0]), impl=impl, kappa=0.0)
@@ -161,22 +169,25 @@ def test_bounds_can_come_from_a_data_set():
     split = sparsify.and_or_split(v, options=SplitOptions(delta=shared))
     holds(split, v, 0.04, 1e-3, delta=shared)
     each = sparsify.and_or_split(v, options=SplitOptions(delta=0.04 * np.abs(v[:, -1] - v[:, 0])))
-    np.testing.assert_array_equal(each.i_or, sparsify.and_or_split(v).i_or)
+    np.testing.assert_array_equal(each.i_or, sparsify.and_or_split(v, kappa=0.04).i_or)
+    with pytest.raises(ValueError, match="bounds of its own"):
+        sparsify.verify(each, v)
 
 
-def test_a_warm_start_needs_fewer_iterations_and_proves_the_same():
+@pytest.mark.parametrize("kappa", [0.04, None])
+def test_a_warm_start_needs_fewer_iterations_and_proves_the_same(kappa):
     v = planted(8, 20, 0.05, 3)
     later = v + 0.002 * np.random.default_rng(0).normal(size=256)
-    cold = sparsify.and_or_split(later)
-    warm = sparsify.and_or_split(later, options=SplitOptions(start=sparsify.and_or_split(v)))
-    holds(warm, later, 0.04, 1e-3)
+    cold = sparsify.and_or_split(later, kappa=kappa)
+    warm = sparsify.and_or_split(later, kappa=kappa, options=SplitOptions(start=sparsify.and_or_split(v, kappa=kappa)))
+    holds(warm, later, kappa, 1e-3)
     assert warm.iterations < cold.iterations
 
 
 def test_order_one_merges_into_and():
     v = planted(5, 8, 0.05, 4)
     for scores in (v, torch.as_tensor(v)):
-        split = sparsify.and_or_split(scores, rtol=1e-6)
+        split = sparsify.and_or_split(scores, kappa=0.04, rtol=1e-6)
         merged = sparsify.merge_order_one(split)
         single = [1 << i for i in range(5)]
         assert not np.any(np.asarray(merged.i_or)[single]) and float(merged.primal) <= float(split.primal) + 1e-9
@@ -188,7 +199,7 @@ def test_order_one_merges_into_and():
 def test_a_limit_returns_the_best_point_with_a_warning(impl, limit):
     v = planted(6, 12, 0.3, 5)
     with pytest.warns(RuntimeWarning, match="stopped at a limit before the gap reached 1e-07; the largest gap is"):
-        split = sparsify.and_or_split(v, rtol=1e-7, impl=impl, options=SplitOptions(**limit))
+        split = sparsify.and_or_split(v, kappa=0.04, rtol=1e-7, impl=impl, options=SplitOptions(**limit))
     verdict = sparsify.verify(split, v, 0.04)
     assert not split.converged and verdict.matching < 1e-9 and verdict.dual_excess < 1e-12
     assert float(split.gap) == pytest.approx(float(verdict.gap), abs=1e-9) and float(split.gap) > 1e-7
@@ -198,9 +209,9 @@ def test_the_published_fit_proves_nothing_and_lies_above():
     v = planted(4, 6, 0.05, 6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        fit = sparsify.and_or_split(v, impl="sgd-published", options=SplitOptions(max_iterations=300))
+        fit = sparsify.and_or_split(v, kappa=0.04, impl="sgd-published", options=SplitOptions(max_iterations=300))
     assert sparsify.verify(fit, v, 0.04).matching < 1e-9 and not fit.converged
-    assert float(fit.primal) >= float(sparsify.and_or_split(v, rtol=1e-6).dual)
+    assert float(fit.primal) >= float(sparsify.and_or_split(v, kappa=0.04, rtol=1e-6).dual)
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.04])
@@ -242,6 +253,10 @@ def test_explain_names_the_choice_and_the_reasons():
         sparsify.and_or_split(np.zeros(1 << 15), impl="native")
     with pytest.raises(RuntimeError, match="no warm start and no polish"):
         sparsify.and_or_split(np.zeros(4), impl="admm", options=SplitOptions(polish=True))
+    with pytest.raises(RuntimeError, match="torch: no, it knows noise in a box only"):
+        sparsify.and_or_split(np.zeros(4), impl="torch")
+    with pytest.raises(RuntimeError, match="a soft split has no vertex to polish"):
+        sparsify.and_or_split(np.zeros(4), impl="native", options=SplitOptions(polish=True))
 
 
 @pytest.mark.parametrize(
@@ -255,6 +270,10 @@ def test_explain_names_the_choice_and_the_reasons():
         (np.zeros(()), {}, "2\\*\\*n scores"),
         (np.zeros(4), {"kappa": -0.1}, "kappa must be a finite number >= 0"),
         (np.zeros(4), {"kappa": float("nan")}, "kappa must be a finite number >= 0"),
+        (np.zeros(4), {"noise": "hard"}, "noise='hard' is not known; choose one of"),
+        (np.zeros(4), {"noise": "soft", "kappa": 0.0}, "Soft noise needs a kappa above 0"),
+        (np.zeros(4), {"noise": "exact", "kappa": 0.1}, "noise='exact' allows no noise"),
+        (np.zeros(4), {"noise": "soft", "options": SplitOptions(delta=1.0)}, "bounds the noise in a box"),
         (np.zeros(4), {"rtol": 0.0}, "rtol must be a positive relative gap"),
         (np.zeros(4), {"impl": "sgd"}, "has no implementation 'sgd'"),
         (np.zeros(4), {"options": SplitOptions(delta=-1.0)}, "finite bounds >= 0"),
@@ -304,8 +323,72 @@ def test_factor_of_the_active_columns_proves_its_gap_and_keeps_its_bits() -> Non
     options = SplitOptions(max_iterations=30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        first, again = (sparsify.and_or_split(v, impl="native", options=options) for _ in range(2))
+        first, again = (sparsify.and_or_split(v, kappa=0.04, impl="native", options=options) for _ in range(2))
     verdict = sparsify.verify(first, v, 0.04)
     assert np.array_equal(first.i_or, again.i_or) and verdict.matching < 1e-9
     assert abs(verdict.gap - first.gap) < 1e-9
     assert verdict.gap <= 1e-3
+
+
+def test_the_form_is_named_and_a_kappa_alone_is_a_box():
+    v = planted(4, 5, 0.05, 1)
+    forms = {
+        "soft": [{}, {"noise": "soft", "kappa": 0.01}],
+        "box": [{"kappa": 0.04}, {"noise": "box"}],
+        "exact": [{"kappa": 0}, {"noise": "exact"}, {"noise": "box", "kappa": 0.0}],
+    }
+    for name, asked in forms.items():
+        splits = [sparsify.and_or_split(v, **one) for one in asked]
+        assert {split.form.noise for split in splits} == {name}
+        for split in splits[1:]:
+            np.testing.assert_array_equal(split.i_or, splits[0].i_or)
+    assert str(sparsify.and_or_split(v).form) == "soft noise (kappa 0.01)"
+
+
+def permuted(v: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the same game with player i called order[i], and where each coalition went."""
+    moved = np.array([sum((s >> i & 1) << int(order[i]) for i in range(len(order))) for s in range(len(v))])
+    other = np.empty_like(v)
+    other[moved] = v
+    return other, moved
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_soft_split_is_one_whoever_finds_it(seed):
+    """Another solver, another start and other names of the players: the effects agree to 1e-6 of the strength."""
+    n = 7
+    v = planted(n, 3 * n, 0.1, seed)
+    split = sparsify.and_or_split(v, impl="native")
+    other, moved = permuted(v, np.random.default_rng(seed).permutation(n))
+    again = sparsify.and_or_split(other, impl="native")
+    newton = sparsify.and_or_split(v, impl="reference", rtol=1e-12)
+    start = sparsify.and_or_split(v + 0.3 * np.random.default_rng(seed).normal(size=1 << n))
+    warm = sparsify.and_or_split(v, options=SplitOptions(start=start))
+    for i_and, i_or in (
+        (again.i_and[moved], again.i_or[moved]),
+        (newton.i_and, newton.i_or),
+        (warm.i_and, warm.i_or),
+    ):
+        far = max(np.abs(i_and - split.i_and).max(), np.abs(i_or - split.i_or).max())
+        assert far <= 1e-6 * float(split.primal)
+    assert not split.i_or[1 << np.arange(n)].any()
+    assert (split.i_and == 0).mean() > 0.3
+
+
+def test_a_box_at_a_tight_gap_keeps_its_effects_under_other_names_of_the_players():
+    """Factors in float32 lost this: the worst effect moved by 5e-4 of the strength here, by a tenth on real scores."""
+    n = 8
+    v = planted(n, 6, 0.02, 3)
+    split = sparsify.merge_order_one(sparsify.and_or_split(v, kappa=0.04, rtol=1e-6))
+    for seed in range(4):
+        other, moved = permuted(v, np.random.default_rng(seed).permutation(n))
+        again = sparsify.merge_order_one(sparsify.and_or_split(other, kappa=0.04, rtol=1e-6))
+        far = max(np.abs(again.i_and[moved] - split.i_and).max(), np.abs(again.i_or[moved] - split.i_or).max())
+        assert far <= 1e-6 * float(split.primal)
+
+
+def test_scores_whose_ends_are_equal_have_a_soft_split():
+    v = np.array([0.0, 1.0, -2.0, 0.0])
+    split = sparsify.and_or_split(v)
+    holds(split, v, None, 1e-6)
+    assert not split.noise.any()

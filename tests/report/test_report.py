@@ -133,7 +133,7 @@ def test_what_is_drawn_is_what_the_tables_hold(made):
             strongest = here.loc[here["effect"].abs().idxmax()]
             assert cell["terms"][0][2] == pytest.approx(strongest["effect"], rel=1e-4)
             assert sum(1 << i for i in cell["terms"][0][1]) == strongest["mask"]
-            classes = {(k, sum(1 << i for i in p)): c for k, p, _, c in cell["terms"]}
+            classes = {(k, sum(1 << i for i in p)): c for k, p, _, c, _ in cell["terms"]}
             expected = {(int(k == "or"), m): c for k, m, c in named[["kind", "mask", "class"]].to_numpy()}
             # A removed interaction may be weak instead of gone.
             assert {k for k, c in expected.items() if c != "removed"} <= set(classes)

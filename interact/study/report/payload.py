@@ -1,7 +1,7 @@
 """What the page draws from: plain lists and numbers, small enough to send by mail.
 
-A result is written as its strongest terms, each [kind, players, effect, class], and its text as segments, because a
-browser counts characters otherwise than Python does. Everything is finite: NaN becomes null.
+A result is written as its strongest terms, each [kind, players, effect, class, certainty], and its text as segments,
+because a browser counts characters otherwise than Python does. Everything is finite: NaN becomes null.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 from interact.formats.labels import labels, told_apart
 from interact.formats.schema import CLASSES, STAGES, Run
 from interact.results import Fidelity, Interactions
+from interact.results.display import statuses
 from interact.study.report.measures import Measures, Series, StepScale
 from interact.study.report.results import Results, relative_strengths
 from interact.study.report.runs import beside, losses_of, steps_of
@@ -72,9 +73,17 @@ def result_payload(
         classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
         tau: Salience threshold, a share of the strongest effect.
     """
+    # What is certain takes a split a term: for the page of a few results, not for the cells of a study.
+    known = statuses(result) if classes is None else {}
     classes = classes or {}
     terms = [
-        [int(t.kind == "or"), _players(t.mask), number(t.effect), classes.get((t.kind, t.mask), ("", 0.0))[0]]
+        [
+            int(t.kind == "or"),
+            _players(t.mask),
+            number(t.effect),
+            classes.get((t.kind, t.mask), ("", 0.0))[0],
+            known.get((t.kind, t.mask), ""),
+        ]
         for t in result.top(_TERMS)
     ]
     gone = sorted(
@@ -90,14 +99,16 @@ def result_payload(
         "target": str(target.get("text", "")) if isinstance(target, Mapping) else "",
         "bias": number(result.bias),
         "total": number(result.total),
-        "primal": number(result.primal),
+        "strength": number(result.strength),
+        "noise": result.noise_name or "",
+        "certain": sum(status == "certain" for status in known.values()) if known else None,
         "gap": number(max(result.gap, 0.0)),
         "tau": tau,
         "classed": bool(classes),
         "salient": len(result.salient(tau)),
         "terms": terms,
         "removed": [
-            [int(kind == "or"), _players(mask), number(effect), "removed"] for kind, mask, effect in gone[:_TERMS]
+            [int(kind == "or"), _players(mask), number(effect), "removed", ""] for kind, mask, effect in gone[:_TERMS]
         ],
         "orders": [[number(value) for value in orders.loc[order, :].tolist()[:4]] for order in orders.index],
         "fidelity": _fidelity(fidelity),

@@ -1,13 +1,14 @@
 """The AND-OR split: the sparsest pair of AND and OR interactions that explains the scores of all coalitions.
 
-With w = v - v[empty], constraint rows S != empty, Z[S,T] = [T subset S] and O[S,T] = [T meets S], the split is
-the linear programme::
+With w = v - v[empty], constraint rows S != empty, Z[S,T] = [T subset S] and O[S,T] = [T meets S], the split is::
 
-    minimise  sum_T |i_and[T]| + |i_or[T]|   subject to   Z i_and + O i_or = w + noise,  |noise| <= delta
+    minimise  sum_T |i_and[T]| + |i_or[T]| + ridge/2 |x|^2 + |noise|^2 / (2 gamma)
+    subject to   Z i_and + O i_or = w + noise
 
-with delta = kappa |v[full] - v[empty]|. Its dual bounds every split from below: for each y with |Z^T y| <= 1 and
-|O^T y| <= 1 entrywise, ``<w, y> - delta |y|_1`` is at most the optimum. (docs/math.md, docs/split.md; Chen et
-al. 2024.)
+with x all effects and gamma = kappa |v[full] - v[empty]| (the soft form, which has one optimum); or, without ridge and
+price, with |noise| <= kappa |v[full] - v[empty]| (the box) or noise = 0 (exact). Its dual bounds every split from
+below: with s = (Z^T y, O^T y), ``<w, y> - gamma/2 |y|^2 - sum_T (|s_T| - 1)+^2 / (2 ridge)`` for every y, or, in a
+box, ``<w, y> - delta |y|_1`` for |s| <= 1, is at most the optimum. (docs/math.md, docs/split.md; Chen et al. 2024.)
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from interact_kernels.sparsify.certainty import STATUSES, Certainty, certainty
+from interact_kernels.sparsify.form import NoiseForm
 from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.order_one import merge_order_one
@@ -29,13 +32,17 @@ from interact_kernels.sparsify.verify import Verdict, verify
 
 __all__ = [
     "SPLIT",
+    "STATUSES",
     "AndOrSplit",
+    "Certainty",
     "JointSplit",
+    "NoiseForm",
     "SplitOptions",
     "SplitRequest",
     "Verdict",
     "and_or_split",
     "assemble",
+    "certainty",
     "explain",
     "joint_and_or_split",
     "merge_order_one",
@@ -46,8 +53,9 @@ __all__ = [
 def and_or_split(
     v: torch.Tensor | np.ndarray,
     *,
-    kappa: float = 0.04,
-    rtol: float = 1e-3,
+    noise: str | None = None,
+    kappa: float | None = None,
+    rtol: float | None = None,
     impl: str = "auto",
     options: SplitOptions | None = None,
 ) -> AndOrSplit:
@@ -55,25 +63,27 @@ def and_or_split(
 
     Exact matching holds for every coalition S to rounding:
     ``v[S] + noise[S] = v[0] + sum_{T subset S} i_and[T] + sum_{T meets S} i_or[T]``.
-    Where the optimum is not unique the interior point heads for the analytic centre of the optimal face, a
-    canonical choice that depends on nothing but the scores.
+    The soft form has one optimum. Where that of a box is not unique the interior point heads for the analytic centre
+    of the optimal face.
 
     Args:
         v: Scores, last axis 2**n (bit i = player i, player 0 least significant), any leading batch axes, any
             floating dtype.
-        kappa: Tolerated noise relative to |v[full] - v[empty]|; 0 asks for an exact split.
-        rtol: Relative duality gap to reach.
+        noise: ``"soft"`` (noise has a price), ``"box"`` (noise up to a bound) or ``"exact"`` (none), see `NoiseForm`;
+            None is soft, or a box where a kappa is given.
+        kappa: Price or bound of the noise relative to |v[full] - v[empty]|; None for 0.01 (soft) or 0.04 (box).
+        rtol: Relative duality gap to reach; None for 1e-6 (soft) or 1e-3.
         impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n),
-            ``"torch"`` (batched interior point, CUDA), ``"reference"`` (HiGHS), ``"sgd-published"`` (for comparison
-            only), or ``"auto"``; `explain` says why.
+            ``"torch"`` (batched interior point, CUDA; not soft), ``"reference"`` (HiGHS, or Newton's method),
+            ``"sgd-published"`` (for comparison only), or ``"auto"``; `explain` says why.
         options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 
     Returns:
         The split, float64, with primal, dual and gap for each sample, on the device of `v`.
 
     Raises:
-        ValueError: The last axis is not a power of two, a score is NaN or infinite, kappa is negative, rtol is
-            not positive, or an option does not fit the scores.
+        ValueError: The last axis is not a power of two, a score is NaN or infinite, noise, kappa or rtol is
+            none that there is, or an option does not fit the scores.
         RuntimeError: The named implementation cannot run here.
 
     Warns:
@@ -88,29 +98,36 @@ def and_or_split(
     options = options or SplitOptions()
     device = v.device if isinstance(v, torch.Tensor) else None
     values = v.detach().cpu().double().numpy() if isinstance(v, torch.Tensor) else np.asarray(v, dtype=np.float64)
-    _check(values, kappa, rtol, options)
+    form = _form(noise, kappa, options)
+    rtol = form.rtol if rtol is None else rtol
+    _check(values, rtol, options)
     rows = values.reshape(-1, values.shape[-1])
-    delta = _bounds(values, kappa, options)
+    bound = _bounds(values, form, options)
     # Where the noise may swallow everything the optimum is 0, and a relative gap would have no meaning.
     spread = np.abs(rows - rows[:, :1])
-    silent = np.all(spread <= delta[:, None], axis=-1)
-    request = SplitRequest(np.where(silent[:, None], 0.0, rows), delta, rtol, options, device)
+    silent = np.all(spread <= bound[:, None], axis=-1) & (not form.soft)
+    request = SplitRequest(np.where(silent[:, None], 0.0, rows), bound, rtol, options, device, form)
     if len(rows):
         split = SPLIT.run(request, impl)
     else:
         SPLIT.choose(request, impl)
-        split = assemble(rows, delta, rtol, [np.zeros(rows.shape) for _ in range(4)], np.zeros(0, dtype=np.int64))
+        split = assemble(request, [np.zeros(rows.shape) for _ in range(4)], np.zeros(0, dtype=np.int64))
     split.noise[silent] = (rows[:, :1] - rows)[silent]
     _warn(split, rtol)
     columns: dict[str, Any] = {field.name: getattr(split, field.name) for field in fields(AndOrSplit)}
+    del columns["form"]
     columns = {name: column.reshape(values.shape[:-1] + column.shape[1:]) for name, column in columns.items()}
     if device is not None:
         columns = {name: torch.as_tensor(column, device=device) for name, column in columns.items()}
-    return AndOrSplit(**columns)
+    return AndOrSplit(**columns, form=form)
 
 
 def explain(
-    v: torch.Tensor | np.ndarray | None = None, *, kappa: float = 0.04, options: SplitOptions | None = None
+    v: torch.Tensor | np.ndarray | None = None,
+    *,
+    noise: str | None = None,
+    kappa: float | None = None,
+    options: SplitOptions | None = None,
 ) -> str:
     """Say which implementation of `and_or_split` runs for scores like `v`, and why the others do not.
 
@@ -120,14 +137,23 @@ def explain(
     options = options or SplitOptions()
     scores = np.broadcast_to(0.0, (1, 1 << 10 if v is None else v.shape[-1]))
     device = v.device if isinstance(v, torch.Tensor) else None
-    delta = np.atleast_1d(kappa if options.delta is None else _on_the_host(options.delta))
-    return SPLIT.explain(SplitRequest(scores, delta, 1e-3, options, device))
+    form = _form(noise, kappa, options)
+    bound = np.atleast_1d(form.kappa if options.delta is None else _on_the_host(options.delta))
+    return SPLIT.explain(SplitRequest(scores, bound, form.rtol, options, device, form))
 
 
-def _bounds(values: np.ndarray, kappa: float, options: SplitOptions) -> np.ndarray:
-    spread = kappa * np.abs(values[..., -1] - values[..., 0])
+def _form(noise: str | None, kappa: float | None, options: SplitOptions) -> NoiseForm:
     if options.delta is None:
-        return np.ascontiguousarray(spread.reshape(-1))
+        return NoiseForm.of(noise, kappa)
+    if noise not in (None, "box"):
+        raise ValueError(f"options.delta bounds the noise in a box, but noise={noise!r}; leave one of them out.")
+    return NoiseForm("box", None)
+
+
+def _bounds(values: np.ndarray, form: NoiseForm, options: SplitOptions) -> np.ndarray:
+    spread = np.abs(values[..., -1] - values[..., 0])
+    if options.delta is None:
+        return np.ascontiguousarray((form.kappa * spread).reshape(-1))
     given = _on_the_host(options.delta)
     try:
         delta = np.broadcast_to(np.asarray(given, dtype=np.float64), spread.shape)
@@ -155,7 +181,7 @@ def _warn(split: AndOrSplit, rtol: float) -> None:
         )
 
 
-def _check(values: np.ndarray, kappa: float, rtol: float, options: SplitOptions) -> None:
+def _check(values: np.ndarray, rtol: float, options: SplitOptions) -> None:
     size = values.shape[-1] if values.ndim else 0
     if size < 1 or size & (size - 1):
         raise ValueError(f"The last axis must hold 2**n scores (one a coalition), but the shape is {values.shape}.")
@@ -168,8 +194,6 @@ def _check(values: np.ndarray, kappa: float, rtol: float, options: SplitOptions)
         )
     if wide:
         raise ValueError("The scores differ by more than float64 can hold; scale them down first.")
-    if not (np.isfinite(kappa) and kappa >= 0):
-        raise ValueError(f"kappa must be a finite number >= 0 (0.04 is usual), but is {kappa}.")
     if not rtol > 0:
         raise ValueError(f"rtol must be a positive relative gap (1e-3 is usual), but is {rtol}.")
     if options.max_iterations is not None and options.max_iterations < 0:

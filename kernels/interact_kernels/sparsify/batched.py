@@ -25,16 +25,16 @@ _MATRIX_BYTES = 4 << 30
 
 def interior_point(request: SplitRequest) -> AndOrSplit:
     """Solve on the device of the scores, as many samples at a time as memory holds."""
-    v, delta, rtol, options, device = request
+    v, bound, rtol, options, device, _ = request
     size = v.shape[-1]
     chunk = max(1, _MATRIX_BYTES // (3 * 8 * size * size))
     parts = []
     for first in range(0, len(v), chunk):
         rows = torch.as_tensor(v[first : first + chunk], dtype=torch.float64, device=device)
-        bounds = torch.as_tensor(delta[first : first + chunk], dtype=torch.float64, device=device)
+        bounds = torch.as_tensor(bound[first : first + chunk], dtype=torch.float64, device=device)
         parts.append(_Batch(rows, bounds).solve(rtol, options))
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
-    return assemble(v, delta, rtol, columns[:4], columns[4])
+    return assemble(request, columns[:4], columns[4])
 
 
 class _Batch:

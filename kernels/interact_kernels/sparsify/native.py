@@ -31,22 +31,23 @@ _threads_before = 1
 
 def interior_point(request: SplitRequest) -> AndOrSplit:
     """Solve by the interior point."""
-    v, delta, rtol, options, _ = request
-    v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
+    v, bound, options = np.ascontiguousarray(request.v), np.ascontiguousarray(request.bound), request.options
     out, start = _buffers(v.shape), []
     if options.start is not None:
         start = _start_buffers(options.start, v.shape)
     with _one_blas_thread():
         _interruptibly(
             _native.split_interior_point,
-            (v, delta, start, out),
+            (v, bound, start, out),
             v.ctypes.data,
-            delta.ctypes.data,
+            bound.ctypes.data,
             len(v),
-            v.shape[-1].bit_length() - 1,
+            request.n,
+            request.form.soft,
+            request.form.ridge,
             [array.ctypes.data for array in start],
             [array.ctypes.data for array in out],
-            rtol,
+            request.rtol,
             200 if options.max_iterations is None else options.max_iterations,
             options.time_limit,
             options.single_precision,
@@ -56,29 +57,73 @@ def interior_point(request: SplitRequest) -> AndOrSplit:
             _address("dpotrf"),
             torch.get_num_threads(),
         )
-    return assemble(v, delta, rtol, out[:4], out[4])
+    return assemble(request, out[:4], out[4])
 
 
 def admm(request: SplitRequest) -> AndOrSplit:
     """Solve by the ADMM; the memory is O(2**n)."""
-    v, delta, rtol, options, _ = request
-    v, delta = np.ascontiguousarray(v), np.ascontiguousarray(delta)
+    v, bound, options = np.ascontiguousarray(request.v), np.ascontiguousarray(request.bound), request.options
     out = _buffers(v.shape)
     _interruptibly(
         _native.split_admm,
-        (v, delta, out),
+        (v, bound, out),
         v.ctypes.data,
-        delta.ctypes.data,
+        bound.ctypes.data,
         len(v),
-        v.shape[-1].bit_length() - 1,
+        request.n,
+        request.form.soft,
+        request.form.ridge,
         [array.ctypes.data for array in out],
-        rtol,
+        request.rtol,
         20_000 if options.max_iterations is None else options.max_iterations,
         options.time_limit,
         options.rho,
         torch.get_num_threads(),
     )
-    return assemble(v, delta, rtol, out[:4], out[4])
+    return assemble(request, out[:4], out[4])
+
+
+def hold_columns(
+    request: SplitRequest, families: np.ndarray, sets: np.ndarray, levels: np.ndarray, decision: float
+) -> list[np.ndarray]:
+    """Split the one sample of a request once for each column that is held at its level.
+
+    Args:
+        request: The sample and how to split it.
+        families: 0 for an AND effect, 1 for an OR effect, shape [held].
+        sets: Its players, shape [held].
+        levels: Its level, shape [held].
+        decision: A cost; a split ends when its own is known to lie above or below. NaN for none.
+
+    Returns:
+        i_and, i_or, noise and y, each of shape [held, 2**n].
+    """
+    v, bound = np.ascontiguousarray(request.v), np.ascontiguousarray(request.bound)
+    held = [np.ascontiguousarray(part, dtype=np.int64) for part in (families, sets)]
+    held.append(np.ascontiguousarray(levels, dtype=np.float64))
+    out = _buffers((len(held[0]), v.shape[-1]))
+    with _one_blas_thread():
+        _interruptibly(
+            _native.hold_columns,
+            (out[0], v, bound, held, out),
+            v.ctypes.data,
+            bound.ctypes.data,
+            request.n,
+            request.form.soft,
+            request.form.ridge,
+            [array.ctypes.data for array in held],
+            len(held[0]),
+            decision,
+            [array.ctypes.data for array in out],
+            request.rtol,
+            60,
+            request.options.time_limit,
+            3,
+            _address("spotrf"),
+            _address("dpotrf"),
+            torch.get_num_threads(),
+        )
+    return out[:4]
 
 
 def _interruptibly(solve: Callable[..., None], alive: tuple[Any, ...], *arguments: Any) -> None:

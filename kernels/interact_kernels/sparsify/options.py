@@ -13,7 +13,7 @@ class SplitOptions:
     """Options of `and_or_split`; the defaults serve most people.
 
     Attributes:
-        delta: Absolute bounds of |noise|, one number or an array of the batch shape; replaces kappa. For a bound
+        delta: Absolute bounds of |noise|, one number or an array of the batch shape; a box without kappa. For a bound
             relative to a data-set mean pass ``kappa * abs(v[..., -1] - v[..., 0]).mean()``.
         start: An earlier split of similar scores of the same shape to start from (interior point only).
         polish: Re-solve on the active set so that interactions that vanish are exactly 0 (interior point only).

@@ -21,6 +21,7 @@ def merge_order_one(split: AndOrSplit) -> AndOrSplit:
 
     Returns:
         A new split with ``i_or[..., 1 << i] = 0``; its primal and gap are recomputed, dual and certificate hold.
+        A soft split is such already.
 
     Source: METHOD of the project (docs/split.md).
 
@@ -29,6 +30,8 @@ def merge_order_one(split: AndOrSplit) -> AndOrSplit:
     >>> float(merged.i_or[1]), round(float(merged.i_and[1]), 6)
     (0.0, 1.0)
     """
+    if split.form.soft:
+        return split
     tensors = isinstance(split.i_and, torch.Tensor)
     i_and, i_or = (part.clone() if tensors else np.array(part) for part in (split.i_and, split.i_or))
     single = [1 << player for player in range(i_and.shape[-1].bit_length() - 1)]

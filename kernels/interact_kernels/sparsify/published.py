@@ -22,10 +22,10 @@ MOMENTUM = 0.9
 
 def solve(request: SplitRequest) -> AndOrSplit:
     """Fit all samples together."""
-    v, delta, rtol, options, _ = request
+    v, options = request.v, request.options
     steps = STEPS if options.max_iterations is None else options.max_iterations
     w = v - v[:, :1]
-    bound = delta[:, None]
+    bound = request.bound[:, None]
     p, q = np.zeros_like(w), np.zeros_like(w)
     speed_p, speed_q = np.zeros_like(w), np.zeros_like(w)
     for step in range(steps):
@@ -41,4 +41,4 @@ def solve(request: SplitRequest) -> AndOrSplit:
     i_or[:, 0] = 0.0
     i_and = lattice.moebius(w / 2 + p)
     i_and[:, 0] = 0.0
-    return assemble(v, delta, rtol, [i_and, i_or, q, np.zeros_like(w)], np.full(len(v), steps))
+    return assemble(request, [i_and, i_or, q, np.zeros_like(w)], np.full(len(v), steps))

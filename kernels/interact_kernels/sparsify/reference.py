@@ -4,6 +4,7 @@
 2. HiGHS returns a vertex and the multipliers y of the equations.
 3. Both sides are repaired to be exactly feasible: i_and is recomputed from the exact-matching identity, y is
    scaled until |Z^T y| <= 1 and |O^T y| <= 1. Their difference is the certified gap.
+The soft form is no linear programme: see `reference_soft`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 from interact_kernels import lattice
+from interact_kernels.sparsify import reference_soft
+from interact_kernels.sparsify.form import dual_slopes
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
@@ -20,10 +23,15 @@ from interact_kernels.sparsify.result import AndOrSplit, assemble
 
 def solve(request: SplitRequest) -> AndOrSplit:
     """Solve sample by sample."""
-    v, delta, rtol, options, _ = request
-    rows = [split_one(row, float(bound), options) for row, bound in zip(v, delta, strict=True)]
+    form, options = request.form, request.options
+    rows = [
+        reference_soft.split_one(row, float(bound), form.ridge, request.rtol, options)
+        if form.soft
+        else split_one(row, float(bound), options)
+        for row, bound in zip(request.v, request.bound, strict=True)
+    ]
     columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return assemble(v, delta, rtol, columns[:4], columns[4])
+    return assemble(request, columns[:4], columns[4])
 
 
 def split_one(
@@ -49,13 +57,6 @@ def or_values(i_or: np.ndarray) -> np.ndarray:
     """Return O i_or: for each S the sum of the OR effects of the sets that meet S. Shape [2**n]."""
     inside = lattice.zeta(i_or)
     return inside[-1] - inside[::-1]
-
-
-def dual_slopes(y: np.ndarray) -> np.ndarray:
-    """Return Z^T y and O^T y for T != empty, stacked to shape [2, 2**n - 1]."""
-    supersets = lattice.zeta(y, adjoint=True)
-    missing = lattice.zeta(y)[::-1]
-    return np.stack([supersets[1:], (y.sum() - missing)[1:]])
 
 
 def _solve(w: np.ndarray, delta: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:

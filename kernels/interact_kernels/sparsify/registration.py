@@ -26,14 +26,24 @@ def _asked_for_more(request: SplitRequest) -> str | None:
     return None if plain else "it has no warm start and no polish"
 
 
+def _no_price(request: SplitRequest) -> str | None:
+    return "it knows noise in a box only (noise='box')" if request.form.soft else None
+
+
 def _native_refusal(request: SplitRequest) -> str | None:
     # Without the matrix it needs noise in every sample.
+    if request.form.soft and request.options.polish:
+        return "a soft split has no vertex to polish; its zeros are 0 to the gap"
     active = LARGEST_DENSE < request.n <= LARGEST_ACTIVE and not request.options.polish
-    return None if active and (request.delta > 0).all() else _too_large(request)
+    return None if active and (request.bound > 0).all() else _too_large(request)
 
 
 def _torch_refusal(request: SplitRequest) -> str | None:
-    return _too_large(request) or _asked_for_more(request)
+    return _no_price(request) or _too_large(request) or _asked_for_more(request)
+
+
+def _published_refusal(request: SplitRequest) -> str | None:
+    return _no_price(request) or _asked_for_more(request)
 
 
 def _reference_refusal(request: SplitRequest) -> str | None:
@@ -48,7 +58,7 @@ def _preferred(request: SplitRequest) -> str | None:
     n = request.n
     if n <= LARGEST_EXACT:
         return None
-    noise = request.delta > 0
+    noise = request.bound > 0
     return None if (noise.all() if n > LARGEST_DENSE else noise.any()) else "admm"
 
 
@@ -59,7 +69,7 @@ SPLIT: Operation[SplitRequest, AndOrSplit] = Operation(
         Implementation("admm", native.admm, _asked_for_more),
         Implementation("torch", batched.interior_point, _torch_refusal),
         Implementation("reference", reference.solve, _reference_refusal),
-        Implementation("sgd-published", published.solve, _asked_for_more),
+        Implementation("sgd-published", published.solve, _published_refusal),
     ],
     preferred=_preferred,
 )

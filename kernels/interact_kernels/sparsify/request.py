@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from interact_kernels.sparsify.form import NoiseForm
 from interact_kernels.sparsify.options import SplitOptions
 
 
@@ -15,17 +16,19 @@ class SplitRequest(NamedTuple):
 
     Attributes:
         v: Scores, float64, shape [batch, 2**n].
-        delta: Bounds of |noise|, float64, shape [batch].
+        bound: Bounds of |noise|, or its gamma in the soft form: kappa |v[full] - v[empty]|; float64, shape [batch].
         rtol: Relative duality gap to reach.
-        options: Warm start, polish and limits; `options.delta` is in `delta` already.
+        options: Warm start, polish and limits; `options.delta` is in `bound` already.
         device: Where the scores were given as a tensor, or None for a NumPy array.
+        form: How noise is treated.
     """
 
     v: np.ndarray
-    delta: np.ndarray
+    bound: np.ndarray
     rtol: float
     options: SplitOptions
     device: torch.device | None
+    form: NoiseForm
 
     in_place = False
 

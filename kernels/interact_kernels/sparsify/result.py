@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from interact_kernels.sparsify.form import NoiseForm, cost, dual_bound
+
+if TYPE_CHECKING:
+    from interact_kernels.sparsify.request import SplitRequest
 
 
 @dataclass(frozen=True)
@@ -16,13 +21,14 @@ class AndOrSplit:
     Attributes:
         i_and: AND interactions, shape [..., 2**n], i_and[0] = 0.
         i_or: OR interactions, shape [..., 2**n], i_or[0] = 0.
-        noise: The tolerated deviation q, shape [..., 2**n], |q| <= kappa |v[full] - v[empty]|, q[0] = 0.
-        primal: L1 strength of the split, shape [...].
+        noise: The tolerated deviation q, shape [..., 2**n], q[0] = 0.
+        primal: Cost of the split under its form, shape [...]: its L1 strength and, in the soft form, ridge and price.
         dual: Certified lower bound of the optimum, shape [...].
         gap: (primal - dual) / primal, 0 when both are 0, shape [...].
         iterations: Steps of the solver, int64, shape [...].
         converged: Whether the gap reached the requested rtol, bool, shape [...].
-        certificate: The feasible dual vector y behind `dual`, shape [..., 2**n], y[0] = 0.
+        certificate: The dual vector y behind `dual`, shape [..., 2**n], y[0] = 0.
+        form: How noise was treated, a `NoiseForm`.
     """
 
     i_and: Any
@@ -34,19 +40,17 @@ class AndOrSplit:
     iterations: Any
     converged: Any
     certificate: Any
+    form: NoiseForm
 
 
 def assemble(
-    v: np.ndarray,
-    delta: np.ndarray,
-    rtol: float,
+    request: SplitRequest,
     vectors: Sequence[np.ndarray],
     iterations: np.ndarray,
 ) -> AndOrSplit:
-    """Build the result of rows [batch, 2**n] from feasible i_and, i_or, noise and y; both values are recomputed."""
+    """Build the result of a request from i_and, i_or, noise and y [batch, 2**n]; both values are recomputed."""
     i_and, i_or, noise, y = vectors
-    w = v - v[..., :1]
-    primal = np.abs(i_and).sum(-1) + np.abs(i_or).sum(-1)
-    dual = np.maximum((w * y).sum(-1) - delta * np.abs(y).sum(-1), 0.0)
+    primal = cost(request.form, request.v, request.bound, i_and, i_or, noise)
+    dual = np.maximum(dual_bound(request.form, request.v, request.bound, y), 0.0)
     gap = np.where(primal > 0, (primal - dual) / np.where(primal > 0, primal, 1.0), 0.0)
-    return AndOrSplit(i_and, i_or, noise, primal, dual, gap, iterations, gap <= rtol, y)
+    return AndOrSplit(i_and, i_or, noise, primal, dual, gap, iterations, gap <= request.rtol, y, request.form)

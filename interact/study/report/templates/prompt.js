@@ -1,5 +1,6 @@
 // One prompt: its words as chips, its logic model, its interactions, its orders and fidelity.
 const CLASS_OF = {removed: "removed", preserved: "preserved", emerged: "emerged"};
+const NOISES = {soft: "soft noise", box: "noise in a box", exact: "exact matching"};
 const GATES = 10, LISTED = 12;
 
 // `chosen` is a Set of players, kept by the caller so that it outlives a change of step.
@@ -38,7 +39,7 @@ function promptView(cell, chosen, heading) {
   }
   if (heading) view.append(el("h3", {}, heading));
   view.append(prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}log-odds ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
-    + `${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.primal)}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`), el("div", {class: "split"}, model, list));
+    + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`), el("div", {class: "split"}, model, list));
   if (cell.removed.length) view.append(removedList(cell));
   refresh();
   return view;
@@ -47,7 +48,7 @@ function promptView(cell, chosen, heading) {
 function termTable(cell, terms, chosen) {
   const words = [...chosen].map((i) => cell.players[i]).join(" and ");
   const caption = chosen.size ? `${terms.length} of ${cell.terms.length} interactions hold ${words}` : `The ${Math.min(LISTED, terms.length)} strongest interactions`;
-  const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...["Effect", "Gate", "Words", "Since step 0"].slice(0, cell.classed ? 4 : 3).map((name) => el("th", {scope: "col"}, name)))));
+  const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...["Effect", "Gate", "Words", ...(cell.classed ? ["Since step 0"] : []), ...(cell.certain === null ? [] : ["Certainty"])].map((name) => el("th", {scope: "col"}, name)))));
   const body = el("tbody", {});
   for (const term of chosen.size ? terms : terms.slice(0, LISTED)) body.append(termRow(cell, term));
   table.append(body);
@@ -55,9 +56,11 @@ function termTable(cell, terms, chosen) {
 }
 
 function termRow(cell, term) {
-  const [or, players, effect, name] = term, kind = name || (cell.classed ? "not salient" : "");
+  const [or, players, effect, name, status] = term, kind = name || (cell.classed ? "not salient" : "");
   const row = el("tr", {}, el("td", {class: "num"}, signed(effect)), el("td", {class: "gatename"}, players.length === 1 ? "alone" : or ? "OR" : "AND"), el("td", {dir: "auto"}, players.map((i) => cell.players[i] ?? `player ${i}`).join(or ? " | " : " & ")));
   if (kind) row.append(el("td", {}, CLASS_OF[kind] ? el("span", {class: `tag ${CLASS_OF[kind]}`}, kind) : el("span", {class: "weak"}, kind)));
+  if (cell.certain !== null) row.append(el("td", {}, el("span", {class: `tag sure ${status || "below"}`}, status || "not salient")));
+  if (status && status !== "certain") row.classList.add("pale");
   return row;
 }
 

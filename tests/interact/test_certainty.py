@@ -1,0 +1,110 @@
+"""What a result says of its certainty: the frame, the displays, old files, and what has none."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import interact
+from interact.study.report.payload import result_payload
+from tests.interact.test_interactions import result
+from tests.interact.test_sampled import sparse
+
+
+def soft(n: int = 5, seed: int = 0) -> interact.Interactions:
+    rng = np.random.default_rng(seed)
+    table = 0.1 * rng.normal(size=1 << n)
+    masks = np.arange(1 << n)
+    table += 2.0 * ((masks & 3) == 3) - 1.5 * ((masks & 12) != 0) + 1.0 * (masks & 1)
+    game = interact.game_from(lambda present: table[present @ (1 << np.arange(n))], [f"w{i}" for i in range(n)])
+    return game.interactions()
+
+
+def test_the_frame_says_what_is_known_of_every_interaction():
+    r = soft()
+    frame = r.certainty(eps=1e-3)
+    assert list(frame.columns) == ["kind", "mask", "words", "effect", "price", "status", "low", "high"]
+    assert len(frame) == 2 * 31 - 5 and (frame["effect"].abs().diff().dropna() <= 0).all()
+    assert frame.loc[0, "words"] == "w0 + w1" and frame.loc[0, "status"] == "certain" and frame.loc[0, "price"] > 1e-3
+    assert set(frame["status"]) <= {"certain", "possible", "excluded", "undecided"}
+    assert (frame["low"] <= frame["effect"] + 1e-9).all() and (frame["high"] >= frame["effect"] - 1e-9).all()
+    level = 0.05 * frame["effect"].abs().max()
+    for row in frame[frame["status"] == "certain"].itertuples():
+        assert abs(row.effect) > level
+    for row in frame[frame["status"] == "excluded"].itertuples():
+        assert abs(row.effect) <= level
+
+
+def test_ranges_are_tighter_and_every_term_can_be_asked_for():
+    r = soft()
+    free, exact = r.certainty(eps=1e-3), r.certainty(eps=1e-3, ranges=True)
+    width = [(f["high"] - f["low"])[f["effect"].abs() > 0.05 * f["effect"].abs().max()].sum() for f in (free, exact)]
+    assert width[1] < width[0]
+    assert not (r.certainty(every=True)["status"] == "undecided").any()
+
+
+def test_planted_interactions_are_certain_and_noise_is_not():
+    frame = soft().certainty()
+    sure = set(frame.loc[frame["status"] == "certain", ["kind", "words"]].itertuples(index=False, name=None))
+    assert {("and", "w0 + w1"), ("or", "w2 + w3"), ("and", "w0")} <= sure
+
+
+def test_displays_say_how_much_is_certain():
+    r = soft()
+    sure = sum(status == "certain" for status in r.statuses().values())
+    line = f"{sure} of {len(r.salient())} salient interactions are certain; v(all) ="
+    assert line in str(r) and line in r._repr_html_() and "soft noise (kappa 0.01), certified optimal" in str(r)
+    assert "  certain    w0 & w1" in str(r) and "<td>certain</td>" in r._repr_html_()
+    payload = result_payload(r)
+    assert payload["certain"] == sure and payload["noise"] == "soft" and payload["terms"][0][4] == "certain"
+    # The cells of a study are shown by their classes.
+    assert result_payload(r, {})["certain"] is None
+    assert json.loads(r.to_json())["noise"] == "soft"
+
+
+def test_the_box_is_named_and_so_is_an_old_file():
+    r = result(4)
+    assert r.form.noise == "box" and "noise in a box (kappa 0.04)" in str(r)
+    old = interact.load(Path(__file__).parent / "files" / "exact.interactions")
+    assert "noise" not in old.provenance and old.noise_name == "box"
+    assert len(old.certainty()) == 2 * 7 - 3
+    assert result(4, kappa=0.0).noise_name == "exact"
+
+
+def test_what_has_no_certificate_says_so():
+    with pytest.raises(ValueError, match="sampled coalitions has error bars and no certificate"):
+        sparse(9).certainty()
+    r = soft(3)
+    blind = replace(r, dual=float("nan"), gap=float("nan"))
+    with pytest.raises(ValueError, match="has no certificate, so nothing is certain of it"):
+        blind.certainty()
+    assert "are certain" not in str(blind)
+    with pytest.raises(ValueError, match="names neither noise nor kappa"):
+        replace(r, provenance={}).certainty()
+    for wrong in ({"eps": -1.0}, {"time_limit": -1.0}):
+        with pytest.raises(ValueError, match="must be >= 0"):
+            r.certainty(**wrong)
+    with pytest.raises(ValueError, match="tau is a share"):
+        r.certainty(tau=-0.1)
+
+
+def test_the_form_goes_through_the_door():
+    game = interact.game_from(lambda present: present.sum(1) ** 2.0, 3)
+    assert game.interactions().form.noise == "soft"
+    assert game.interactions(kappa=0.02).form.noise == "box"
+    assert game.interactions(noise="box").form.kappa == 0.04
+    assert game.interactions(noise="exact").form.noise == "exact"
+    with pytest.raises(ValueError, match="noise='no' is not known"):
+        game.interactions(noise="no")
+    with pytest.raises(ValueError, match="leave them out of method='sparse'"):
+        game.interactions("sparse", noise="soft")
+
+
+@pytest.mark.parametrize("noise", ["soft", "box", "exact"])
+def test_a_file_keeps_the_form(noise, tmp_path):
+    game = interact.game_from(lambda present: present.sum(1) ** 2.0, 3)
+    r = game.interactions(noise=noise)
+    back = interact.load(r.save(tmp_path / "x"))
+    assert back.form == r.form and back.certainty().equals(r.certainty())

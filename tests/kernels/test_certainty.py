@@ -1,0 +1,165 @@
+"""What is certain of a split: its classes and ranges against HiGHS and against least squares, and bad input."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog, nnls
+
+from interact_kernels import sparsify
+from interact_kernels.sparsify import STATUSES
+from tests.kernels.test_sparsify import planted
+
+EPS = 1e-3
+
+
+def dictionaries(n: int) -> np.ndarray:
+    """Columns of the AND effects and of the OR effects of two players or more, rows S != empty."""
+    sets = np.arange(1, 1 << n)
+    several = sets[(sets & (sets - 1)) != 0]
+    return np.hstack([(sets[:, None] & sets) == sets, (sets[:, None] & several) != 0]).astype(float)
+
+
+def places(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Kind and set of each column."""
+    sets = np.arange(1, 1 << n)
+    several = sets[(sets & (sets - 1)) != 0]
+    return np.repeat([0, 1], [len(sets), len(several)]), np.concatenate([sets, several])
+
+
+def found(v: np.ndarray, **given) -> tuple[sparsify.AndOrSplit, np.ndarray, sparsify.Certainty]:
+    options = {name: given.pop(name) for name in ("every", "ranges", "eps", "time_limit") if name in given}
+    split = sparsify.merge_order_one(sparsify.and_or_split(v, rtol=1e-7, impl="native", **given))
+    effects = np.stack([split.i_and, split.i_or])
+    levels = np.full(effects.shape, 0.05 * np.abs(effects).max())
+    bound = (split.form.kappa or 0.0) * abs(v[-1] - v[0])
+    known = sparsify.certainty(v, split, bound, levels=levels, **{"eps": EPS} | options)
+    return split, levels, known
+
+
+def highs_range(v: np.ndarray, delta: float, limit: float, column: int) -> tuple[float, float]:
+    """The least and the largest effect of a column over all splits of strength <= limit, by HiGHS."""
+    a = dictionaries(len(v).bit_length() - 1)
+    rows, columns = a.shape
+    equal = np.hstack([a, -a, -np.eye(rows)])
+    strength = np.concatenate([np.ones(2 * columns), np.zeros(rows)])[None]
+    bounds = [(0, None)] * (2 * columns) + [(-delta, delta)] * rows
+    ends = []
+    for way in (1.0, -1.0):
+        aim = np.zeros(equal.shape[1])
+        aim[column], aim[columns + column] = way, -way
+        ends.append(way * linprog(aim, A_ub=strength, b_ub=[limit], A_eq=equal, b_eq=(v - v[0])[1:], bounds=bounds).fun)
+    return ends[0], ends[1]
+
+
+def soft_cost(v: np.ndarray, column: int, level: float) -> float:
+    """The least soft cost with a column held at a level, as non-negative least squares by SciPy."""
+    form = sparsify.NoiseForm.of()
+    unit = np.abs(v - v[0]).max()
+    w, gamma, ridge = (v - v[0])[1:] / unit, form.kappa * abs(v[-1] - v[0]) / unit, form.ridge
+    a, level = dictionaries(len(v).bit_length() - 1), level / unit
+    w, a = w - level * a[:, column], np.delete(a, column, 1)
+    # ridge/2 x^2 + x = ridge/2 (x + 1 / ridge)^2 - 1 / (2 ridge) for either sign of an effect.
+    weighted = np.vstack([np.hstack([a, -a]) / np.sqrt(gamma), np.sqrt(ridge) * np.eye(2 * a.shape[1])])
+    aim = np.concatenate([w / np.sqrt(gamma), np.full(2 * a.shape[1], -1 / np.sqrt(ridge))])
+    x, _ = nnls(weighted, aim, maxiter=10000)
+    q = a @ (x[: a.shape[1]] - x[a.shape[1] :]) - w
+    return float(unit * (x.sum() + ridge / 2 * x @ x + q @ q / (2 * gamma) + abs(level) + ridge / 2 * level**2))
+
+
+@pytest.mark.parametrize("kappa", [0.0, 0.04])
+def test_classes_and_ranges_are_those_of_highs(kappa):
+    n = 4
+    for seed in range(3):
+        v = planted(n, 8, 0.1, seed)
+        split, levels, known = found(v, kappa=kappa, every=True, ranges=True)
+        kinds, sets = places(n)
+        seen = set()
+        for column, (kind, mask) in enumerate(zip(kinds, sets, strict=True)):
+            low, high = highs_range(v, kappa * abs(v[-1] - v[0]), known.limit, column)
+            level, effect = levels[kind, mask], (split.i_and, split.i_or)[kind][mask]
+            small = 0.01 * level
+            assert known.low[kind, mask] <= low + 1e-7 and known.high[kind, mask] >= high - 1e-7
+            assert known.low[kind, mask] >= low - small and known.high[kind, mask] <= high + small
+            beyond = low > level or high < -level
+            truth = "certain" if beyond else "excluded" if -level <= low and high <= level else "possible"
+            # Ends that touch the level may fall on either side of it.
+            if min(abs(low - level), abs(low + level), abs(high - level), abs(high + level)) > small:
+                assert STATUSES[known.status[kind, mask]] == truth, (kind, mask, effect, low, high, level)
+                seen.add(truth)
+        assert seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_soft_prices_are_those_of_least_squares(seed):
+    n = 5
+    v = planted(n, 10, 0.1, seed)
+    split, levels, known = found(v)
+    effects = np.stack([split.i_and, split.i_or])
+    kinds, sets = places(n)
+    decided = 0
+    for column, (kind, mask) in enumerate(zip(kinds, sets, strict=True)):
+        effect, level = effects[kind, mask], levels[kind, mask]
+        if abs(effect) <= level:
+            assert STATUSES[known.status[kind, mask]] in ("excluded", "undecided")
+            continue
+        price = soft_cost(v, column, np.sign(effect) * level) / float(split.primal) - 1
+        status = STATUSES[known.status[kind, mask]]
+        if abs(price - EPS) > 1e-6:
+            assert status == ("certain" if price > EPS else "possible"), (kind, mask, price)
+            decided += 1
+        if status == "certain":
+            assert EPS < known.price[kind, mask] <= price + 1e-6
+        else:
+            assert price - 1e-6 <= known.price[kind, mask] <= EPS
+    assert decided > 3
+
+
+def test_ends_of_soft_ranges_cost_what_a_near_optimal_split_may():
+    n = 4
+    v = planted(n, 7, 0.1, 2)
+    split, levels, known = found(v, ranges=True)
+    effects = np.stack([split.i_and, split.i_or])
+    kinds, sets = places(n)
+    for column, (kind, mask) in enumerate(zip(kinds, sets, strict=True)):
+        if abs(effects[kind, mask]) <= levels[kind, mask]:
+            continue
+        for end, inwards in ((known.low[kind, mask], 1), (known.high[kind, mask], -1)):
+            assert soft_cost(v, column, end) >= known.limit * (1 - 1e-6)
+            assert soft_cost(v, column, end + inwards * 0.02 * levels[kind, mask]) <= known.limit * (1 + 1e-6)
+
+
+def test_a_larger_eps_makes_less_certain_and_ranges_wider():
+    v = planted(6, 14, 0.1, 1)
+    known = [found(v, eps=eps, ranges=True)[2] for eps in (0.0, 1e-4, 1e-2)]
+    certain = [(k.status == 0).sum() for k in known]
+    assert certain[0] >= certain[1] >= certain[2] and certain[0] > 0
+    for before, after in itertools.pairwise(known):
+        assert (after.low <= before.low + 1e-6).all() and (after.high >= before.high - 1e-6).all()
+
+
+def test_scale_and_constant_scores():
+    v = planted(5, 8, 0.1, 3)
+    for given in ({}, {"kappa": 0.04}):
+        one, other = found(v, **given)[2], found(v * 1e150, **given)[2]
+        np.testing.assert_array_equal(one.status, other.status)
+    flat = found(np.full(16, 2.0))[2]
+    assert (flat.status == STATUSES.index("excluded")).all() and flat.solved == 0
+
+
+def test_what_the_time_does_not_allow_is_undecided():
+    v = planted(6, 14, 0.3, 1)
+    split, levels, known = found(v, kappa=0.04, time_limit=0.0)
+    salient = np.abs(np.stack([split.i_and, split.i_or])) > levels
+    assert known.solved == 0 and (known.status[salient] == STATUSES.index("undecided")).any()
+    assert np.isnan(known.price[known.status == STATUSES.index("undecided")]).all()
+
+
+def test_bad_input_is_a_sentence():
+    v = planted(3, 3, 0.1, 0)
+    split = sparsify.and_or_split(v)
+    with pytest.raises(ValueError, match="eps, levels and time_limit must be >= 0, but eps is -1"):
+        sparsify.certainty(v, split, 0.1, levels=np.ones((2, 8)), eps=-1)
+    blind = sparsify.AndOrSplit(**{**vars(split), "certificate": np.zeros(8)})
+    with pytest.raises(ValueError, match="proves no bound"):
+        sparsify.certainty(v, blind, 0.1, levels=np.ones((2, 8)))
