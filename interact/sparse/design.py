@@ -58,11 +58,16 @@ def draw(
 
 def distinct(
     n: int, count: int, taken: np.ndarray, *, kind: str, paired: bool, shared: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw coalitions that differ from each other and from those `taken` (bool, [m, n]); fewer where none are left."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw coalitions that differ from each other and from those `taken` (bool, [m, n]); fewer where none are left.
+
+    Returns:
+        What `draw` returns, and the number of the group of each coalition, int64: those of one group were drawn with a
+        shared beginning.
+    """
     seen = {row.tobytes() for row in np.packbits(taken, axis=1)}
-    masks, strata = np.zeros((0, n), dtype=bool), np.zeros(0, dtype=np.int64)
-    for _ in range(20):
+    masks, strata, groups = np.zeros((0, n), dtype=bool), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for turn in range(20):
         if len(masks) >= count:
             break
         more, where = draw(n, count - len(masks), kind=kind, paired=paired, shared=shared, rng=rng)
@@ -72,7 +77,8 @@ def distinct(
                 seen.add(key.tobytes())
                 fresh.append(row)
         masks, strata = np.concatenate([masks, more[fresh]]), np.concatenate([strata, where[fresh]])
-    return masks, strata
+        groups = np.concatenate([groups, turn * count + np.array(fresh, dtype=np.int64) // shared])
+    return masks, strata, groups
 
 
 def _chances(n: int, groups: int, kind: str, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,18 +39,47 @@ class Sample:
         masks: bool, shape [m, n].
         values: float64, shape [m].
         strata: Number of the stratum of density of each, int64, shape [m].
+        groups: Number of the group of each, int64, shape [m]: those of one group share a beginning, so that none of
+            them may validate a fit to the others. Without it every coalition is a group of its own.
     """
 
     masks: np.ndarray
     values: np.ndarray
     strata: np.ndarray
+    groups: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        groups = self.groups if len(self.groups) else np.arange(len(self.values))
+        object.__setattr__(self, "groups", np.unique(groups, return_inverse=True)[1].reshape(-1))
 
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: np.ndarray) -> Sample:
         """Return some of the coalitions."""
-        return Sample(self.masks[rows], self.values[rows], self.strata[rows])
+        return Sample(self.masks[rows], self.values[rows], self.strata[rows], self.groups[rows])
+
+    def joined(self, other: Sample) -> Sample:
+        """Return these coalitions and others, of which none shares a group with these."""
+        parts = [(getattr(self, name), getattr(other, name)) for name in ("masks", "values", "strata")]
+        groups = np.concatenate([self.groups, other.groups + len(self)])
+        return Sample(*(np.concatenate(part) for part in parts), groups)
+
+    def split(self, parts: int, rng: np.random.Generator) -> tuple[Sample, Sample]:
+        """Return one part of so many, and the rest; no group is divided."""
+        place = np.argsort(rng.permutation(int(self.groups.max(initial=-1)) + 1))[self.groups]
+        rows = np.argsort(place, kind="stable")
+        cut = len(self) // parts
+        while 0 < cut < len(self) and place[rows[cut]] == place[rows[cut - 1]]:
+            cut += 1
+        return self.take(rows[:cut]), self.take(rows[cut:])
+
+    def resampled(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the rows of a bootstrap sample: whole groups, drawn with replacement."""
+        order = np.argsort(self.groups, kind="stable")
+        members = np.split(order, np.cumsum(np.bincount(self.groups))[:-1])
+        chosen = rng.integers(len(members), size=len(members))
+        return np.concatenate([members[group] for group in chosen])
 
 
 @dataclass(frozen=True)
@@ -145,8 +174,7 @@ def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start:
 
     One part in six validates; the choice is then fitted to the whole sample.
     """
-    rows = np.random.default_rng(seed).permutation(len(sample))
-    check, inner = sample.take(rows[: len(rows) // 6]), sample.take(rows[len(rows) // 6 :])
+    check, inner = sample.split(6, np.random.default_rng(seed))
     options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
     if len(check) < 8:
         return recover(sample, **options, start=start)
@@ -183,7 +211,7 @@ def _weak(sample: Sample, sparse: Recovered, max_order: int) -> Recovered:
 
 
 def _shrunk(sample: Sample, max_order: int) -> Recovered:
-    found = shrink(sample.masks, sample.values, max_order=max_order)
+    found = shrink(sample.masks, sample.values, max_order=max_order, groups=sample.groups)
     return Recovered(found.terms, found.effects, found.bias, found.terms, prior=found.prior)
 
 
@@ -204,7 +232,7 @@ def _penalty(sample: Sample, pool: list[Term]) -> float:
     scale = np.sqrt(np.maximum(np.diag(top.gram), 1e-12) / len(sample))
     alphas = float(np.abs(top.target / scale).max()) / len(sample) * np.geomspace(0.5, 0.004, 20)
     errors = np.zeros(len(alphas))
-    fold = np.arange(len(sample)) % (5 if len(pool) < 2500 else 3)
+    fold = sample.groups % (5 if len(pool) < 2500 else 3)
     for out in np.unique(fold):
         data = products(x[fold != out], sample.values[fold != out])
         unseen, truth = x[fold == out], sample.values[fold == out]

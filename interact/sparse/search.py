@@ -142,19 +142,18 @@ def explain(
     rng = np.random.default_rng(seed)
     held, first = _planned(n, budget, options, rng)
     ask: dict[str, Any] = {"batch": options.batch, "progress": shown}
-    tested = _scored(value, held, np.full(len(held), 2), kept, ask)
+    tested = _scored(value, (held, np.full(len(held), 2), np.arange(len(held))), kept, ask)
     proxy = find_spec("lightgbm") is not None if options.proxy is None else options.proxy
     sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
     given = _agreeing(value, known, np.concatenate([held, first[0]]), options)
     asked = np.concatenate([held, given.masks])
     for count in _rounds(budget - len(held), len(first[0])):
-        masks, strata = _more(np.concatenate([first[0], asked]), count, options, rng)
-        if not len(sample):
-            masks, strata = np.concatenate([first[0], masks]), np.concatenate([first[1], strata])
-        if not len(masks):
+        part = _more(np.concatenate([first[0], asked]), count, options, rng)
+        part = part if len(sample) else _together(first, part)
+        if not len(part[0]):
             continue
-        asked = np.concatenate([asked, masks])
-        sample = _joined(sample if len(sample) else given, _scored(value, masks, strata, kept, ask))
+        asked = np.concatenate([asked, part[0]])
+        sample = (sample if len(sample) else given).joined(_scored(value, part, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
         start = [] if found is None or found.weak else found.terms
@@ -167,7 +166,7 @@ def explain(
             break
     assert found is not None
     rng, times = np.random.default_rng((seed, 1)), options.bootstraps
-    every = _joined(sample, tested)
+    every = sample.joined(tested)
     if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
         found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
         reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
@@ -218,8 +217,8 @@ def _whole(number: object) -> bool:
     return isinstance(number, Integral) and not isinstance(number, bool)
 
 
-Part = tuple[np.ndarray, np.ndarray]
-"""Coalitions, bool [m, n], and the stratum of each, int64 [m]."""
+Part = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Coalitions, bool [m, n], the stratum of each, int64 [m], and its group, int64 [m]."""
 
 
 def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generator) -> tuple[np.ndarray, Part]:
@@ -233,7 +232,7 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
         if n >= 6:
             inner = np.flatnonzero(every.any(axis=1) & ~every.all(axis=1))
             out[inner[: len(every) // 8]] = True
-        return every[out], (every[~out], strata[~out])
+        return every[out], (every[~out], strata[~out], np.arange(int((~out).sum())))
     ends = np.array([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
     count = min(_MOST_HELD_OUT, budget // 8)
     alone: dict[str, Any] = {"paired": False, "shared": 1, "rng": rng}
@@ -241,7 +240,7 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
     mixed, _ = draw(n, count - len(middle), kind="balanced", **alone)
     held = np.unique(np.concatenate([middle, mixed]), axis=0)
     held = held[(held.any(axis=1)) & (~held.all(axis=1))]
-    return held, (ends, np.array([0, 1]))
+    return held, (ends, np.array([0, 1]), np.arange(2))
 
 
 def _rounds(wanted: int, fixed: int) -> list[int]:
@@ -256,11 +255,18 @@ def _more(taken: np.ndarray, count: int, options: SparseOptions, rng: np.random.
     return distinct(taken.shape[1], count, taken, kind=options.design, rng=rng, **shape)
 
 
-def _scored(value: Value, masks: np.ndarray, strata: np.ndarray, cache: ScoreCache, ask: dict[str, Any]) -> Sample:
+def _scored(value: Value, part: Part, cache: ScoreCache, ask: dict[str, Any]) -> Sample:
     """Score coalitions and leave out those that have no score."""
+    masks, strata, groups = part
     values = score(value, masks, cache, **ask)
     good = np.isfinite(values)
-    return Sample(masks[good], values[good], strata[good])
+    return Sample(masks[good], values[good], strata[good], groups[good])
+
+
+def _together(first: Part, second: Part) -> Part:
+    """Return both parts as one; no coalition of the one shares a group with one of the other."""
+    masks, strata = (np.concatenate([first[i], second[i]]) for i in range(2))
+    return masks, strata, np.concatenate([first[2], second[2] + 1 + first[2].max(initial=-1)])
 
 
 def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: SparseOptions) -> Sample:
@@ -292,16 +298,11 @@ def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: Spa
     return Sample(masks[new], values[new], np.full(len(new), 2))
 
 
-def _joined(first: Sample, second: Sample) -> Sample:
-    pairs = [(getattr(first, name), getattr(second, name)) for name in ("masks", "values", "strata")]
-    return Sample(*(np.concatenate(pair) for pair in pairs))
-
-
 def _result(
     found: Recovered, sample: Sample, tested: Sample, errors: np.ndarray, stability: np.ndarray, **told: Any
 ) -> SampledInteractions:
     """Put terms and scores into a result."""
-    both = _joined(sample, tested)
+    both = sample.joined(tested)
     rows = {kind: [i for i, term in enumerate(found.terms) if term[0] == kind] for kind in ("and", "or")}
     terms = Terms(
         n=both.masks.shape[1],

@@ -4,8 +4,8 @@
    normal prior around 0: a Gaussian process, whose kernel has all pairs at once from inner products of coalitions.
 2. Heredity: a first fit with equal variances says how much each player matters, s_i; then c_i has a variance
    proportional to s_i and c_ij one proportional to s_i s_j, so that pairs of players that matter are shrunk least.
-3. The two variances beside the noise are those of the least error of leaving one coalition out, which a fit knows
-   without repeating it.
+3. The two variances beside the noise are those of the least error of leaving one coalition out, or one group that
+   shares a beginning, which a fit knows without repeating it.
 4. The effects are written as AND terms exactly, and a pair as OR where that takes less strength from its players:
    c AND{i,j} = c x_i + c x_j - c OR{i,j}.
 
@@ -66,6 +66,7 @@ def shrink(
     max_order: int,
     prior: Prior | None = None,
     ors: Collection[frozenset[int]] | None = None,
+    groups: np.ndarray | None = None,
 ) -> Shrunk:
     """Fit the effects of players and pairs.
 
@@ -76,11 +77,13 @@ def shrink(
         max_order: 1 for no pairs.
         prior: What an earlier fit chose; None chooses.
         ors: The pairs that an earlier fit wrote as OR; None chooses.
+        groups: Number of the group of each coalition, int64, shape [m]: the choice leaves groups out as a whole.
     """
     z, y = np.where(masks[:_MOST_ROWS], 1.0, -1.0), values[:_MOST_ROWS]
     level = float(y.mean())
     if prior is None:
-        prior = _chosen(z[:_MOST_ROWS_OF_A_CHOICE], y[:_MOST_ROWS_OF_A_CHOICE] - level, max_order)
+        few = slice(_MOST_ROWS_OF_A_CHOICE)
+        prior = _chosen(z[few], y[few] - level, max_order, np.arange(len(y))[few] if groups is None else groups[few])
     alone, together = _kernels(z, prior.matters)
     weights = _weights(prior.main * alone + prior.pair * together, y - level)
     share, paired = _shares(prior.matters)
@@ -89,26 +92,42 @@ def shrink(
     return _as_terms(level + _LEVEL * float(weights.sum()), main, _without_weakest(main, pairs), prior, ors)
 
 
-def _chosen(z: np.ndarray, y: np.ndarray, max_order: int) -> Prior:
+def _chosen(z: np.ndarray, y: np.ndarray, max_order: int, groups: np.ndarray) -> Prior:
     """Choose how much players matter, then the variances."""
     pair = _PAIR if max_order > 1 and z.shape[1] > 1 else _PAIR[:1]
     equal = np.ones(z.shape[1])
-    first = _least_error(z, y, equal, pair)
+    first = _least_error(z, y, equal, pair, groups)
     alone, together = _kernels(z, equal)
     main = np.abs(_weights(first.main * alone + first.pair * together, y) @ z)
     matters = np.maximum(main / max(float(main.max()), 1e-300), 0) + _LEAST
     if len(matters) > _MOST_PLAYERS:
         # Nothing else is listed as a pair.
         matters[np.argsort(-matters)[_MOST_PLAYERS:]] = 1e-6
-    return _least_error(z, y, matters / matters.max(), pair)
+    return _least_error(z, y, matters / matters.max(), pair, groups)
 
 
-def _least_error(z: np.ndarray, y: np.ndarray, matters: np.ndarray, pair: np.ndarray) -> Prior:
+def left_out(inverse: np.ndarray, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return what a fit makes wrong of the scores of each group that it does not see, float64 [m].
+
+    Args:
+        inverse: Inverse of the covariance of the scores, [m, m].
+        y: The scores, [m].
+        groups: Number of the group of each, int64, [m].
+    """
+    weights = inverse @ y
+    wrong = weights / np.diag(inverse)
+    for group in np.flatnonzero(np.bincount(groups) > 1):
+        rows = np.flatnonzero(groups == group)
+        wrong[rows] = np.linalg.solve(inverse[np.ix_(rows, rows)], weights[rows])
+    return wrong
+
+
+def _least_error(z: np.ndarray, y: np.ndarray, matters: np.ndarray, pair: np.ndarray, groups: np.ndarray) -> Prior:
     alone, together = _kernels(z, matters)
     errors = {}
     for main, both in itertools.product(_MAIN, pair):
         inverse = np.linalg.inv(main * alone + both * together + _LEVEL + np.eye(len(y)))
-        errors[float(main), float(both)] = float((((inverse @ y) / np.diag(inverse)) ** 2).sum())
+        errors[float(main), float(both)] = float((left_out(inverse, y, groups) ** 2).sum())
     return Prior(matters, *min(errors, key=errors.__getitem__))
 
 

@@ -44,7 +44,7 @@ def bootstrap(
     own = np.arange(count)
     effects, again = np.empty((times, count)), np.zeros(count)
     for turn in range(times):
-        rows = rng.integers(len(sample), size=len(sample))
+        rows = sample.resampled(rng)
         data = products(x[rows], sample.values[rows])
         fit = least_squares(data, own)
         effects[turn] = fit.effects
@@ -62,7 +62,7 @@ def _of_weak(
 ) -> tuple[np.ndarray, np.ndarray]:
     effects = np.zeros((times, len(found.terms)))
     for turn in range(times):
-        again = _refitted(sample.take(rng.integers(len(sample), size=len(sample))), found, max_order)
+        again = _refitted(sample.take(sample.resampled(rng)), found, max_order)
         effects[turn] = [again.get(term, 0.0) for term in found.terms]
     return effects.std(axis=0, ddof=1), (np.sign(effects) == np.sign(found.effects)).mean(axis=0)
 

@@ -13,7 +13,7 @@ from interact.sparse import ScoreCache, SparseOptions, design, proxy
 from interact.sparse.dictionary import columns, merged
 from interact.sparse.recovery import Recovered, Sample
 from interact.sparse.refinement import strongest
-from interact.sparse.shrinkage import shrink
+from interact.sparse.shrinkage import left_out, shrink
 from interact.sparse.stability import bootstrap
 from tests.interact.conftest import causal
 
@@ -169,6 +169,67 @@ def test_designs_give_what_was_asked(n, count, kind, paired, shared):
         assert (whole[:, 0] == ~whole[:, 1]).all()
     if shared > 1 and count >= shared and n >= 20 and not paired:
         assert (masks[:shared, : n // (2 * shared)] == masks[0, : n // (2 * shared)]).all()
+
+
+@pytest.mark.parametrize("shared", [1, 8])
+def test_coalitions_that_share_a_beginning_are_not_divided(shared):
+    shape = {"kind": "uniform", "paired": False, "shared": shared}
+    rng = np.random.default_rng(0)
+    masks, strata, groups = design.distinct(20, 200, np.zeros((0, 20), dtype=bool), **shape, rng=rng)
+    # A coalition that was drawn twice is drawn again, in another group.
+    assert len(masks) == 200 and 200 // shared <= len(np.unique(groups)) < 200 // shared + 12
+    for group in np.unique(groups):
+        members = masks[groups == group]
+        assert (members[:, :1] == members[0, :1]).all()
+    sample = Sample(masks, np.arange(200.0), strata, groups)
+    both = sample.joined(Sample(masks[:16], np.arange(200.0, 216.0), strata[:16], groups[:16]))
+    check, rest = both.split(6, rng)
+    assert len(check) + len(rest) == 216 and 36 <= len(check) < 36 + shared
+    of = both.groups[np.argsort(both.values)].astype(int)
+    assert not set(of[check.values.astype(int)]) & set(of[rest.values.astype(int)])
+    again = np.bincount(both.resampled(rng), minlength=216)
+    for group in np.unique(both.groups):
+        assert len(set(again[both.groups == group])) == 1, "a group is drawn as a whole"
+
+
+def test_the_choice_of_weak_effects_leaves_out_groups():
+    rng = np.random.default_rng(1)
+    y, groups = rng.normal(size=12), np.repeat(np.arange(4), [1, 3, 3, 5])
+    covariance = np.cov(rng.normal(size=(12, 40))) + np.eye(12)
+    wrong = left_out(np.linalg.inv(covariance), y, groups)
+    for group in range(4):
+        out, kept = groups == group, groups != group
+        expected = covariance[np.ix_(out, kept)] @ np.linalg.solve(covariance[np.ix_(kept, kept)], y[kept])
+        np.testing.assert_allclose(wrong[out], y[out] - expected, atol=1e-10)
+
+
+def test_rounds_are_sorted_before_they_are_cut_into_calls():
+    calls = []
+
+    def value(masks):
+        calls.append(masks)
+        return 2.0 * masks[:, 1]
+
+    cache = ScoreCache()
+    cache.open(30)
+    masks = np.random.default_rng(0).random((900, 30)) < 0.5
+    scores = sparse.scores.score(value, masks, cache, batch=50)
+    np.testing.assert_array_equal(scores, 2.0 * masks[:, 1])
+    assert {len(m) for m in calls} <= {50, 28, 22, 23} and sum(map(len, calls)) == 900
+    # As drawn while little is known, then eight calls' worth are in the order of the text.
+    np.testing.assert_array_equal(np.concatenate(calls[:3]), masks[:128])
+    window = np.concatenate(calls[3:11])
+    assert window.astype(int).tolist() == sorted(window.astype(int).tolist())
+
+
+@pytest.mark.parametrize("player", [0, 29])
+def test_failures_of_one_beginning_are_not_failures_of_all(player):
+    def value(masks):
+        return np.where(masks[:, [player, 5]].any(1), 2.0 * masks[:, [1, 4]].all(1), np.nan)
+
+    with pytest.warns(UserWarning, match="which are left out"):
+        r = sparse.explain(value, 30, budget=1600, options=FAST)
+    assert found(r) == {merged("and", [1, 4]): pytest.approx(2.0)}
 
 
 def test_balanced_sizes_are_all_seen():
