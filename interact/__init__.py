@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from interact.games.build import game
     from interact.games.coalition_values import coalition_values, explain_engine
     from interact.games.extract import extract
+    from interact.games.extract_many import extract_many
     from interact.games.game import Game, game_from
     from interact.games.learned import learn_baseline
     from interact.games.shapiq import as_shapiq_game
@@ -55,6 +56,7 @@ __all__ = [
     "coalition_values",
     "explain_engine",
     "extract",
+    "extract_many",
     "from_shapiq",
     "game",
     "game_from",
@@ -72,6 +74,7 @@ _ROOMS = {
     "games.coalition_values": ("coalition_values", "explain_engine"),
     "games.shapiq": ("as_shapiq_game",),
     "games.extract": ("extract",),
+    "games.extract_many": ("extract_many",),
     "games.build": ("game",),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),

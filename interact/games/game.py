@@ -26,6 +26,19 @@ _SPLIT_SECONDS = 600.0
 """After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
 
+@dataclass(frozen=True)
+class Scores:
+    """The scores of all coalitions of a game.
+
+    Attributes:
+        values: float64, shape [2**n].
+        found_out: What their scoring found out, for the record.
+    """
+
+    values: np.ndarray
+    found_out: Mapping[str, Any]
+
+
 class Game(ABC):
     """Players and the score of every coalition of them."""
 
@@ -105,18 +118,12 @@ class Game(ABC):
             sampling = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse, "known": known}
             return self._sampled(cache, progress=progress, **sampling)
         NoiseForm.of(noise, kappa)  # What is wrong with it is said before the scores are computed.
-        values, found_out = self._all_scores(progress)
-        split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
-        arrays = {name: getattr(split, name) for name in ("i_and", "i_or", "noise", "certificate")}
-        bounds = {name: float(getattr(split, name)) for name in ("primal", "dual", "gap")}
-        found: dict[str, Any] = {"values": values, **arrays, **bounds}
-        provenance = {**self._provenance(), **split.form.record(), **found_out}
-        return ExactInteractions(players=self.players, text=self.text, provenance=provenance, **found)
+        return split_together([(self, self.all_scores(progress=progress))], noise=noise, kappa=kappa)[0]
 
     def _sampled(self, cache: str | Path | None, *, progress: bool | None, **sampling: Any) -> Interactions:
         """Explain the game from sampled coalitions."""
         checked_budget(self.n, sampling["budget"], sampling["max_order"], sampling["seed"])
-        kept = ScoreCache(cache, self._identity())
+        kept = ScoreCache(cache, self.identity())
         kept.open(self.n)
         ends = np.array([[False] * self.n, [True] * self.n], dtype=bool)[: 2 if self.n else 1]
         if np.isnan(kept.get(ends)).any():
@@ -126,15 +133,15 @@ class Game(ABC):
         provenance = {**self._provenance(), "noise": None, "kappa": None, **result.provenance, **self._scored_how()}
         return replace(result, provenance=provenance)
 
-    def _all_scores(self, progress: bool | None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the scores of all 2**n coalitions, float64, and what their scoring found out, for the record."""
+    def all_scores(self, *, progress: bool | None = None) -> Scores:
+        """Score all 2**n coalitions."""
         values = self(presence(self.n, None))
         if not np.isfinite(values).all():
             raise ValueError(
                 f"The game gave NaN or infinite scores for {int((~np.isfinite(values)).sum())} of {len(values)} "
                 "coalitions; an exact split needs finite ones."
             )
-        return values, self._scored_how()
+        return Scores(values, self._scored_how())
 
     def _provenance(self) -> dict[str, Any]:
         """Return everything needed to repeat the game."""
@@ -144,7 +151,7 @@ class Game(ABC):
         """Return what is known of how the last coalitions were scored."""
         return {}
 
-    def _identity(self) -> str:
+    def identity(self) -> str:
         """Name the game for files of scores, which must not be gone on with by another; empty where it has no name."""
         return ""
 
@@ -212,6 +219,24 @@ def game_from(
         raise ValueError(f"A game has 0 or more players, but players={players}.")
     named = tuple(Player(name, (0, 0), (0, 0)) for name in names)
     return FunctionGame(function, named, dict(provenance or {}))
+
+
+def split_together(
+    scored: Sequence[tuple[Game, Scores]], *, noise: str | None = None, kappa: float | None = None
+) -> list[ExactInteractions]:
+    """Split the scores of games with one number of players in one call; args as `Game.interactions`."""
+    if not scored:
+        return []
+    values = np.stack([scores.values for _, scores in scored])
+    split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+    results = []
+    for row, (game, scores) in enumerate(scored):
+        arrays = {name: getattr(split, name)[row] for name in ("i_and", "i_or", "noise", "certificate")}
+        bounds = {name: float(getattr(split, name)[row]) for name in ("primal", "dual", "gap")}
+        found: dict[str, Any] = {"values": scores.values, **arrays, **bounds}
+        provenance = {**game._provenance(), **split.form.record(), **scores.found_out}
+        results.append(ExactInteractions(players=game.players, text=game.text, provenance=provenance, **found))
+    return results
 
 
 def check_method(method: str, *sampling: object) -> None:

@@ -29,7 +29,7 @@ from interact.engines.runner import run
 from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
-from interact.games.game import Game
+from interact.games.game import Game, Scores
 from interact.models.family import Family, device_of, inspect_model, opened, takes_types
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
@@ -189,13 +189,12 @@ class PromptGame(Game):
         trust_masking(self)
         return True
 
-    def _all_scores(self, progress: bool | None) -> tuple[np.ndarray, dict[str, Any]]:
+    def all_scores(self, *, progress: bool | None = None) -> Scores:
+        """Score all 2**n coalitions, and measure the noise of half precision."""
         scored = self.scored(None, progress=progress)
         masks, choice = presence(self.n, None), scored.choice
-        return scored.values.double().numpy(), {
-            **self._scored_how(),
-            "precision": noise_floor(self, masks, scored.values, choice.engine, **choice.plan.options),
-        }
+        precision = noise_floor(self, masks, scored.values, choice.engine, **choice.plan.options)
+        return Scores(scored.values.double().numpy(), {**self._scored_how(), "precision": precision})
 
     def _scored_how(self) -> dict[str, Any]:
         last = getattr(self, "_last", None)
@@ -205,7 +204,7 @@ class PromptGame(Game):
     def _provenance(self) -> dict[str, Any]:
         return dict(self.record)
 
-    def _identity(self) -> str:
+    def identity(self) -> str:
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
         if self.prompt.type_ids is not None and any(self.prompt.type_ids):
             told["type_ids"] = self.prompt.type_ids

@@ -1,0 +1,165 @@
+"""Many texts with one model: scored one after another, split together, kept in a folder as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from interact.games.build import game
+from interact.games.game import Scores, split_together
+from interact.games.prompt_game import PromptGame
+from interact.models.family import held_elsewhere, unwrapped
+from interact.prompt.inputs import Template
+from interact.prompt.masking import Baseline
+from interact.prompt.players import Players
+from interact.results import ExactInteractions, load
+from interact.results.file import check_writable
+from interact_kernels.sparsify import NoiseForm
+
+_TOGETHER = 16
+"""Texts whose scores are split in one call: enough to keep all threads at work, few enough to lose little time."""
+
+
+def extract_many(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    folder: str | Path | None = None,
+    players: Players = None,
+    target: str | int | Sequence[int] | None = None,
+    template: Template | str | None = None,
+    target_tokens: int | None = None,
+    masking: str = "baseline",
+    baseline: str | int | torch.Tensor | Baseline | None = None,
+    noise: str | None = None,
+    kappa: float | None = None,
+    engine: str = "auto",
+    memory_budget: int | None = None,
+    progress: bool | None = None,
+) -> list[ExactInteractions]:
+    """Extract the AND-OR interactions of many texts under one template and target, with all coalitions of each.
+
+    Args:
+        model: A Hugging Face causal language model, or a sequence classifier.
+        tokenizer: Its fast tokenizer.
+        texts: The users' texts.
+        folder: Where each result is kept, as ``NUMBER-KEY.interactions``; KEY is a hash of the weights, the prompt and
+            the options. The same call goes on where it was interrupted, and takes what is there already.
+        players: As in `interact.extract`, like all that follow but `progress`.
+        target: One answer for all texts.
+        template: What stands around each text.
+        target_tokens: How many tokens of a target text to score.
+        masking: ``"baseline"``, ``"attention"`` or ``"text"``.
+        baseline: What absent tokens become under ``"baseline"``.
+        noise: How noise of the scores is treated.
+        kappa: Its price or bound.
+        engine: How coalitions are scored.
+        memory_budget: Bytes one batch may take.
+        progress: Show a bar of texts with the time left; None shows it on a terminal.
+
+    Returns:
+        One result for each text, in their order; the same as `interact.extract` gives.
+
+    Raises:
+        ValueError: Something given is wrong; of a text, the sentence says which. What was finished is in the folder.
+        RuntimeError: The machine lacks something (memory).
+
+    >>> results = extract_many(model, tokenizer, reviews, target="positive", folder="results")  # doctest: +SKIP
+    """
+    if isinstance(texts, str):
+        raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
+    form = NoiseForm.of(noise, kappa)
+    place = None if folder is None else Path(folder)
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+        check_writable(place / "0.interactions")
+    weights = None if place is None else _weights(model)
+    found: dict[int, ExactInteractions] = {}
+    waiting: list[tuple[int, Path | None, PromptGame, Scores]] = []
+
+    def finish() -> None:
+        results = split_together([(one, scores) for _, _, one, scores in waiting], noise=noise, kappa=kappa)
+        for (number, file, _, _), result in zip(waiting, results, strict=True):
+            found[number] = result
+            if file is not None:
+                result.save(file)
+        waiting.clear()
+
+    with (
+        tqdm(texts, unit="text", disable=None if progress is None else not progress, leave=False) as bar,
+        _kept(finish),
+    ):
+        for number, text in enumerate(bar):
+            with _of_text(number):
+                one = game(
+                    model,
+                    tokenizer,
+                    text,
+                    players=players,
+                    target=target,
+                    template=template,
+                    target_tokens=target_tokens,
+                    masking=masking,
+                    baseline=baseline,
+                    engine=engine,
+                    memory_budget=memory_budget,
+                )
+                file = None if place is None else place / f"{number:05d}-{_key(one, form, weights)}.interactions"
+                if file is not None and file.is_file():
+                    found[number] = _loaded(file)
+                    continue
+                if waiting and waiting[0][2].n != one.n:
+                    finish()
+                waiting.append((number, file, one, one.all_scores(progress=False)))
+            if len(waiting) == _TOGETHER:
+                finish()
+    return [found[number] for number in range(len(texts))]
+
+
+@contextmanager
+def _kept(finish: Any) -> Iterator[None]:
+    """Split what is scored even where something ends the loop, so that nothing scored is lost."""
+    try:
+        yield
+    finally:
+        finish()
+
+
+@contextmanager
+def _of_text(number: int) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Text {number} (counted from 0): {error}") from error
+
+
+def _loaded(file: Path) -> ExactInteractions:
+    result = load(file)
+    if not isinstance(result, ExactInteractions):
+        raise ValueError(f"{file} holds interactions from sampled coalitions; name another folder.")
+    return result
+
+
+def _key(one: PromptGame, form: NoiseForm, weights: str | None) -> str:
+    told = [one.identity(), form.record(), weights]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+@torch.no_grad()
+def _weights(model: Any) -> str | None:
+    """Return a hash of 64 values of each weight, adapters included; None where weights are not here."""
+    if held_elsewhere(model) is not None:
+        return None
+    digest = hashlib.sha256()
+    for name, weight in unwrapped(model).named_parameters():
+        flat = weight.detach().flatten()
+        digest.update(name.encode() + flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
