@@ -76,27 +76,9 @@ def extract_many(
     """
     if isinstance(texts, str):
         raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
-    form = NoiseForm.of(noise, kappa)
-    place = None if folder is None else Path(folder)
-    if place is not None:
-        place.mkdir(parents=True, exist_ok=True)
-        check_writable(place / "0.interactions")
-    weights = None if place is None else _weights(model)
-    found: dict[int, ExactInteractions] = {}
-    waiting: list[tuple[int, Path | None, PromptGame, Scores]] = []
-
-    def finish() -> None:
-        results = split_together([(one, scores) for _, _, one, scores in waiting], noise=noise, kappa=kappa)
-        for (number, file, _, _), result in zip(waiting, results, strict=True):
-            found[number] = result
-            if file is not None:
-                result.save(file)
-        waiting.clear()
-
-    with (
-        tqdm(texts, unit="text", disable=None if progress is None else not progress, leave=False) as bar,
-        _kept(finish),
-    ):
+    batch = _Batch(None if folder is None else Path(folder), model, noise, kappa)
+    hidden = None if progress is None else not progress
+    with tqdm(texts, unit="text", disable=hidden, leave=False) as bar, batch:
         for number, text in enumerate(bar):
             with _of_text(number):
                 one = game(
@@ -112,25 +94,51 @@ def extract_many(
                     engine=engine,
                     memory_budget=memory_budget,
                 )
-                file = None if place is None else place / f"{number:05d}-{_key(one, form, weights)}.interactions"
-                if file is not None and file.is_file():
-                    found[number] = _loaded(file)
-                    continue
-                if waiting and waiting[0][2].n != one.n:
-                    finish()
-                waiting.append((number, file, one, one.all_scores(progress=False)))
-            if len(waiting) == _TOGETHER:
-                finish()
-    return [found[number] for number in range(len(texts))]
+                batch.add(number, one)
+    return [batch.found[number] for number in range(len(texts))]
 
 
-@contextmanager
-def _kept(finish: Any) -> Iterator[None]:
-    """Split what is scored even where something ends the loop, so that nothing scored is lost."""
-    try:
-        yield
-    finally:
-        finish()
+class _Batch:
+    """Results as they come; left by an error or an interrupt, it splits what is scored, so that nothing is lost."""
+
+    def __init__(self, folder: Path | None, model: Any, noise: str | None, kappa: float | None) -> None:
+        self.found: dict[int, ExactInteractions] = {}
+        self._noise, self._kappa = noise, kappa
+        self._folder, self._weights = folder, None if folder is None else _weights(model)
+        self._form = NoiseForm.of(noise, kappa)
+        self._waiting: list[tuple[int, Path | None, PromptGame, Scores]] = []
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            check_writable(folder / "0.interactions")
+
+    def __enter__(self) -> _Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+
+    def add(self, number: int, one: PromptGame) -> None:
+        """Read a text's result, or score it and split it with the next."""
+        file = None if self._folder is None else self._folder / f"{number:05d}-{self._key(one)}.interactions"
+        if file is not None and file.is_file():
+            self.found[number] = _loaded(file)
+            return
+        if self._waiting and (self._waiting[0][2].n != one.n or len(self._waiting) == _TOGETHER):
+            self._finish()
+        self._waiting.append((number, file, one, one.all_scores(progress=False)))
+
+    def _finish(self) -> None:
+        scored = [(one, scores) for _, _, one, scores in self._waiting]
+        results = split_together(scored, noise=self._noise, kappa=self._kappa)
+        for (number, file, _, _), result in zip(self._waiting, results, strict=True):
+            self.found[number] = result
+            if file is not None:
+                result.save(file)
+        self._waiting.clear()
+
+    def _key(self, one: PromptGame) -> str:
+        told = [one.identity(), self._form.record(), self._weights]
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 @contextmanager
@@ -146,11 +154,6 @@ def _loaded(file: Path) -> ExactInteractions:
     if not isinstance(result, ExactInteractions):
         raise ValueError(f"{file} holds interactions from sampled coalitions; name another folder.")
     return result
-
-
-def _key(one: PromptGame, form: NoiseForm, weights: str | None) -> str:
-    told = [one.identity(), form.record(), weights]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
 @torch.no_grad()

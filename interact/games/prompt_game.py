@@ -205,6 +205,7 @@ class PromptGame(Game):
         return dict(self.record)
 
     def identity(self) -> str:
+        """Name the game: a hash of the model's name, the prompt, its target and the masking."""
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
         if self.prompt.type_ids is not None and any(self.prompt.type_ids):
             told["type_ids"] = self.prompt.type_ids
