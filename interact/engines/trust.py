@@ -97,7 +97,7 @@ def trust_masking(game: PromptGame) -> None:
 
 
 def _trust(game: PromptGame, slack: float, relative: float) -> bool:
-    """Make the three checks, of scores to `slack`, of logits to `relative` of the largest; say if they prove a thing."""
+    """Make the three checks, of scores to `slack`, of logits to `relative` of the largest; say if they proved it."""
     model, family, masking = game.model, game.family, game.masking
     name = type(model).__name__
     if family.kind == "causal" and _sees_later_tokens(game, relative):
