@@ -20,7 +20,9 @@ from interact.models.family import held_elsewhere, unwrapped
 
 _VALUES = 64
 _ROUNDING = 4
-"""How many steps of its precision a weight may have moved: adding and taking away an adapter rounds twice."""
+"""How many steps of float32 a weight may have moved: adding and taking away an adapter rounds twice.
+
+In half precision such a step is as large as what an adapter adds, so there nothing may have moved."""
 
 
 def remember(model: Any) -> None:
@@ -44,7 +46,8 @@ def changed_weight(model: Any) -> str | None:
         before = before.to(now.device, weight.dtype).float()
         if before.shape != now.shape:
             continue
-        slack = _ROUNDING * torch.finfo(weight.dtype).eps * float(before.abs().max())
+        fine = weight.dtype in (torch.float32, torch.float64)
+        slack = _ROUNDING * torch.finfo(weight.dtype).eps * float(before.abs().max()) if fine else 0.0
         if not torch.allclose(now, before, rtol=0, atol=slack, equal_nan=True):
             return name
     return None

@@ -27,7 +27,7 @@ def first_exchanges(
         spoken = [turn[tags["role_tag"]] for turn in turns]
         told = [_words(turn.get(tags["content_tag"]), number, name) for turn in turns[:2]]
         tools = bool(columns.get("tools") and row.get(columns["tools"])) or any(t.get("tool_calls") for t in turns[:2])
-        if spoken[:2] != [tags["user_tag"], tags["assistant_tag"]] or tools or not told[1]:
+        if spoken[:2] != [tags["user_tag"], tags["assistant_tag"]] or tools or _nothing(told[1]):
             odd, roles = odd + 1, roles or spoken
             continue
         longer += len(turns) > 2
@@ -46,6 +46,11 @@ def first_exchanges(
     if longer:
         warnings.warn(f"{longer} conversations of {name!r} go on; their first exchange is used.", stacklevel=4)
     return found
+
+
+def _nothing(content: Any) -> bool:
+    """Say whether a message is empty; a number is something, 0 too, but not-a-number is not."""
+    return content is None or content != content or (isinstance(content, str) and not content.strip())
 
 
 def _turns(

@@ -97,7 +97,11 @@ def lora(folder, seed=1, base=None, name="default", **more):
     torch.manual_seed(seed)
     options = {"r": 4, "lora_alpha": 64, "target_modules": "all-linear", "init_lora_weights": False}
     config = LoraConfig(**{**options, "task_type": "CAUSAL_LM", **more})
-    get_peft_model(base or tiny(letters()), config, adapter_name=name).save_pretrained(str(folder))
+    with warnings.catch_warnings():
+        # PEFT's own, of a vocabulary that it saves whole.
+        warnings.filterwarnings("ignore", message=".*save_embedding_layers.*")
+        model = get_peft_model(base or tiny(letters()), config, adapter_name=name)
+        model.save_pretrained(str(folder))
 
 
 def home(folder, name="base"):

@@ -180,7 +180,9 @@ def test_rows_without_a_first_exchange_are_left_out_and_counted(odd, tmp_path):
         assert pairs(factory(tmp_path, [good, odd], formatting="sharegpt")) == [("good", "A")]
     with pytest.raises(ValueError, match=r"must start with 'human' and 'gpt', but its roles are"):
         pairs(factory(tmp_path, [odd], formatting="sharegpt"))
+    numbers = talk(("human", 1), ("gpt", 0))
     with told() as sentences:
+        assert pairs(factory(tmp_path, [numbers], formatting="sharegpt")) == [("1", "0")]
         assert pairs(factory(tmp_path, [good, good], formatting="sharegpt")) == [("good", "A")] * 2
     assert sentences == []
 

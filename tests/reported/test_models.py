@@ -71,6 +71,19 @@ def test_an_adapter_is_not_put_on_weights_that_are_not_its_base(adapters):
     assert score(swap_checkpoint(load(two), four)) == pytest.approx(right, abs=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("scale", [64, 0.5])
+def test_a_small_change_in_half_precision_is_seen(dtype, scale, tmp_path):
+    base = home(tmp_path)
+    lora(base.parent / "checkpoint-2", 2, lora_alpha=scale)
+    with told():
+        merged = load_checkpoint(str(base), base.parent / "checkpoint-2", dtype=dtype)[0].merge_and_unload()
+        plain = load_checkpoint(str(base), base.parent / "checkpoint-2", dtype=dtype)[0].unload()
+    with pytest.raises(ValueError, match=r"no longer those that were loaded"):
+        put_adapter(merged, base.parent / "checkpoint-2")
+    put_adapter(plain, base.parent / "checkpoint-2")
+
+
 def test_an_adapter_on_an_adapter_added_to_its_base_is_its_own_base(adapters, tmp_path):
     base, two, four = adapters
     named = _renamed(two, tmp_path, str(base))

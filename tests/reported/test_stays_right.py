@@ -25,7 +25,13 @@ def nothing_is_told():
 
 def bert_like():
     """Make a tokenizer that lowercases, strips accents and composes, so that offsets are not those of its letters."""
-    raw = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(["<unk>", *map(chr, range(33, 127)), "ı", "▁"])}, merges=[], unk_token="<unk>"))
+    raw = Tokenizer(
+        models.BPE(
+            vocab={c: i for i, c in enumerate(["<unk>", *map(chr, range(33, 127)), "ı", "▁"])},
+            merges=[],
+            unk_token="<unk>",
+        )
+    )
     raw.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     raw.pre_tokenizer = pre_tokenizers.Metaspace()
     return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
@@ -46,13 +52,15 @@ def test_a_beginning_of_sequence_token_stands_once():
 def test_a_template_that_trims_and_one_that_refuses_a_system_message():
     trims = TURN.replace("m.content", "m.content | trim")
     assert prepare(letters(trims), "  a movie ", target=5).text == "  a movie "
-    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + TURN
-    with pytest.raises(ValueError, match="System role not supported.*or no system message"):
+    refuses = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + TURN
+    )
+    with pytest.raises(ValueError, match=r"System role not supported.*or no system message"):
         prepare(letters(refuses), "a movie", template=Template(system="Be brief."))
 
 
 def test_what_a_text_may_hold():
-    with pytest.raises(ValueError, match="broken character at 4"):
+    with pytest.raises(ValueError, match=r"broken character at 4"):
         prepare(letters(), "bad \ud800")
     assert "&lt;/script&gt;" in shown("so </script> good", ["</script>", "good"])._repr_html_()
     assert found("می‌خواهم فیلم خوب", "all-words") == ["می‌خواهم", "فیلم", "خوب"]
@@ -64,8 +72,12 @@ def test_heads_of_classifiers():
     result = extract(several, letters(), "a witty movie", players=2, target=1)
     logits = several(input_ids=torch.tensor([result.provenance["input_ids"]])).logits[0]
     assert result.total == pytest.approx(float(logits[1].detach()), abs=1e-4)
-    with pytest.raises(ValueError, match="is a regression"):
-        extract(tiny(letters(), LlamaForSequenceClassification, num_labels=1, problem_type="regression"), letters(), "a film")
+    with pytest.raises(ValueError, match=r"is a regression"):
+        extract(
+            tiny(letters(), LlamaForSequenceClassification, num_labels=1, problem_type="regression"),
+            letters(),
+            "a film",
+        )
 
 
 def test_a_vocabulary_wider_than_the_tokenizer_and_one_narrower():
@@ -74,7 +86,7 @@ def test_a_vocabulary_wider_than_the_tokenizer_and_one_narrower():
     assert 0 <= result.provenance["target"]["ids"][0] < 300
     tokenizer = letters()
     tokenizer.add_tokens(["witty"])
-    with pytest.raises(ValueError, match="is not in the vocabulary of 259 tokens"):
+    with pytest.raises(ValueError, match=r"is not in the vocabulary of 259 tokens"):
         extract(tiny(letters()), tokenizer, "a witty movie", players=2)
 
 
@@ -113,9 +125,11 @@ def test_files_that_are_well_made(tmp_path):
     partial = [{"question": "good", "output": "A"}]
     assert pairs(factory(tmp_path, partial, columns={"prompt": "question"})) == [("good", "A")]
     assert pairs(write(tmp_path, "a.csv", "\ufefftext,response\ngood,A\n")) == [("good", "A")]
-    with pytest.raises(ValueError, match="Row 2 .* empty response"):
+    with pytest.raises(ValueError, match=r"Row 2 .* empty response"):
         pairs(write(tmp_path, "a.csv", "text,response\ngood,A\nshort\n"))
-    assert pairs(write(tmp_path, "a.json", json.dumps([{"text": "좋은 영화", "response": "긍정"}]))) == [("좋은 영화", "긍정")]
+    assert pairs(write(tmp_path, "a.json", json.dumps([{"text": "좋은 영화", "response": "긍정"}]))) == [
+        ("좋은 영화", "긍정")
+    ]
 
 
 def test_a_dictionary_of_templates_with_a_default():
