@@ -63,9 +63,17 @@ KINDS = {
 }
 
 
-def study(world: str, runs: int, samples: int, seed: int) -> dict[str, Any]:
-    """Plant one study: the arguments of `interact.evolution.verdicts`."""
-    rng, truth = np.random.default_rng([seed, runs, samples]), WORLDS[world]
+def study(world: str, runs: int, samples: int, seed: int, *, size: float = 1.0) -> dict[str, Any]:
+    """Plant one study: the arguments of `interact.evolution.verdicts`.
+
+    Args:
+        world: One of `WORLDS`.
+        runs: How many runs.
+        samples: How many held-out samples, and as many training ones.
+        seed: Of everything.
+        size: How large the planted effects are, times those that error rates are measured with.
+    """
+    rng, truth = np.random.default_rng([seed, runs, samples]), size * WORLDS[world]
     effects, cells, losses, null = [], [], [], []
     moods = {f"m/planted/seed-{r}": rng.normal(scale=0.1, size=len(KINDS)) for r in range(runs)}
     for number in range(2 * samples):
