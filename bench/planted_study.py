@@ -81,14 +81,16 @@ def _tokenizer() -> PreTrainedTokenizerFast:
 
 def _pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertForSequenceClassification:
     transformers.set_seed(0)
-    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-    names = dict(enumerate(LABELS))
+    names: dict[int, str] = dict(enumerate(LABELS))
     config = BertConfig(
         vocab_size=len(tokenizer),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
         max_position_embeddings=16,
         id2label=names,
-        label2id={v: k for k, v in names.items()},
-        **shape,
+        label2id={label: i for i, label in names.items()},
     )
     model = BertForSequenceClassification(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)

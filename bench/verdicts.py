@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,9 +63,17 @@ KINDS = {
 }
 
 
-def study(world: str, runs: int, samples: int, seed: int) -> dict[str, pd.DataFrame | set[str]]:
-    """Plant one study: the arguments of `interact.evolution.verdicts`."""
-    rng, truth = np.random.default_rng([seed, runs, samples]), WORLDS[world]
+def study(world: str, runs: int, samples: int, seed: int, *, size: float = 1.0) -> dict[str, Any]:
+    """Plant one study: the arguments of `interact.evolution.verdicts`.
+
+    Args:
+        world: One of `WORLDS`.
+        runs: How many runs.
+        samples: How many held-out samples, and as many training ones.
+        seed: Of everything.
+        size: How large the planted effects are, times those that error rates are measured with.
+    """
+    rng, truth = np.random.default_rng([seed, runs, samples]), size * WORLDS[world]
     effects, cells, losses, null = [], [], [], []
     moods = {f"m/planted/seed-{r}": rng.normal(scale=0.1, size=len(KINDS)) for r in range(runs)}
     for number in range(2 * samples):
@@ -158,6 +167,17 @@ def rates(world: str, runs: int, samples: int, studies: int, *, draws: int = 50,
     yield {**place, "hypothesis": "any false", **dict.fromkeys(VERDICTS, 0), "contradicted": false}
 
 
+def _keep(path: Path, table: pd.DataFrame) -> None:
+    """Write the rows, in the place of those of the same worlds and designs; others stay."""
+    keys = ["world", "runs", "samples"]
+    if path.is_file():
+        before = pd.read_parquet(path)
+        again = pd.MultiIndex.from_frame(before[keys]).isin(pd.MultiIndex.from_frame(table[keys]))
+        table = pd.concat([before[~again], table], ignore_index=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(path, index=False)
+
+
 def main() -> None:
     """Measure the error rates and print them; write them where `--out` says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,17 +187,15 @@ def main() -> None:
     parser.add_argument(
         "--designs", nargs="+", default=[f"{r}x{s}" for r, s in DESIGNS], help="runs x samples, as 5x24"
     )
-    parser.add_argument("--out", type=Path, help="a Parquet file")
+    parser.add_argument("--out", type=Path, help="a Parquet file; rows of other worlds and designs stay")
     given = parser.parse_args()
     rows = []
     for design in given.designs:
         runs, samples = map(int, design.split("x"))
         for world in given.worlds:
             rows += rates(world, runs, samples, given.studies, draws=given.draws)
-            table = pd.DataFrame(rows)
             if given.out is not None:
-                given.out.parent.mkdir(parents=True, exist_ok=True)
-                table.to_parquet(given.out, index=False)
+                _keep(given.out, pd.DataFrame(rows))
     print(pd.DataFrame(rows).to_string(index=False))
 
 

@@ -3,8 +3,8 @@
     python docs/results.py                              # every number, verdict and figure anew, from the tables
     python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
 
-1. `docs/results/NAME/` holds the tables of a study: all effects of all cells, the losses, the samples, the strength
-   that the permuted change has by chance (which needs the scores), and the configuration. A cell's key is that of the store.
+1. `docs/results/NAME/` holds the tables of a study: all effects of all cells, the losses, the samples, the strength of
+   the permuted change (which needs the scores), and the configuration. A cell's key is that of the store.
 2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
 3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
    the marks hold no measured number.

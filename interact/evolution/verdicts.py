@@ -119,8 +119,8 @@ def verdicts(
         settings.setdefault(run.over_seeds.name, []).append(name)
     parts = [empty("verdicts")]
     for setting, runs in sorted(settings.items()):
-        own = [table[table["run"].isin(runs)].reset_index(drop=True) for table in (interactions, cells)]
-        rows = _judge(*own, set(training), losses, null, draws, seed)
+        own, scores = (table[table["run"].isin(runs)].reset_index(drop=True) for table in (interactions, cells))
+        rows = _judge(own, scores, set(training), losses, null, draws, seed)
         identity = [known[run].over_seeds for run in runs]
         parts.append(identify(pd.DataFrame(rows).assign(run=setting), "verdicts", identity))
     columns = list(parts[0].columns)
@@ -148,8 +148,8 @@ def _judge(
     )
     found: dict[str, tuple[Crossed | None, str]] = dict.fromkeys(HYPOTHESES, (None, too_few))
     if not too_few:
-        tables = [table[table["sample"].isin(shared)].reset_index(drop=True) for table in (interactions, cells)]
-        setting = _prepare(*tables, runs, held, sorted(shared & training), losses, draws, seed)
+        own, scores = (t[t["sample"].isin(shared)].reset_index(drop=True) for t in (interactions, cells))
+        setting = _prepare(own, scores, runs, held, sorted(shared & training), losses, draws, seed)
         for name, (figure, why) in _figures(setting, null).items():
             estimate = None if why else crossed(figure, len(runs), len(held), seed=seed)
             if estimate is not None and not np.isfinite([estimate.value, estimate.error]).all():

@@ -112,8 +112,7 @@ def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
 def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: list[Cell], prepared: Prepared) -> Frames:
     config = store.config
     trained = {s.id for s in prepared.samples if s.split == "train"}
-    told = {"definition": config.classes}
-    every = classify(part["interactions"], cells=part["cells"], **told)
+    every = classify(part["interactions"], cells=part["cells"], definition=config.classes)
     held = {name: table[~table["sample"].isin(trained)].reset_index(drop=True) for name, table in part.items()}
     classes = every[~every["sample"].isin(trained)].reset_index(drop=True)
     reference = _reference(config, run, held, steady)
@@ -122,7 +121,9 @@ def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: li
         measure(held["interactions"], held["cells"], reference=reference, classes=classes, **drawn),
         matched_subsets(held["interactions"], held["cells"], classes=classes, **drawn),
         # Judged as early stopping judges while a training runs.
-        detect_stages(held["interactions"], reference=reference, cells=held["cells"], **told).to_metrics(),
+        detect_stages(
+            held["interactions"], reference=reference, cells=held["cells"], definition=config.classes
+        ).to_metrics(),
     ]
     concluded: Frames = {"classes": every}
     if "permuted" in config.controls:
