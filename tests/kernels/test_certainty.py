@@ -4,8 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog, nnls
 
+from bench.certainty import columns, highs_range, soft_cost
 from interact_kernels import sparsify
 from interact_kernels.sparsify import STATUSES
 from tests.kernels.test_sparsify import planted
@@ -13,18 +13,9 @@ from tests.kernels.test_sparsify import planted
 EPS = 1e-3
 
 
-def dictionaries(n: int) -> np.ndarray:
-    """Columns of the AND effects and of the OR effects of two players or more, rows S != empty."""
-    sets = np.arange(1, 1 << n)
-    several = sets[(sets & (sets - 1)) != 0]
-    return np.hstack([(sets[:, None] & sets) == sets, (sets[:, None] & several) != 0]).astype(float)
-
-
 def places(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Kind and set of each column."""
-    sets = np.arange(1, 1 << n)
-    several = sets[(sets & (sets - 1)) != 0]
-    return np.repeat([0, 1], [len(sets), len(several)]), np.concatenate([sets, several])
+    return columns(n)[1:]
 
 
 def found(v: np.ndarray, **given) -> tuple[sparsify.AndOrSplit, np.ndarray, sparsify.Certainty]:
@@ -35,36 +26,6 @@ def found(v: np.ndarray, **given) -> tuple[sparsify.AndOrSplit, np.ndarray, spar
     bound = (split.form.kappa or 0.0) * abs(v[-1] - v[0])
     known = sparsify.certainty(v, split, bound, levels=levels, **{"eps": EPS} | options)
     return split, levels, known
-
-
-def highs_range(v: np.ndarray, delta: float, limit: float, column: int) -> tuple[float, float]:
-    """The least and the largest effect of a column over all splits of strength <= limit, by HiGHS."""
-    a = dictionaries(len(v).bit_length() - 1)
-    rows, columns = a.shape
-    equal = np.hstack([a, -a, -np.eye(rows)])
-    strength = np.concatenate([np.ones(2 * columns), np.zeros(rows)])[None]
-    bounds = [(0, None)] * (2 * columns) + [(-delta, delta)] * rows
-    ends = []
-    for way in (1.0, -1.0):
-        aim = np.zeros(equal.shape[1])
-        aim[column], aim[columns + column] = way, -way
-        ends.append(way * linprog(aim, A_ub=strength, b_ub=[limit], A_eq=equal, b_eq=(v - v[0])[1:], bounds=bounds).fun)
-    return ends[0], ends[1]
-
-
-def soft_cost(v: np.ndarray, column: int, level: float) -> float:
-    """The least soft cost with a column held at a level, as non-negative least squares by SciPy."""
-    form = sparsify.NoiseForm.of()
-    unit = np.abs(v - v[0]).max()
-    w, gamma, ridge = (v - v[0])[1:] / unit, form.kappa * abs(v[-1] - v[0]) / unit, form.ridge
-    a, level = dictionaries(len(v).bit_length() - 1), level / unit
-    w, a = w - level * a[:, column], np.delete(a, column, 1)
-    # ridge/2 x^2 + x = ridge/2 (x + 1 / ridge)^2 - 1 / (2 ridge) for either sign of an effect.
-    weighted = np.vstack([np.hstack([a, -a]) / np.sqrt(gamma), np.sqrt(ridge) * np.eye(2 * a.shape[1])])
-    aim = np.concatenate([w / np.sqrt(gamma), np.full(2 * a.shape[1], -1 / np.sqrt(ridge))])
-    x, _ = nnls(weighted, aim, maxiter=10000)
-    q = a @ (x[: a.shape[1]] - x[a.shape[1] :]) - w
-    return float(unit * (x.sum() + ridge / 2 * x @ x + q @ q / (2 * gamma) + abs(level) + ridge / 2 * level**2))
 
 
 @pytest.mark.parametrize("kappa", [0.0, 0.04])
