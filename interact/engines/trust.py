@@ -100,8 +100,11 @@ def _trust(game: PromptGame, slack: float, relative: float) -> bool:
     """Make the three checks, of scores to `slack`, of logits to `relative` of the largest; say if they proved it."""
     model, family, masking = game.model, game.family, game.masking
     name = type(model).__name__
-    if family.kind == "causal" and _sees_later_tokens(game, relative):
-        raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
+    if family.kind == "causal" and "causal" not in game.passed:
+        if _sees_later_tokens(game, relative):
+            raise ValueError(f"{name} lets a token see later ones, so it predicts no next token; load a causal model.")
+        if len(game.prompt.input_ids) > 1:
+            game.passed["causal"] = 1
     target = torch.tensor(game.target)
     logits = plain_logits(model, family, list(game.ids), len(target), game.types).cpu()
     plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()

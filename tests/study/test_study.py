@@ -1,6 +1,7 @@
 """A study from end to end, killed and resumed, by one process and by two."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.status import status
 from interact.study.store import Store
-from tests.study.conftest import assert_same, make_config, tables
+from tests.study.conftest import assert_same, lay_out, make_config, tables
 
 KEYS = ["run", "step", "sample"]
 
@@ -412,3 +413,17 @@ def test_a_notebook_shows_the_study_and_its_progress(finished, config, tmp_path)
     begun = Store.open(tmp_path / "<b>new</b>")
     assert "0 cells are done" in begun._repr_html_() and "<b>new" not in begun._repr_html_()
     assert "0 of 18 cells are done" in status(begun.folder)._repr_html_() and "&lt;b&gt;" in begun._repr_html_()
+
+
+def test_a_prompt_that_prints_the_time_is_one_for_all_cells_and_models(byte_level, tmp_path):
+    """Two models of one tokenizer are asked the same; a run that goes on later too."""
+    tokenizer = copy.deepcopy(byte_level)
+    tokenizer.chat_template = "{{ strftime_now('%H:%M:%S.%f') }} " + tokenizer.chat_template
+    place = lay_out(tmp_path, tokenizer)
+    changes = {"chat": None, "samples": 1, "limit": 2, "steps": (0, 1), "max_steps": 1, "train_examples": 4}
+    for _ in range(2):
+        run_study(tmp_path / "store", make_config(place, **changes), say=lambda _: None)
+        found = [interact.load(path) for path in sorted((tmp_path / "store" / "cells").glob("*.interactions"))]
+        assert len({tuple(result.provenance["input_ids"]) for result in found}) == 1 and len(found) >= 4
+        # Done again a moment later, as after a kill.
+        sorted((tmp_path / "store" / "cells").glob("*.interactions"))[0].unlink()
