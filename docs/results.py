@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from interact.evolution import check, classify, detect_stages, matched_subsets, measure, permuted_rho, verdicts
 from interact.evolution.verdicts import SIGNS
 from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
+from interact.study import tables
 from interact.study.chance import chance
 from interact.study.samples import load as load_samples
 from interact.study.stops import compare_stops
@@ -93,7 +94,8 @@ def export(name: str, store: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
-    found = {table: pd.read_parquet(study.table(table)) for table in _SHOWN}
+    made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
+    found = dict(zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True))
     trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
     held = found["cells"][~found["cells"]["sample"].isin(trained)]
     parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
