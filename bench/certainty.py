@@ -42,7 +42,8 @@ def highs_range(v: np.ndarray, delta: float, limit: float, column: int) -> tuple
     for way in (1.0, -1.0):
         aim = np.zeros(equal.shape[1])
         aim[column], aim[size + column] = way, -way
-        ends.append(way * linprog(aim, A_ub=strength, b_ub=[limit], A_eq=equal, b_eq=(v - v[0])[1:], bounds=bounds).fun)
+        solved = linprog(aim, A_ub=strength, b_ub=[limit], A_eq=equal, b_eq=(v - v[0])[1:], bounds=bounds)
+        ends.append(way * float(solved.fun or 0.0))
     return ends[0], ends[1]
 
 
@@ -50,7 +51,7 @@ def soft_cost(v: np.ndarray, column: int, level: float) -> float:
     """Return the least soft cost with a column held at a level, as non-negative least squares by SciPy."""
     form = NoiseForm.of("soft")
     unit = np.abs(v - v[0]).max()
-    w, gamma, ridge = (v - v[0])[1:] / unit, form.kappa * abs(v[-1] - v[0]) / unit, form.ridge
+    w, gamma, ridge = (v - v[0])[1:] / unit, form.relative * abs(v[-1] - v[0]) / unit, form.ridge
     a, level = columns(len(v).bit_length() - 1)[0], level / unit
     w, a = w - level * a[:, column], np.delete(a, column, 1)
     # ridge/2 x^2 + x = ridge/2 (x + 1 / ridge)^2 - 1 / (2 ridge) for either sign of an effect.
@@ -65,7 +66,7 @@ def classes(v: np.ndarray, form: NoiseForm, rtol: float | None = None) -> tuple[
     """Return what is certain of the split of `v`, and its effects."""
     split = sparsify.merge_order_one(sparsify.and_or_split(v, noise=form.noise, kappa=form.kappa, rtol=rtol))
     effects = np.stack([split.i_and, split.i_or])
-    bound = (form.kappa or 0.0) * abs(v[-1] - v[0])
+    bound = form.relative * abs(v[-1] - v[0])
     levels = np.full(effects.shape, TAU * np.abs(effects).max())
     return sparsify.certainty(v, split, bound, levels=levels, eps=EPS), effects
 
@@ -84,7 +85,7 @@ def contradicted(v: np.ndarray, form: NoiseForm) -> tuple[int, int]:
             inside = soft_cost(v, column, np.sign(effects[kind, mask]) * level) - known.limit
             wrong += sure != (inside > 0) and abs(inside) > 1e-6 * known.limit
         else:
-            low, high = highs_range(v, (form.kappa or 0.0) * abs(v[-1] - v[0]), known.limit, column)
+            low, high = highs_range(v, form.relative * abs(v[-1] - v[0]), known.limit, column)
             inside = max(low, -high) - level
             wrong += sure != (inside > 0) and abs(inside) > 1e-3 * level
     return wrong, count
@@ -125,7 +126,7 @@ def known(rows: np.ndarray, form: NoiseForm) -> Timed:
         for v, split in zip(rows, splits, strict=True):
             effects = np.stack([split.i_and, split.i_or])
             levels = np.full(effects.shape, TAU * np.abs(effects).max())
-            bound = (form.kappa or 0.0) * abs(v[-1] - v[0])
+            bound = form.relative * abs(v[-1] - v[0])
             sparsify.certainty(v, split, bound, levels=levels, eps=EPS)
         torch.set_num_threads(threads)
 

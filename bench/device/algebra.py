@@ -114,10 +114,13 @@ def _split(
     times: dict[str, Time],
 ) -> tuple[str, bool]:
     def call() -> sparsify.AndOrSplit:
-        return sparsify.and_or_split(v, impl=name)
+        # The form that the card knows.
+        return sparsify.and_or_split(v, kappa=0.04, impl=name)
 
-    plain = {field: torch.as_tensor(part).cpu().numpy() for field, part in vars(call()).items()}
-    seen, steps = sparsify.verify(sparsify.AndOrSplit(**plain), scores, 0.04), plain["iterations"]
+    found = vars(call())
+    plain = {field: torch.as_tensor(part).cpu().numpy() for field, part in found.items() if field != "form"}
+    seen = sparsify.verify(sparsify.AndOrSplit(**plain, form=found["form"]), scores)
+    steps = plain["iterations"]
     right = bool(max(seen.matching, seen.noise_excess, seen.dual_excess) <= 1e-6 and seen.gap.max() <= 1.1e-3)
     label = f"native, {torch.get_num_threads()} threads" if name == "native" else "torch, on the card"
     if right:

@@ -224,8 +224,8 @@ def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     steps: dict[str, Callable[[], object]] = {
         "scores": lambda: game.scored(progress=False),
         "noise floor": floor,
-        "split on the CPU": lambda: and_or_split(values.numpy()),
-        "split on the card": lambda: and_or_split(card),
+        "split on the CPU": lambda: and_or_split(values.numpy(), kappa=0.04),
+        "split on the card": lambda: and_or_split(card, kappa=0.04),
     }
     times = {name: clock(one.target, step, seconds=0.5) for name, step in steps.items()}
     cells = {**{name: one.cells[name] for name in ("model", "L")}, "engine": choice.engine.name}

@@ -154,7 +154,7 @@ class ExactInteractions(Interactions):
         form = self.form
         cells = (self.primal, self.dual, self.gap, 0, True)
         split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, form)
-        bound = (form.kappa or 0.0) * abs(self.total - self.bias)
+        bound = form.relative * abs(self.total - self.bias)
         return certainty(
             self.values, split, bound, levels=levels, eps=eps, every=every, ranges=ranges, time_limit=time_limit
         )

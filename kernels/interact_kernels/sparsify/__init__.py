@@ -138,7 +138,7 @@ def explain(
     scores = np.broadcast_to(0.0, (1, 1 << 10 if v is None else v.shape[-1]))
     device = v.device if isinstance(v, torch.Tensor) else None
     form = _form(noise, kappa, options)
-    bound = np.atleast_1d(form.kappa if options.delta is None else _on_the_host(options.delta))
+    bound = np.atleast_1d(form.relative if options.delta is None else _on_the_host(options.delta))
     return SPLIT.explain(SplitRequest(scores, bound, form.rtol, options, device, form))
 
 
@@ -153,7 +153,7 @@ def _form(noise: str | None, kappa: float | None, options: SplitOptions) -> Nois
 def _bounds(values: np.ndarray, form: NoiseForm, options: SplitOptions) -> np.ndarray:
     spread = np.abs(values[..., -1] - values[..., 0])
     if options.delta is None:
-        return np.ascontiguousarray((form.kappa * spread).reshape(-1))
+        return np.ascontiguousarray((form.relative * spread).reshape(-1))
     given = _on_the_host(options.delta)
     try:
         delta = np.broadcast_to(np.asarray(given, dtype=np.float64), spread.shape)

@@ -118,9 +118,9 @@ class _Work:
         unit = float(np.abs(v - v[0]).max()) or 1.0
         self.ridge = split.form.ridge / unit
         self.effects = np.stack([np.asarray(split.i_and), np.asarray(split.i_or)])
-        self.found = float(
-            cost(self.form, v[None], self.bound, *self.effects[:, None], np.asarray(split.noise)[None])[0]
-        )
+        i_and, i_or = self.effects[:, None]
+        noise = np.asarray(split.noise)[None]
+        self.found = float(cost(self.form, v[None], self.bound, i_and, i_or, noise)[0])
         self.limit = (1 + eps) * self.found
         self.columns = single_ors_at_rest(np.ones_like(levels)).astype(bool)
         self.columns[:, 0] = False

@@ -86,6 +86,11 @@ class NoiseForm:
         return self.noise == "soft"
 
     @property
+    def relative(self) -> float:
+        """The kappa, 0 for absolute bounds."""
+        return 0.0 if self.kappa is None else self.kappa
+
+    @property
     def rtol(self) -> float:
         """The relative gap that is asked for where none is named."""
         return _RTOL[self.noise]

@@ -99,8 +99,8 @@ def hold_columns(
         i_and, i_or, noise and y, each of shape [held, 2**n].
     """
     v, bound = np.ascontiguousarray(request.v), np.ascontiguousarray(request.bound)
-    held = [np.ascontiguousarray(part, dtype=np.int64) for part in (families, sets)]
-    held.append(np.ascontiguousarray(levels, dtype=np.float64))
+    kinds = (np.int64, np.int64, np.float64)
+    held = [np.ascontiguousarray(part, dtype=k) for part, k in zip((families, sets, levels), kinds, strict=True)]
     out = _buffers((len(held[0]), v.shape[-1]))
     with _one_blas_thread():
         _interruptibly(

@@ -26,7 +26,8 @@ def split_one(v: np.ndarray, gamma: float, ridge: float, rtol: float, options: S
     unit = float(np.abs(v - v[0]).max())
     most = 200 if options.max_iterations is None else options.max_iterations
     if unit == 0.0 or most == 0 or options.time_limit == 0:
-        return lattice.moebius(v - v[0]), *(np.zeros_like(v) for _ in range(3)), 0
+        zero = np.zeros_like(v)
+        return lattice.moebius(v - v[0]), zero, zero.copy(), zero.copy(), 0
     programme = _Dual((v - v[0]) / unit, gamma / unit, ridge)
     y, x, steps = programme.climb(rtol, most, time.monotonic() + options.time_limit)
     i_and, i_or, noise = programme.split(x)

@@ -64,7 +64,7 @@ def verify(
     unit = np.maximum(np.abs(w).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
     if delta is None and form.kappa is None:
         raise ValueError("This split was made with bounds of its own (options.delta); give them as delta.")
-    bound = (form.kappa or 0.0) * np.abs(w[..., -1:])
+    bound = form.relative * np.abs(w[..., -1:])
     if delta is not None:
         bound = np.broadcast_to(delta, w.shape[:-1])[..., None]
     built = _subset_sums(i_and) + _meeting_sums(i_or)
