@@ -6,6 +6,7 @@
     python -m bench.sparse_quality real --inputs 20     # held-out R^2 on IMDB reviews with SmolLM2; resumable
     python -m bench.sparse_quality sharing              # calls a second with shared beginnings, and what they cost
     python -m bench.sparse_quality long                 # reviews of 1,000 tokens and more: sentences, then words
+    python -m bench.sparse_quality lattice              # where all scores are known: R^2 and coverage by estimator
 
 Every method gets the same model, masking and number of calls (ours pays for its own held-out coalitions from them) and
 is judged on the same coalitions, which none of them saw: half of density 1/2, half of all densities. `--methods` names
@@ -15,6 +16,7 @@ who competes (`bench.sparse_peers`).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import resource
@@ -27,13 +29,14 @@ from typing import Any
 import numpy as np
 
 from bench.sparse import planted, recovered
-from bench.sparse_peers import METHODS, compared, judges
-from interact import extract, prepare, sparse
+from bench.sparse_peers import METHODS, compared, judges, r2
+from interact import PlayerChoice, extract, prepare, sparse
 from interact.games.prompt_game import game_of
 from interact.models import embedded
 from interact.models.load import load_model
 from interact.prompt.inputs import CoalitionInputs
 from interact.sft.data import REVIEW
+from interact.sparse import gaussian
 from interact.sparse.design import draw
 from interact.sparse.scores import ScoreCache, score
 
@@ -174,10 +177,80 @@ def run_sharing(calls: int, sizes: tuple[int, int]) -> None:
         )
 
 
+ESTIMATES = (("terms", False), ("auto", False), ("auto", True))
+"""Estimators, and whether they choose what to score next."""
+
+
+def run_lattice(given: argparse.Namespace) -> None:
+    """Print how much of all 2**n scores each estimator explains, and how often 95 % intervals cover exact effects."""
+    if given.file is not None:
+        games = [(given.file.stem, np.load(given.file)["v"].astype(np.float64))]
+    else:
+        games = [(f"review {place}", values) for place, values in _lattices(given)]
+    for name, values in games:
+        n = len(values).bit_length() - 1
+        every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+        sets = [{i} for i in range(n)] + [set(pair) for pair in itertools.combinations(range(n), 2)]
+        truth = {kind: np.array([_exact(values, kind, members) for members in sets]) for kind in gaussian.KINDS}
+        for budget, (estimator, adaptive) in itertools.product(given.budgets, ESTIMATES):
+            rows, inside = [], []
+            for seed in range(given.seeds):
+                options = sparse.SparseOptions(estimator=estimator, adaptive=adaptive, bootstraps=0)
+                ask, start = partial(_looked_up, values), time.process_time()
+                # An eighth is held out, so that `budget` coalitions are fitted.
+                found = sparse.explain(ask, n, budget=budget * 8 // 7, seed=seed, options=options)
+                rows.append((r2(values, found.predict(every)), time.process_time() - start))
+                if found.provenance["gaussian"] is not None:
+                    process = sparse.posterior(found)
+                    inside.append([_covered(process.effects(kind, sets), truth[kind]) for kind in truth])
+            mean, low = np.mean(rows, axis=0), np.min(rows, axis=0)
+            shares = dict(zip(truth, np.mean(inside, axis=0).round(2).tolist(), strict=True)) if inside else {}
+            print(
+                f"{name} n={n}, {budget} fitted, {estimator}{', chosen' if adaptive else ''}: R^2 {mean[0]:.3f} (worst "
+                f"{low[0]:.3f}), {mean[1]:.1f} CPU s, 95 % intervals cover {shares}",
+                flush=True,
+            )
+
+
+def _looked_up(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    return values[masks @ (1 << np.arange(masks.shape[1]))]
+
+
+def _covered(known: tuple[np.ndarray, np.ndarray], truth: np.ndarray) -> float:
+    return float((np.abs(known[0] - truth) < 1.96 * known[1]).mean())
+
+
+def _exact(values: np.ndarray, kind: str, members: set[int]) -> float:
+    """Return an effect by its definition, one player after another summed out."""
+    n, total = len(values).bit_length() - 1, 0.0
+    for p, share in zip(*gaussian.densities(kind, n), strict=True):
+        table = values
+        for i in range(n):
+            table = table.reshape(-1, 2) @ ((-1.0, 1.0) if i in members else (1 - p, p))
+        total += share * float(table[0])
+    return -((-1) ** len(members)) * total if kind == "or" else total
+
+
+def _lattices(given: argparse.Namespace) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield all scores of some reviews with eleven words as players."""
+    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype="float32", device="cpu")
+    for place, review in enumerate(embedded.reviews("imdb")):
+        if given.inputs == 0 or place % 7 or len(review.text) > 600:
+            continue
+        given.inputs -= 1
+        asked: dict[str, Any] = {"target": "positive" if review.label else "negative", "template": REVIEW}
+        prompt = prepare(tokenizer, review.text, players=PlayerChoice(limit=11), **asked)
+        path = given.folder / f"lattice-{place}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(path, v=game_of(model, prompt, masking="attention")(np.arange(1 << prompt.n)))
+        yield place, np.load(path)["v"]
+
+
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("part", choices=("planted", "real", "sharing", "long"))
+    parser.add_argument("part", choices=("planted", "real", "sharing", "long", "lattice"))
     parser.add_argument("--inputs", type=int, default=20)
     parser.add_argument("--factor", type=float, default=4.0, help="budget / (n log2 n)")
     parser.add_argument("--budget", type=int, default=300, help="coalitions of a long review, for each step")
@@ -188,6 +261,10 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="who competes")
     parser.add_argument("--players", nargs="+", type=int, default=[20, 64, 200, 256, 1000], help="of the planted games")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the real model")
+    parser.add_argument("--file", type=Path, help="of a lattice: an .npz whose v holds all 2**n scores in bit order")
+    parser.add_argument(
+        "--budgets", nargs="+", type=int, default=[100, 200, 400], help="coalitions fitted, of a lattice"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=Path("runs/sparse"), help="where real scores and rows are kept")
     given = parser.parse_args()
@@ -197,6 +274,8 @@ def main() -> None:
         run_real(given)
     elif given.part == "long":
         run_long(given)
+    elif given.part == "lattice":
+        run_lattice(given)
     else:
         run_sharing(32, (given.least, given.most))
 

@@ -17,8 +17,9 @@ class Interaction:
         mask: The coalition T, bit i = player i.
         words: The players of T.
         effect: What it adds to the log-odds of the target when it is triggered.
-        error: Bootstrap standard error of the effect in a sampled result, else None.
-        stability: Share of bootstrap fits that choose it again with the same sign, in a sampled result, else None.
+        error: Standard error of the effect in a sampled result, else None.
+        stability: Share of bootstrap fits that choose it again with the same sign, or the posterior probability of its
+            sign, in a sampled result, else None.
     """
 
     kind: str

@@ -30,8 +30,8 @@ _INTERACTION = {
         "players": {"type": "array", "items": _COUNT, "uniqueItems": True, "description": "their places in `players`"},
         "words": {"type": "array", "items": {"type": "string"}, "description": "their words, in the same order"},
         "effect": {**_NUMBER, "description": "what it adds to the log-odds of the target"},
-        "error": {**_KNOWN, "description": "bootstrap standard error; null where none was computed"},
-        "stability": {**_KNOWN, "description": "share of bootstrap fits that choose it again; null likewise"},
+        "error": {**_KNOWN, "description": "standard error; null where none was computed"},
+        "stability": {**_KNOWN, "description": "how surely it has its sign, 0 to 1; null likewise"},
     },
 }
 SCHEMA: Mapping[str, Any] = {

@@ -20,9 +20,11 @@ class Terms:
         bias: phi(empty).
         and_sets: The players of each AND term, t of them.
         or_sets: The players of each OR term, u of them, two or more players each.
-        and_errors: Bootstrap standard error of each AND effect, float64, shape [t]; NaN where none was computed.
+        and_errors: Standard error of each AND effect (bootstrap, or of the posterior of a Gaussian process), float64,
+            shape [t]; NaN where none was computed.
         or_errors: The same of the OR effects, shape [u].
-        and_stability: Share of the bootstrap fits that choose the term again with the same sign, float64, shape [t].
+        and_stability: Share of the bootstrap fits that choose the term again with the same sign, or the posterior
+            probability of its sign, float64, shape [t].
         or_stability: The same of the OR terms, shape [u].
     """
 

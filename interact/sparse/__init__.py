@@ -6,8 +6,20 @@
 
 from __future__ import annotations
 
+from interact.sparse.gaussian import GaussianProcess, posterior
 from interact.sparse.refinement import refine
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.search import SparseOptions, explain, least_budget, usual_budget
 
-__all__ = ["Interrupted", "ScoreCache", "SparseOptions", "Value", "explain", "least_budget", "refine", "usual_budget"]
+__all__ = [
+    "GaussianProcess",
+    "Interrupted",
+    "ScoreCache",
+    "SparseOptions",
+    "Value",
+    "explain",
+    "least_budget",
+    "posterior",
+    "refine",
+    "usual_budget",
+]

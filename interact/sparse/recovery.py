@@ -7,6 +7,9 @@
 3. Where no sparse set of terms exists, more and weaker terms predict better: a lasso on the candidates and further
    pairs, and shrunk effects of all players and pairs (`interact.sparse.shrinkage`), are fitted to part of the sample
    too; their mean is taken where it predicts the rest clearly better. The one knows high orders, the other all pairs.
+   So it is with ``estimator="terms"``; otherwise a Gaussian process (`interact.sparse.gaussian`) takes their place,
+   alone or on what the sparse terms leave, whichever predicts the rest better, and is written as terms
+   (`interact.sparse.listing`).
 
 Source: the two-sided reading of the residual is ours; the hierarchy (supersets of what is found) is reported by
 ProxySPEX (arXiv 2505.17495); the criterion is the extended BIC of Chen and Chen 2008 (Biometrika 95).
@@ -17,18 +20,23 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from interact.sparse.dictionary import Products, Term, columns, products
+from interact.sparse.gaussian import GaussianProcess, fit
+from interact.sparse.listing import Listed, listed
 from interact.sparse.proxy import proxy_candidates
 from interact.sparse.screening import grown, kin, pair_candidates
 from interact.sparse.selection import Fit, ebic, exchange, lasso, select
 from interact.sparse.shrinkage import Prior, shrink
 
+ESTIMATORS = ("auto", "terms", "gaussian")
 _ROUNDS = 16
+_FOUND = 0.01
+"""Few terms that leave less than this share of the variance of their own sample are taken to be all."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,12 @@ class Sample:
 
     def joined(self, other: Sample) -> Sample:
         """Return these coalitions and others, of which none shares a group with these."""
-        parts = [(getattr(self, name), getattr(other, name)) for name in ("masks", "values", "strata")]
-        groups = np.concatenate([self.groups, other.groups + len(self)])
-        return Sample(*(np.concatenate(part) for part in parts), groups)
+        return Sample(
+            np.concatenate([self.masks, other.masks]),
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.strata, other.strata]),
+            np.concatenate([self.groups, other.groups + len(self)]),
+        )
 
     def split(self, parts: int, rng: np.random.Generator) -> tuple[Sample, Sample]:
         """Return one part of so many, and the rest; no group is divided."""
@@ -90,10 +101,12 @@ class Recovered:
         terms: The terms.
         effects: float64, one a term.
         bias: phi(empty).
-        pool: The candidates of the last round.
+        pool: The candidates of the last round; of a Gaussian process the sparse terms that lost against it.
         alpha: Penalty of the lasso that gave the effects, 0 for none.
         prior: That of shrunk effects, None for others.
         parts: What these are the mean of, if of anything.
+        process: The Gaussian process that these are the terms of, if of one.
+        written: Its terms, with their errors.
     """
 
     terms: list[Term]
@@ -103,11 +116,13 @@ class Recovered:
     alpha: float = 0.0
     prior: Prior | None = None
     parts: tuple[Recovered, ...] = ()
+    process: GaussianProcess | None = None
+    written: Listed | None = None
 
     @property
     def weak(self) -> bool:
         """Whether these are many weak terms that predict well, instead of few that explain."""
-        return bool(self.alpha or self.parts) or self.prior is not None
+        return bool(self.alpha or self.parts) or self.prior is not None or self.process is not None
 
     def predict(self, masks: np.ndarray) -> np.ndarray:
         """Return phi of coalitions (bool, [m, n]), float64 [m]."""
@@ -169,11 +184,15 @@ def _named(data: Products, fit: Fit, pool: list[Term], alpha: float = 0.0) -> Re
     return Recovered(terms, fit.effects, data.level - float(data.mean[fit.chosen] @ fit.effects), pool, alpha)
 
 
-def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Sequence[Term] = ()) -> Recovered:
+def predictive(
+    sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Sequence[Term] = (), estimator: str = "auto"
+) -> Recovered:
     """Find the terms that predict scores: the sparse ones, or more where more are needed; arguments as `recover`.
 
-    One part in six validates; the choice is then fitted to the whole sample.
+    One part in six validates; the choice is then fitted to the whole sample. `estimator` is one of ESTIMATORS.
     """
+    if estimator == "gaussian" and np.ptp(sample.values) > 1e-12 * (1 + np.abs(sample.values).max()):
+        return _gaussian(sample, (), max_order)
     check, inner = sample.split(6, np.random.default_rng(seed))
     options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
     if len(check) < 8:
@@ -188,11 +207,47 @@ def predictive(sample: Sample, *, max_order: int, seed: int, proxy: bool, start:
         # Only where the search alone leaves something: its many near misses blur terms that are found without it.
         sparse = recover(inner, **options, start=sparse.terms)
         left = float(((check.values - sparse.predict(check.masks)) ** 2).mean())
+    if estimator != "terms":
+        return _between(sample, (inner, check), sparse, left, options)
     weak = _weak(inner, sparse, max_order)
     if left <= 1.02 * float(((check.values - weak.predict(check.masks)) ** 2).mean()):
         return recover(sample, **options, start=sparse.terms)
     # The candidates are sought again, for a sixth more coalitions show more of them.
     return _weak(sample, recover(sample, **options, start=sparse.terms), max_order)
+
+
+def _between(
+    sample: Sample, parts: tuple[Sample, Sample], sparse: Recovered, left: float, options: dict[str, Any]
+) -> Recovered:
+    """Return sparse terms, a Gaussian process, or one on what the terms leave: what predicts the second part best.
+
+    Args:
+        sample: What the choice is fitted to.
+        parts: What the candidates are fitted to, and what they are judged by.
+        sparse: The terms of the first part.
+        left: Mean squared error of the terms on the second part.
+        options: Those of `recover`.
+    """
+    inner, check = parts
+    errors = []
+    for given in ((), sparse.terms):
+        expected, _ = fit(inner.masks, inner.values, given).predict(check.masks)
+        errors.append(float(((check.values - expected) ** 2).mean()))
+    # The terms are sought again, for a sixth more coalitions show more of them: sometimes all.
+    again = recover(sample, **options, start=sparse.terms)
+    wrong = float(((sample.values - again.predict(sample.masks)) ** 2).mean())
+    few = 8 * len(again.terms) <= len(sample)
+    # A few coalitions judge roughly, and terms that are all there are predict far better than anything else.
+    if left * (1 + 2 / math.sqrt(len(check))) <= min(errors) or (few and wrong <= _FOUND * sample.values.var()):
+        return again
+    found = _gaussian(sample, () if errors[0] <= errors[1] else again.terms, options["max_order"])
+    return replace(found, pool=again.terms)
+
+
+def _gaussian(sample: Sample, given: Sequence[Term], max_order: int) -> Recovered:
+    process = fit(sample.masks, sample.values, given)
+    found = listed(process, max_order)
+    return Recovered(found.terms, found.effects, found.bias, [], process=process, written=found)
 
 
 def _weak(sample: Sample, sparse: Recovered, max_order: int) -> Recovered:
@@ -237,9 +292,9 @@ def _penalty(sample: Sample, pool: list[Term]) -> float:
         data = products(x[fold != out], sample.values[fold != out])
         unseen, truth = x[fold == out], sample.values[fold == out]
         reached = 0
-        for place, (_, fit) in enumerate(lasso(data, len(sample), alphas)):
-            level = data.level - float(data.mean[fit.chosen] @ fit.effects)
-            errors[place] += float(((truth - level - unseen[:, fit.chosen] @ fit.effects) ** 2).sum())
+        for place, (_, found) in enumerate(lasso(data, len(sample), alphas)):
+            level = data.level - float(data.mean[found.chosen] @ found.effects)
+            errors[place] += float(((truth - level - unseen[:, found.chosen] @ found.effects) ** 2).sum())
             reached = place + 1
         # A path that was cut short has grown too many terms.
         errors[reached:] += math.inf

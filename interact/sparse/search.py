@@ -27,7 +27,8 @@ from interact.prompt.players import Player
 from interact.results import SampledInteractions, Terms
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
-from interact.sparse.recovery import Recovered, Sample, predictive
+from interact.sparse.dictionary import Term
+from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
 from interact.sparse.scores import ScoreCache, Value, check_same, score
 from interact.sparse.stability import bootstrap
 
@@ -35,6 +36,10 @@ Known = tuple[np.ndarray, np.ndarray]
 """Coalitions, bool [m, n], and their scores, float [m]."""
 _ROUNDS = (0.5, 0.75, 1.0)
 _MOST_HELD_OUT = 512
+_POOL, _MOST_CHOSEN = 400, 600
+"""Coalitions are chosen from so many more than are needed; the time grows with the cube of how many are chosen."""
+_MOST_PLAYERS_OF_A_CHOICE = 20
+"""With more, those of a pool hardly differ in what they tell."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,11 @@ class SparseOptions:
         stop: Stop before the budget is spent when this share of the held-out variance is explained; above 1 never.
         bootstraps: Number of bootstrap fits for error bars and stability; 0 for none.
         batch: Most coalitions of one call of the value function.
+        estimator: What explains scores that no few terms explain: ``"auto"`` takes a Gaussian process, alone or on what
+            the terms leave, whichever predicts better; ``"gaussian"`` it alone, without a search; ``"terms"`` a lasso
+            and shrunk effects.
+        adaptive: Whether a Gaussian process says which coalitions a later round scores: those that reduce the variance
+            of all scores most. Only with up to 20 players, and of uniform, independent coalitions.
     """
 
     design: str = "uniform"
@@ -59,12 +69,16 @@ class SparseOptions:
     stop: float = 0.999
     bootstraps: int = 20
     batch: int = 512
+    estimator: str = "auto"
+    adaptive: bool = True
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS:
             raise ValueError(f"design={self.design!r} is not known; choose one of {list(DESIGNS)}.")
         if self.shared < 1 or self.shared & (self.shared - 1):
             raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared}.")
+        if self.estimator not in ESTIMATORS:
+            raise ValueError(f"estimator={self.estimator!r} is not known; choose one of {list(ESTIMATORS)}.")
         if self.bootstraps < 0 or self.batch < 1:
             raise ValueError(f"bootstraps ({self.bootstraps}) must not be negative, batch ({self.batch}) positive.")
 
@@ -148,7 +162,7 @@ def explain(
     given = _agreeing(value, known, np.concatenate([held, first[0]]), options)
     asked = np.concatenate([held, given.masks])
     for count in _rounds(budget - len(held), len(first[0])):
-        part = _more(np.concatenate([first[0], asked]), count, options, rng)
+        part = _more(np.concatenate([first[0], asked]), count, options, rng, found)
         part = part if len(sample) else _together(first, part)
         if not len(part[0]):
             continue
@@ -156,8 +170,9 @@ def explain(
         sample = (sample if len(sample) else given).joined(_scored(value, part, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
-        start = [] if found is None or found.weak else found.terms
-        found = predictive(sample, max_order=max_order, seed=seed, proxy=proxy, start=start)
+        start = _begun(found)
+        fitted = {"max_order": max_order, "seed": seed, "proxy": proxy, "estimator": options.estimator}
+        found = predictive(sample, **fitted, start=start)
         reached.append(
             {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
         )
@@ -178,7 +193,16 @@ def explain(
 
 def _record(found: Recovered, asked: dict[str, Any], **counted: Any) -> dict[str, Any]:
     """Return what a result tells of its sample and its fit."""
-    return {"method": "sparse", "sparse": asked, "alpha": found.alpha, "shrunk": found.prior is not None, **counted}
+    told: dict[str, Any] = {"alpha": found.alpha, "shrunk": found.prior is not None, "gaussian": None}
+    if found.process is not None:
+        scales, given = found.process.scales, found.process.terms
+        told["gaussian"] = {
+            "scales": scales.players.tolist(),
+            "amplitude": scales.amplitude,
+            "noise": scales.noise,
+            "beside": [[kind, sorted(members)] for kind, members in given],
+        }
+    return {"method": "sparse", "sparse": asked, **told, **counted}
 
 
 def checked_budget(
@@ -249,10 +273,28 @@ def _rounds(wanted: int, fixed: int) -> list[int]:
     return [ends[0], *(b - a for a, b in itertools.pairwise(ends))]
 
 
-def _more(taken: np.ndarray, count: int, options: SparseOptions, rng: np.random.Generator) -> Part:
-    """Draw coalitions that were not taken before."""
-    shape: dict[str, Any] = {"paired": options.paired, "shared": options.shared}
-    return distinct(taken.shape[1], count, taken, kind=options.design, rng=rng, **shape)
+def _begun(found: Recovered | None) -> list[Term]:
+    """Return the terms that a round begins its search with: few of them."""
+    if found is None:
+        return []
+    return found.pool if found.process is not None else [] if found.weak else found.terms
+
+
+def _more(
+    taken: np.ndarray, count: int, options: SparseOptions, rng: np.random.Generator, found: Recovered | None
+) -> Part:
+    """Draw coalitions that were not taken before; where a Gaussian process was found, those that tell most."""
+    shape: dict[str, Any] = {"kind": options.design, "paired": options.paired, "shared": options.shared}
+    process = None if found is None else found.process
+    plain = options.design == "uniform" and not options.paired and options.shared == 1
+    few = taken.shape[1] <= _MOST_PLAYERS_OF_A_CHOICE and 0 < count <= _MOST_CHOSEN
+    if process is None or not (options.adaptive and plain and few):
+        return distinct(taken.shape[1], count, taken, rng=rng, **shape)
+    pool = distinct(taken.shape[1], 2 * count + _POOL, taken, rng=rng, **shape)
+    judges, _ = draw(taken.shape[1], _POOL, rng=rng, **shape)
+    chosen = np.sort(process.next(pool[0], judges, count))
+    masks, strata, groups = (part[chosen] for part in pool)
+    return masks, strata, groups
 
 
 def _scored(value: Value, part: Part, cache: ScoreCache, ask: dict[str, Any]) -> Sample:

@@ -2,7 +2,9 @@
 
 The error of an effect is the standard deviation of its refits on the same terms. The stability of a term is the share
 of samples on which a new choice, among the terms reported and what they may be mistaken for, takes it again with its
-sign (the lasso chooses among the terms reported only; shrunk effects are all fitted again with the same prior).
+sign (the lasso chooses among the terms reported only; shrunk effects are all fitted again with the same prior). The
+terms of a Gaussian process need no samples: their error is the posterior standard deviation, their stability the
+posterior probability of their sign.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ def bootstrap(
         rng: Source of the draws.
     """
     count = len(found.terms)
+    if found.written is not None:
+        return found.written.errors, found.written.sure
     if found.weak and times > 1 and count:
         return _of_weak(sample, found, max_order, times, rng)
     if times < 2 or not count or len(sample) < 2 * count + 8:

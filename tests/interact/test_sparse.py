@@ -524,10 +524,13 @@ def many_weak_effects(n):
     return lambda masks: masks @ alone + np.einsum("mi,ij,mj->m", masks, pairs, masks.astype(float))
 
 
-def test_many_weak_effects_are_shrunk_and_predict():
+@pytest.mark.parametrize("estimator", ["terms", "auto"])
+def test_many_weak_effects_are_shrunk_and_predict(estimator):
     n, value = 18, many_weak_effects(18)
-    found = interact.sparse.explain(value, n, budget=200, options=SparseOptions(bootstraps=3))
-    assert found.provenance["shrunk"] and found.fidelity(0.0).r2 > 0.8
+    options = SparseOptions(bootstraps=3, estimator=estimator, proxy=estimator == "terms")
+    found = interact.sparse.explain(value, n, budget=200, options=options)
+    assert found.provenance["shrunk"] == (estimator == "terms") != (found.provenance["gaussian"] is not None)
+    assert found.fidelity(0.0).r2 > 0.8
     masks = np.random.default_rng(0).random((500, n)) < 0.5
     truth, straight = value(masks), Sample(masks[:200], value(masks[:200]), np.full(200, 2))
     left = ((truth - found.predict(masks)) ** 2).mean() / truth.var()

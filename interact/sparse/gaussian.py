@@ -1,0 +1,384 @@
+"""A Gaussian process on coalitions: what it expects of every score, how sure it is, and what to score next.
+
+1. With z_i = 1 for a present player and -1 for an absent one, the scores have the covariance
+   k(z, z') = a prod_i (1 + r_i z_i z'_i) / (1 + r_i), beside noise and terms whose effects are as good as free. This is
+   a prior on the coefficients of prod_{i in T} z_i (the Walsh basis): independent, of variance proportional to
+   prod_{i in T} r_i. High orders of players that matter little are small; players that matter may interact at any
+   order.
+2. The scales r_i, the amplitude a and the noise are those of the greatest marginal likelihood (L-BFGS with the exact
+   gradient, all of it products of matrices), with a weak prior on the logits of r_i.
+3. What is expected is multilinear in presence, and the covariance is a product over players. So every effect that is
+   a derivative by players at some density of the others, or an integral of such, has a mean and a variance in closed
+   form.
+
+Source: the kernel is an ANOVA kernel (Saunders et al. 1998) in the Walsh basis, in which SPEX (arXiv 2502.13870) seeks
+few coefficients; one scale a player is the automatic relevance determination of Rasmussen and Williams 2006, 5.1, with
+their marginal likelihood (5.4.1) and leave-one-out (5.4.2). The effects and their errors are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.linalg import LinAlgError, get_lapack_funcs, solve_triangular
+from scipy.optimize import minimize
+
+from interact.results import SampledInteractions
+from interact.sparse.dictionary import Term, columns, merged
+
+MOST_ROWS = 8000
+"""Coalitions beyond these are not fitted: the factor takes m**3 / 3 operations and m**2 numbers."""
+_MOST_ROWS_OF_A_CHOICE = 1500
+_STEPS = 60
+_FREE = 10.0
+"""Standard deviation of the level and of the effects of terms, in that of the scores: as good as free."""
+_END = 2.0
+"""The same of what the empty and the full coalition have of their own: a prompt without any of its words, or with all
+of them, is often like no other, and tells little of the others."""
+_START, _START_OF_ALL = 0.12, 5.0
+"""Where a scale begins, and what all scales are together there at most: larger ones make every coalition a stranger."""
+_WIDTH = 0.8
+"""Standard deviation of the prior of the logit of a scale."""
+_JITTER = 1e-8
+_POTRF: Any
+_POTRI: Any
+_POTRF, _POTRI = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
+KINDS = ("and", "or", "banzhaf", "shapley")
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What the marginal likelihood chose, in units of the variance of the scores.
+
+    Attributes:
+        players: How far each player reaches, r_i in (0, 1), float64, shape [n].
+        amplitude: The variance a.
+        noise: Variance of what no coalition tells of another.
+    """
+
+    players: np.ndarray
+    amplitude: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class GaussianProcess:
+    """The posterior of all scores, given some; made by `fit`.
+
+    Attributes:
+        z: The coalitions fitted, -1 or 1, float64, shape [m, n].
+        terms: Terms whose effects are fitted beside the process.
+        scales: The kernel's parameters.
+        level: Mean of the fitted scores.
+        unit: Standard deviation of the fitted scores, in which everything else is told.
+        factor: Lower Cholesky factor of the covariance of the scores, shape [m, m].
+        weights: Its inverse times the scores, shape [m].
+    """
+
+    z: np.ndarray
+    terms: tuple[Term, ...]
+    scales: Scales
+    level: float
+    unit: float
+    factor: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return self.z.shape[1]
+
+    def predict(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is expected of scores of coalitions (bool, [m, n]) and their standard deviation, float64 [m]."""
+        z, told = _signs(masks), _told(masks, self.terms)
+        cross = _covariance(z, told, self.z, self._told, self.scales)
+        before = self.scales.amplitude + (told**2).sum(axis=1)
+        left = np.maximum(before - (self.whitened(cross.T) ** 2).sum(axis=0), 0) + self.scales.noise
+        return self.level + self.unit * (cross @ self.weights), self.unit * np.sqrt(left)
+
+    def effects(self, kind: str, sets: Sequence[Collection[int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the effects of sets of players and their standard errors, float64, one a set.
+
+        Args:
+            kind: With D_T(p) the mean change of the score by the players T together, others present with chance p:
+                ``"and"``, the Harsanyi dividend D_T(0) (of a player alone its score minus that of no players);
+                ``"or"``, what the set adds as an OR term, -(-1)^|T| D_T(1); ``"banzhaf"``, D_T(1/2); ``"shapley"``, the
+                integral of D_T(p): for one player its Shapley value, for more the Shapley interaction index.
+            sets: Players of each effect, at least one each.
+        """
+        at = densities(kind, self.n)
+        members = _members(sets, self.n)
+        cross, before = self._derivatives(members, *at), self._own_variance(members, *at)
+        sign = -((-1.0) ** members.sum(axis=1)) if kind == "or" else np.ones(len(members))
+        left = np.maximum(before - (self.whitened(cross) ** 2).sum(axis=0), 0)
+        return self.unit * sign * (cross.T @ self.weights), self.unit * np.sqrt(left)
+
+    def mean(self) -> float:
+        """Return what is expected of the mean of all scores."""
+        share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
+        constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
+        cross = constant + self._told @ (_loads(len(share)) * [1.0, 0.5**self.n, 0.5**self.n, *share])
+        return self.level + self.unit * float(cross @ self.weights)
+
+    def with_given(self, prior: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prior variances of the given terms' effects and of coefficients, and their covariance with scores.
+
+        Args:
+            prior: Variances of the coefficients of sets, float64, shape [sets].
+            basis: The products of z of each set, float64, shape [m, sets].
+        """
+        before = np.concatenate([np.full(len(self.terms), _FREE**2), prior])
+        given = columns(self.z > 0, self.terms)
+        return before, np.concatenate([given, basis], axis=1) * before
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is expected of each fitted score without it, and the standard deviation, float64 [m]."""
+        inverse = _inverse(self.factor)
+        variance = 1 / np.diag(inverse)
+        own = _centred(self)
+        return self.level + self.unit * (own - self.weights * variance), self.unit * np.sqrt(variance)
+
+    def next(self, pool: np.ndarray, judges: np.ndarray, count: int) -> np.ndarray:
+        """Return which coalitions to score next: the rows of `pool` that reduce the summed variance of `judges` most.
+
+        Args:
+            pool: Candidates, bool, shape [p, n].
+            judges: Coalitions whose scores are wanted, bool, shape [j, n].
+            count: How many to choose, one after another.
+        """
+        p, j = (_signs(masks) for masks in (pool, judges))
+        of_p, of_j = (_told(masks, self.terms) for masks in (pool, judges))
+        known_p = self.whitened(_covariance(self.z, self._told, p, of_p, self.scales))
+        known_j = self.whitened(_covariance(self.z, self._told, j, of_j, self.scales))
+        among = _covariance(p, of_p, p, of_p, self.scales) - known_p.T @ known_p
+        across = _covariance(j, of_j, p, of_p, self.scales) - known_j.T @ known_p
+        chosen: list[int] = []
+        for _ in range(min(count, len(pool))):
+            variance = np.diag(among) + self.scales.noise
+            gain = (across**2).sum(axis=0) / variance
+            gain[chosen] = -1
+            best = int(gain.argmax())
+            chosen.append(best)
+            step = among[best] / variance[best]
+            across, among = across - np.outer(across[:, best], step), among - np.outer(among[best], step)
+        return np.array(chosen, dtype=np.int64)
+
+    @property
+    def _told(self) -> np.ndarray:
+        return _told(self.z > 0, self.terms)
+
+    def whitened(self, cross: np.ndarray) -> np.ndarray:
+        """Return covariances with the scores, [m, ...], so that their squares are the variance that these take away."""
+        return solve_triangular(self.factor, cross, lower=True, check_finite=False)
+
+    def _derivatives(self, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Return the covariance of the fitted scores with the derivatives of sets, shape [m, sets]."""
+        r = self.scales.players
+        cross = np.zeros((len(self.z), len(members)))
+        for p, weight in zip(at, share, strict=True):
+            others = 1 + r * (2 * p - 1) * self.z
+            whole = self.scales.amplitude * np.exp(np.log(others).sum(axis=1) - np.log1p(r).sum())
+            ratio = 2 * r * self.z / others
+            # What no coalition tells of another is known where it was scored.
+            there = np.where(self.z > 0, p, 1 - p)
+            for k, row in enumerate(members):
+                alone = self.scales.noise * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
+                cross[:, k] += weight * (whole * ratio[:, row].prod(axis=1) + alone)
+        return cross + self._told @ _derived(self.terms, members, at, share).T
+
+    def _own_variance(self, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Return the variance of the derivatives of sets before any score was seen, shape [sets]."""
+        r, q = self.scales.players, 2 * at - 1
+        variance = np.zeros(len(members))
+        for first, weight in zip(q, share, strict=True):
+            others = 1 + r * (first * q)[:, None]
+            whole = self.scales.amplitude * np.exp(np.log(others).sum(axis=1) - np.log1p(r).sum())
+            ratio = 4 * r / others
+            both = (1 + first * q) / 2
+            for k, row in enumerate(members):
+                alone = self.scales.noise * 2.0 ** row.sum() * both ** (self.n - row.sum())
+                variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone)
+        return variance + (_derived(self.terms, members, at, share) ** 2).sum(axis=1)
+
+
+def fit(
+    masks: np.ndarray, values: np.ndarray, terms: Sequence[Term] = (), *, scales: Scales | None = None
+) -> GaussianProcess:
+    """Fit a Gaussian process to the scores of coalitions.
+
+    Args:
+        masks: bool, shape [m, n]; of more than 8,000 the first are taken, and the first 1,500 choose the scales.
+        values: float64, shape [m].
+        terms: Terms whose effects are fitted too, as good as free; the process takes what they leave.
+        scales: Those of an earlier fit; None chooses.
+
+    >>> import numpy as np
+    >>> masks = np.random.default_rng(0).random((200, 12)) < 0.5
+    >>> process = fit(masks, 2.0 * masks[:, [1, 4]].all(1))
+    >>> mean, error = process.effects("banzhaf", [{1}, {1, 4}])
+    >>> [round(float(effect), 2) for effect in mean]
+    [1.0, 2.0]
+    """
+    masks, values = np.asarray(masks, dtype=bool)[:MOST_ROWS], np.asarray(values, dtype=np.float64)[:MOST_ROWS]
+    level, unit = float(values.mean()), float(values.std()) or 1.0
+    z, told, y = _signs(masks), _told(masks, terms), (values - level) / unit
+    few = slice(_MOST_ROWS_OF_A_CHOICE)
+    scales = _likeliest(z[few], told[few] @ told[few].T, y[few]) if scales is None else scales
+    factor, scales = _factored(_covariance(z, told, z, told, scales), scales)
+    whitened = solve_triangular(factor, y, lower=True, check_finite=False)
+    weights = solve_triangular(factor, whitened, lower=True, trans=1, check_finite=False)
+    return GaussianProcess(z, tuple(terms), scales, level, unit, factor, weights)
+
+
+def posterior(result: SampledInteractions) -> GaussianProcess:
+    """Return the Gaussian process behind a sampled result, or fit one to the coalitions that the result was fitted to.
+
+    It knows the scores' expected values and deviations, and the AND, OR, Banzhaf and Shapley effects of any sets of
+    players with their standard errors.
+
+    >>> effects, errors = posterior(result).effects("shapley", [{i} for i in range(result.n)])  # doctest: +SKIP
+    """
+    seen = ~result.held_out
+    told = result.provenance.get("gaussian")
+    if told is None:
+        return fit(result.coalitions[seen], result.values[seen])
+    scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
+    terms = [merged(kind, members) for kind, members in told["beside"]]
+    return fit(result.coalitions[seen], result.values[seen], terms, scales=scales)
+
+
+def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
+    """Return the scales of the greatest marginal likelihood."""
+    m, n = z.shape
+    usual = _logit(min(_START, _START_OF_ALL / max(n, 1)))
+
+    def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
+        scales = _scales(t)
+        kernel = scales.amplitude * _kernel(z, z, scales.players)
+        whole = kernel + free
+        whole[np.diag_indices(m)] += scales.noise
+        try:
+            factor = _factor(whole)
+        except LinAlgError:
+            return 1e10, np.zeros_like(t)
+        inverse = _inverse(factor)
+        weights = inverse @ y
+        value = y @ weights / 2 + np.log(np.diag(factor)).sum() + ((t[:n] - usual) ** 2).sum() / (2 * _WIDTH**2)
+        slope = (inverse - np.outer(weights, weights)) / 2
+        by_kernel = slope * kernel
+        total = by_kernel.sum()
+        # By w_i = log (1 - r_i) / (1 + r_i), what one player that differs multiplies the kernel by.
+        by_w = (total - np.einsum("ji,ji->i", z, by_kernel @ z)) / 2
+        by_r = by_w * (-2 * scales.players / (1 + scales.players)) + (t[:n] - usual) / _WIDTH**2
+        return value, np.concatenate([by_r, [total, np.trace(slope) * np.exp(t[n + 1])]])
+
+    begin = np.concatenate([np.full(n, usual), [0.0, -5.0]])
+    bounds = [(-12.0, 8.0)] * n + [(-12.0, 12.0), (-16.0, 3.0)]
+    options: Any = {"maxiter": _STEPS}
+    return _scales(minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
+
+
+def _scales(t: np.ndarray) -> Scales:
+    return Scales(1 / (1 + np.exp(-t[:-2])), float(np.exp(t[-2])), float(np.exp(t[-1])) + _JITTER)
+
+
+def _logit(share: Any) -> Any:
+    return np.log(share) - np.log1p(-np.asarray(share))
+
+
+def _signs(masks: np.ndarray) -> np.ndarray:
+    return np.where(masks, 1.0, -1.0)
+
+
+def _told(masks: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
+    """Return the columns of the level, both ends and the terms, each times its standard deviation, [m, 3 + terms]."""
+    ends = np.stack([np.ones(len(masks), dtype=bool), ~masks.any(axis=1), masks.all(axis=1)], axis=1)
+    return np.concatenate([ends, columns(masks, terms)], axis=1) * _loads(len(terms))
+
+
+def _loads(terms: int) -> np.ndarray:
+    return np.array([_FREE, _END, _END] + [_FREE] * terms)
+
+
+def _kernel(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """Return the kernel of amplitude 1 between coalitions: its logarithm is linear in the inner products."""
+    w = np.log1p(-r) - np.log1p(r)
+    inner = (a * w) @ b.T
+    inner *= -0.5
+    inner += w.sum() / 2
+    return np.exp(inner, out=inner)
+
+
+def _covariance(a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, scales: Scales) -> np.ndarray:
+    return scales.amplitude * _kernel(a, b, scales.players) + of_a @ of_b.T
+
+
+def _factor(covariance: np.ndarray) -> np.ndarray:
+    factor, info = _POTRF(covariance, lower=1, clean=1)
+    if info:
+        raise LinAlgError("The covariance is not positive definite.")
+    return factor
+
+
+def _factored(covariance: np.ndarray, scales: Scales) -> tuple[np.ndarray, Scales]:
+    """Return the factor of a covariance without noise and the scales, with as much noise as the factor needs."""
+    own = np.diag(covariance).copy()
+    while True:
+        covariance[np.diag_indices_from(covariance)] = own + scales.noise
+        try:
+            return _factor(covariance), scales
+        except LinAlgError:
+            # Rounding of hundreds of terms as good as free.
+            scales = replace(scales, noise=10 * scales.noise)
+
+
+def _inverse(factor: np.ndarray) -> np.ndarray:
+    inverse, _ = _POTRI(factor, lower=1)
+    return np.tril(inverse) + np.tril(inverse, -1).T
+
+
+def _centred(process: GaussianProcess) -> np.ndarray:
+    """Return the fitted scores in units: L L^T weights."""
+    return process.factor @ (process.factor.T @ process.weights)
+
+
+def _members(sets: Sequence[Collection[int]], n: int) -> np.ndarray:
+    """Return which players are in each set, bool [sets, n]."""
+    found = np.zeros((len(sets), n), dtype=bool)
+    for row, members in zip(found, sets, strict=True):
+        if not members or not all(0 <= int(i) < n for i in members):
+            raise ValueError(
+                f"An effect is of one or more of the players 0 to {n - 1}, but {sorted(members)} is asked."
+            )
+        row[[int(i) for i in members]] = True
+    return found
+
+
+def densities(kind: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the densities at which derivatives are taken and their shares."""
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r} is not known; choose one of {list(KINDS)}.")
+    if kind == "shapley":
+        # Exact for polynomials of degree n; of hundreds of players 24 nodes are exact to rounding.
+        nodes, weights = np.polynomial.legendre.leggauss(min(n // 2 + 1, 24))
+        return (nodes + 1) / 2, weights / 2
+    return np.array([{"and": 0.0, "banzhaf": 0.5, "or": 1.0}[kind]]), np.ones(1)
+
+
+def _derived(terms: Sequence[Term], members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the derivatives of the columns of `_told` by sets, [sets, 3 + terms]."""
+    found = np.zeros((len(members), 3 + len(terms)))
+    sets = [frozenset(np.flatnonzero(row).tolist()) for row in members]
+    everyone = frozenset(range(members.shape[1]))
+    # Nobody is there where OR of all players is not.
+    for t, (kind, inside) in enumerate([("or", everyone), ("and", everyone), *terms], 1):
+        for k, players in enumerate(sets):
+            if players <= inside:
+                # OR is 1 minus the product of absences.
+                density, sign = (at, 1.0) if kind == "and" else (1 - at, -((-1.0) ** len(players)))
+                found[k, t] = sign * (share @ density ** len(inside - players))
+    found[:, 1] *= -1
+    return found * _loads(len(terms))

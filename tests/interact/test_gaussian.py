@@ -1,0 +1,194 @@
+"""The Gaussian process on coalitions: effects in closed form, errors that cover, terms that say the same."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from interact import sparse
+from interact.sparse import SparseOptions, gaussian, listing
+from interact.sparse.dictionary import columns, merged
+
+N = 8
+EVERY = (np.arange(1 << N)[:, None] >> np.arange(N) & 1).astype(bool)
+
+
+def smooth(seed: int, n: int = N) -> tuple[np.ndarray, gaussian.Scales]:
+    """Draw all scores of a game from the prior."""
+    rng = np.random.default_rng(seed)
+    scales = gaussian.Scales(rng.uniform(0.02, 0.5, n), 1.0, 1e-3)
+    z = np.where((np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool), 1.0, -1.0)
+    r = scales.players
+    kernel = np.prod((1 + r * z[:, None] * z[None]) / (1 + r), axis=2) + 1e-3 * np.eye(1 << n)
+    return np.linalg.cholesky(kernel) @ rng.normal(size=1 << n), scales
+
+
+def by_hand(values: np.ndarray, kind: str, members: set[int], n: int = N) -> float:
+    """Sum the definition of an effect over all coalitions."""
+    others, total = [i for i in range(n) if i not in members], 0.0
+    for size in range(len(others) + 1):
+        for chosen in itertools.combinations(others, size):
+            share = {
+                "and": float(size == 0),
+                "or": float(size == len(others)),
+                "banzhaf": 0.5 ** len(others),
+                "shapley": 1 / (math.comb(len(others), size) * (len(others) + 1)),
+            }[kind]
+            for k in range(len(members) + 1):
+                for inside in itertools.combinations(sorted(members), k):
+                    mask = sum(1 << i for i in (*chosen, *inside))
+                    total += share * (-1) ** (len(members) - k) * values[mask]
+    return -((-1) ** len(members)) * total if kind == "or" else total
+
+
+@pytest.mark.parametrize("kind", gaussian.KINDS)
+@pytest.mark.parametrize("terms", [(), (merged("and", [0, 3]), merged("or", [1, 2, 4]))])
+def test_effects_are_those_of_the_expected_scores(kind, terms):
+    values, _ = smooth(0)
+    rows = np.random.default_rng(1).permutation(1 << N)[:60]
+    process = gaussian.fit(EVERY[rows], values[rows], terms)
+    sets = [{0}, {5}, {0, 3}, {1, 2, 4}, set(range(N))]
+    effects, errors = process.effects(kind, sets)
+    # What is alone in a coalition is known where it was scored, and part of an effect.
+    expected, _ = process.predict(EVERY)
+    expected[rows] = values[rows]
+    np.testing.assert_allclose(effects, [by_hand(expected, kind, s) for s in sets], atol=1e-6)
+    assert (errors > 0).all()
+    whole = gaussian.fit(EVERY, values, terms).effects(kind, sets)
+    np.testing.assert_allclose(whole[0], [by_hand(values, kind, s) for s in sets], atol=1e-6)
+    np.testing.assert_allclose(whole[1], 0, atol=1e-4)
+
+
+def test_the_shapley_values_sum_to_all_minus_none_where_these_were_scored():
+    values, _ = smooth(3)
+    rows = np.unique([0, (1 << N) - 1, *range(5, 200, 7)])
+    effects, _ = gaussian.fit(EVERY[rows], values[rows]).effects("shapley", [{i} for i in range(N)])
+    assert effects.sum() == pytest.approx(values[-1] - values[0], abs=1e-8)
+
+
+def test_leaving_one_out_is_a_fit_without_it():
+    values, _ = smooth(1)
+    rows = np.random.default_rng(2).permutation(1 << N)[:40]
+    process = gaussian.fit(EVERY[rows], values[rows])
+    expected, deviation = process.left_out()
+    kept = rows[1:]
+    z = np.where(EVERY[rows], 1.0, -1.0)
+    r = process.scales.players
+    kernel = process.scales.amplitude * np.prod((1 + r * z[:, None] * z[None]) / (1 + r), axis=2)
+    kernel += 100 + process.scales.noise * np.eye(len(rows)) + 4 * np.outer(*[~EVERY[rows].any(1)] * 2)
+    kernel += 4 * np.outer(*[EVERY[rows].all(1)] * 2)
+    y = (values[kept] - process.level) / process.unit
+    by_others = np.linalg.solve(kernel[1:, 1:], kernel[1:, 0])
+    assert expected[0] == pytest.approx(process.level + process.unit * by_others @ y, abs=1e-8)
+    assert deviation[0] ** 2 == pytest.approx(process.unit**2 * (kernel[0, 0] - by_others @ kernel[1:, 0]), rel=1e-6)
+
+
+def test_intervals_cover_scores_effects_and_terms():
+    inside: dict[str, list[np.ndarray]] = {}
+    sets = [{i} for i in range(N)] + [set(pair) for pair in itertools.combinations(range(N), 2)]
+    for seed in range(6):
+        values, _ = smooth(seed + 10)
+        rows = np.random.default_rng(seed).permutation(1 << N)[:70]
+        process = gaussian.fit(EVERY[rows], values[rows])
+        expected, deviation = process.predict(EVERY)
+        unseen = np.setdiff1d(np.arange(1 << N), rows)
+        inside.setdefault("scores", []).append(np.abs(expected - values)[unseen] < 1.96 * deviation[unseen])
+        for kind in gaussian.KINDS:
+            effects, errors = process.effects(kind, sets)
+            truth = np.array([by_hand(values, kind, s) for s in sets])
+            inside.setdefault(kind, []).append(np.abs(effects - truth) < 1.96 * errors)
+        found = listing.listed(process, 4)
+        told = np.concatenate([np.ones((1 << N, 1)), columns(EVERY, found.terms)], axis=1)
+        truth = np.linalg.lstsq(told, values, rcond=None)[0][1:]
+        inside.setdefault("terms", []).append(np.abs(found.effects - truth) < 1.96 * found.errors)
+    for what, covered in inside.items():
+        # The terms listed are the strongest, which are the likelier to be overstated.
+        assert (0.84 if what == "terms" else 0.88) < np.concatenate(covered).mean() <= 1, what
+
+
+@pytest.mark.parametrize("terms", [(), (merged("and", [0, 3]), merged("or", [1, 2, 4]))])
+def test_all_orders_as_terms_are_what_is_expected(terms, monkeypatch):
+    monkeypatch.setattr(listing, "_NEGLIGIBLE", 0.0)
+    values, _ = smooth(2)
+    rows = 1 + np.random.default_rng(1).permutation((1 << N) - 2)[:90]
+    process = gaussian.fit(EVERY[rows], values[rows], terms)
+    found = listing.listed(process, N)
+    assert {kind for kind, _ in found.terms} == {"and", "or"}
+    rebuilt = found.bias + columns(EVERY, found.terms) @ found.effects
+    np.testing.assert_allclose(rebuilt, process.predict(EVERY)[0], atol=1e-8)
+
+
+def test_the_next_coalitions_are_those_that_take_most_variance():
+    values, scales = smooth(4)
+    rows = np.random.default_rng(5).permutation(1 << N)
+    have, pool = rows[:30], rows[30:90]
+    process = gaussian.fit(EVERY[have], values[have], scales=scales)
+
+    def left(chosen: list[int]) -> float:
+        asked = np.concatenate([have, pool[chosen]])
+        again = gaussian.fit(EVERY[asked], np.concatenate([values[have], np.zeros(len(chosen))]), scales=scales)
+        return float(((again.predict(EVERY[rows[90:]])[1] / again.unit) ** 2).sum())
+
+    chosen = process.next(EVERY[pool], EVERY[rows[90:]], 2).tolist()
+    assert chosen[0] == min(range(60), key=lambda k: left([k]))
+    assert chosen[1] == min(set(range(60)) - {chosen[0]}, key=lambda k: left([chosen[0], k]))
+
+
+def game(n: int, seed: int):
+    """Return a game without few terms: a smooth function of weighted sums of presence."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(3, n)) * rng.exponential(size=n)
+
+    def value(masks):
+        hidden = (2.0 * masks - 1) @ weights.T / np.sqrt(n)
+        return np.tanh(hidden) @ [1.0, -2.0, 1.5] + 0.5 * hidden[:, 0] * hidden[:, 1]
+
+    return value
+
+
+def test_scores_without_few_terms_are_explained_by_the_process():
+    value, masks = game(10, 0), np.random.default_rng(3).random((2000, 10)) < 0.5
+    truth, r2 = value(masks), {}
+    for estimator in ("terms", "auto", "gaussian"):
+        r = sparse.explain(value, 10, budget=100, options=SparseOptions(estimator=estimator, proxy=False, bootstraps=0))
+        assert (r.provenance["gaussian"] is None) == (estimator == "terms")
+        r2[estimator] = 1 - ((r.predict(masks) - truth) ** 2).mean() / truth.var()
+    assert r2["auto"] > r2["terms"] + 0.02 and r2["gaussian"] > r2["terms"] + 0.02
+    frame = r.to_frame()
+    assert np.isfinite(frame["error"]).all() and frame["stability"].between(0.5, 1).all()
+    assert len(set(r.provenance["gaussian"]["scales"])) == 10
+
+
+def test_a_result_gives_its_process_again(tmp_path):
+    import interact
+
+    value, n = game(10, 1), 10
+    r = sparse.explain(value, n, budget=130, options=SparseOptions(estimator="gaussian"))
+    process = sparse.posterior(interact.load(r.save(tmp_path / "x.interactions")))
+    sets = [{i} for i in range(n)]
+    effects, errors = process.effects("shapley", sets)
+    every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+    truth = np.array([by_hand(value(every), "shapley", s, n) for s in sets])
+    assert (np.abs(effects - truth) < 2.5 * errors).mean() > 0.8 and np.corrcoef(effects, truth)[0, 1] > 0.95
+    terms = sparse.explain(value, n, budget=130, options=SparseOptions(estimator="terms", proxy=False, bootstraps=0))
+    assert np.corrcoef(sparse.posterior(terms).effects("shapley", sets)[0], truth)[0, 1] > 0.95
+
+
+def test_what_is_wrong_is_a_sentence():
+    with pytest.raises(ValueError, match="estimator='x' is not known; choose one of"):
+        SparseOptions(estimator="x")
+    process = gaussian.fit(EVERY[:20], np.arange(20.0))
+    with pytest.raises(ValueError, match="kind='x' is not known; choose one of"):
+        process.effects("x", [{1}])
+    for bad in (set(), {8}, {-1}):
+        with pytest.raises(ValueError, match="one or more of the players 0 to 7, but"):
+            process.effects("banzhaf", [bad])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 40])
+def test_constants_and_few_players(n):
+    for value in (lambda m: np.full(len(m), 7.25), lambda m: m[:, :6].sum(1) * 1.0):
+        r = sparse.explain(value, n, options=SparseOptions(estimator="gaussian"), budget=256)
+        masks = np.random.default_rng(0).random((40, n)) < 0.5
+        np.testing.assert_allclose(r.predict(masks), value(masks), atol=0.3 if n == 40 else 1e-3)
