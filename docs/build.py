@@ -84,8 +84,10 @@ def write_pages(out: Path) -> None:
         # markdown2 and nbconvert name highlighted code differently.
         words["style"] = HtmlFormatter().get_style_defs([".codehilite", ".highlight"])
         place.write_text(_PAGE.render(**words), "utf-8")
-    for figure in (ROOT / "docs").glob("*.svg"):
-        shutil.copy(figure, out)
+    for figure in (ROOT / "docs").rglob("*.svg"):
+        place = out / figure.relative_to(ROOT / "docs")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(figure, place)
 
 
 def write_reference(out: Path) -> None:
