@@ -35,7 +35,7 @@ GUIDE = (
 """The pages in the order of the navigation."""
 MODULES = (
     *("interact", "interact.evolution", "interact.formats.schema", "interact.results", "interact.sft"),
-    *("interact.sparse", "interact.study", "interact.study.report", "interact_kernels"),
+    *("interact.sparse", "interact.study", "interact_kernels"),
 )
 """The parts of the reference in the order of the navigation; each has the modules inside it on its own page."""
 _PAGE = jinja2.Template(
@@ -85,8 +85,10 @@ def write_pages(out: Path) -> None:
         # markdown2 and nbconvert name highlighted code differently.
         words["style"] = HtmlFormatter().get_style_defs([".codehilite", ".highlight"])
         place.write_text(_PAGE.render(**words), "utf-8")
-    for figure in (ROOT / "docs").glob("*.svg"):
-        shutil.copy(figure, out)
+    for figure in (ROOT / "docs").rglob("*.svg"):
+        place = out / figure.relative_to(ROOT / "docs")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(figure, place)
 
 
 def write_reference(out: Path) -> None:
