@@ -29,6 +29,9 @@ def test_a_configuration_survives_json():
         ({"limit": 21}, "limit is 21, but a full lattice holds at most 20 players"),
         ({"samples": 0}, "samples is 0, but must be at least 1"),
         ({"kappa": 1.5}, r"kappa is 1.5, but must lie in \[0, 1\)"),
+        ({"noise": "soft", "kappa": 0.0}, "noise is 'soft', which does not go with kappa = 0.0; leave kappa out"),
+        ({"noise": "exact", "kappa": 0.1}, "noise is 'exact', which does not go with kappa = 0.1"),
+        ({"noise": "hard"}, "noise is 'hard', which is not known"),
         ({"tau": 1}, "tau is 1.0, but under the rule 'max' it is a share"),
         ({"template": "no text"}, r"must hold \{text\} exactly once"),
         ({"steps": [1, 2]}, r"steps must rise from 0, the model before training, but are \[1, 2\]"),
@@ -68,3 +71,8 @@ def test_differences_name_the_field():
     before, now = to_json(StudyConfig()), to_json(StudyConfig(limit=5, seeds=(3,)))
     assert difference(before, now) == ["seeds: [0] in the store, [3] now", "limit: 8 in the store, 5 now"]
     assert difference(before, before) == []
+
+
+def test_a_store_from_before_there_were_forms_names_a_kappa_alone():
+    old = {**to_json(StudyConfig()), "kappa": 0.04}
+    assert "noise" not in old and to_json(from_json(old)) == old

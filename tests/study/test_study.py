@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +240,17 @@ def test_a_start_that_fails_leaves_nothing(place, config, finished, tmp_path):
     run_study(store, config, say=lambda _: None)
     assert_same(store, finished)
     conclude(Store.open(store))
+
+
+def test_a_study_that_began_in_a_box_goes_on_in_it(config, tmp_path):
+    """The default was a box of 0.04 before noise had forms, and the same command line goes on."""
+    store = tmp_path / "store"
+    begin(store, replace(config, kappa=0.04))
+    (store / "cells").mkdir(exist_ok=True)
+    (store / "cells" / "bound.interactions").touch()
+    assert Store.open(store, config).config.kappa == 0.04
+    with pytest.raises(ValueError, match="begun with another configuration"):
+        Store.open(store, replace(config, noise="exact"))
 
 
 def test_before_the_first_cell_another_configuration_takes_the_store(place, config, finished, tmp_path):
