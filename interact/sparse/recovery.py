@@ -235,13 +235,21 @@ def _between(
         errors.append(float(((check.values - expected) ** 2).mean()))
     # The terms are sought again, for a sixth more coalitions show more of them: sometimes all.
     again = recover(sample, **options, start=sparse.terms)
-    wrong = float(((sample.values - again.predict(sample.masks)) ** 2).mean())
-    few = 8 * len(again.terms) <= len(sample)
-    # A few coalitions judge roughly, and terms that are all there are predict far better than anything else.
-    if left * (1 + 2 / math.sqrt(len(check))) <= min(errors) or (few and wrong <= _FOUND * sample.values.var()):
+    if _all_found(again, sample):
+        # What an earlier round began with may hold near misses.
+        fresh = recover(sample, **{**options, "proxy": False})
+        return fresh if _all_found(fresh, sample) and len(fresh.terms) < len(again.terms) else again
+    # A few coalitions judge roughly.
+    if left * (1 + 2 / math.sqrt(len(check))) <= min(errors):
         return again
     found = _gaussian(sample, () if errors[0] <= errors[1] else again.terms, options["max_order"])
     return replace(found, pool=again.terms)
+
+
+def _all_found(found: Recovered, sample: Sample) -> bool:
+    """Say whether few terms leave next to nothing of their own sample."""
+    wrong = float(((sample.values - found.predict(sample.masks)) ** 2).mean())
+    return 8 * len(found.terms) <= len(sample) and wrong <= _FOUND * float(sample.values.var())
 
 
 def _gaussian(sample: Sample, given: Sequence[Term], max_order: int) -> Recovered:
