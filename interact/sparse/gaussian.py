@@ -43,9 +43,8 @@ _START, _START_OF_ALL = 0.12, 5.0
 _WIDTH = 0.8
 """Standard deviation of the prior of the logit of a scale."""
 _JITTER = 1e-8
-_POTRF: Any
-_POTRI: Any
-_POTRF, _POTRI = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
+_LAPACK: Any = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
+_POTRF, _POTRI = _LAPACK
 KINDS = ("and", "or", "banzhaf", "shapley")
 
 
