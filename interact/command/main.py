@@ -58,6 +58,8 @@ class Extract:
     """Use the tokenizer's chat template; without this, when there is one."""
     target_tokens: int | None = None
     """How many tokens of the target to score, when it is several."""
+    contrast: tuple[str, ...] = ()
+    """Other answers: the score is the log-odds of the target against them, not against all other tokens."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
     """What an absent player becomes."""
     baseline: str | None = None
@@ -268,6 +270,7 @@ def _extract(command: Extract) -> None:
             target=command.target,
             template=template,
             target_tokens=command.target_tokens,
+            contrast=command.contrast or None,
             masking=command.masking,
             baseline=command.baseline,
             noise=command.noise,
@@ -323,9 +326,9 @@ def _players(command: Extract) -> Any:
 def _key(command: Extract, text: str) -> str:
     """Name a result by everything that decides it."""
     shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
-    later = ("base", "bits", "noise")
+    later = ("base", "bits", "contrast", "noise")
     # Options that came later are left out where they were not given, so that older results keep their names.
-    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v is None)}
+    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, ()))}
     if command.method == "sparse" and command.kappa is None:
         options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]

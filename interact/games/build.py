@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from interact.engines.score import Contrast
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
-from interact.games.record import record
-from interact.models.family import opened
+from interact.games.record import names_of, record
+from interact.models.family import inspect_model, opened
 from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
 from interact.prompt.players import LIMIT, Players
@@ -25,6 +27,7 @@ def game(
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
     target_tokens: int | None = None,
+    contrast: str | Sequence[str] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     engine: str = "auto",
@@ -43,6 +46,8 @@ def game(
             model predicts.
         template: What stands around the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        contrast: Another answer, or several: the score is then the log-odds of the target against them, by the first
+            token of each, and not against all other tokens.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         engine: See `interact.coalition_values`.
@@ -59,20 +64,18 @@ def game(
     """
     check_masking(masking)
     model = opened(model)
-    inputs = prepare_for(
-        model,
-        tokenizer,
-        text,
-        players=players,
-        target=target,
-        template=template,
-        target_tokens=target_tokens,
-        most_players=most_players,
-    )
+    wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
+    inputs = prepare_for(model, tokenizer, text, target=target, target_tokens=target_tokens, **wording)
+    against = None
+    if contrast is not None:
+        answers = [contrast] if isinstance(contrast, str) else list(contrast)
+        others = [prepare_for(model, tokenizer, text, target=a, target_tokens=1, **wording) for a in answers]
+        against = contrast_of(model, inputs, answers, [int((other.target_ids or (0,))[0]) for other in others])
     return prepared_game(
         model,
         tokenizer,
         inputs,
+        contrast=against,
         players=players,
         template=template,
         target_given=target is not None,
@@ -95,6 +98,7 @@ def prepared_game(
     baseline: str | int | torch.Tensor | Baseline | None,
     engine: str,
     memory_budget: int | None,
+    contrast: Contrast | None = None,
 ) -> PromptGame:
     """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
     model = opened(model)
@@ -109,6 +113,35 @@ def prepared_game(
         baseline=vector,
         target_given=target_given,
     )
-    return game_of(
+    if contrast is not None:
+        told["contrast"] = {"ids": list(contrast.against), "texts": names_of(model, tokenizer, contrast.against)}
+    made = game_of(
         model, inputs, masking=masking, baseline=vector, engine=engine, memory_budget=memory_budget, record=told
     )
+    return made if contrast is None else replace(made, score=contrast)
+
+
+def contrast_of(model: Any, inputs: CoalitionInputs, answers: Sequence[str], ids: Sequence[int]) -> Contrast:
+    """Return the score of a prompt's target against other answers, whose first tokens are `ids`.
+
+    Raises:
+        ValueError: There is none, the target has several tokens, an answer begins like the target, or the labels of the
+            classifier are independent of each other.
+    """
+    target = tuple(inputs.target_ids or ())
+    if inspect_model(model).independent:
+        raise ValueError("The labels of this classifier are judged apart, so there is no contrast; leave it out.")
+    if not answers:
+        raise ValueError("contrast is empty; name at least one other answer, or leave it out.")
+    if len(target) != 1:
+        raise ValueError(
+            f"A contrast compares first tokens, but the target has {len(target)}; pass target_tokens=1, or leave "
+            "contrast out."
+        )
+    for answer, other in zip(answers, ids, strict=True):
+        if other == target[0]:
+            raise ValueError(
+                f"The target and the contrast {answer!r} begin with the same token, so their difference is always 0; "
+                "choose answers that differ in their first token."
+            )
+    return Contrast(tuple(dict.fromkeys(ids)))

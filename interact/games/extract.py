@@ -27,6 +27,7 @@ def extract(
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
     target_tokens: int | None = None,
+    contrast: str | Sequence[str] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -56,6 +57,8 @@ def extract(
             model predicts.
         template: What stands around the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        contrast: Another answer, or several: v(S) is then the log-odds of the target against them, by the first token
+            of each, and not against all other tokens.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa, as
@@ -93,6 +96,7 @@ def extract(
         target=target,
         template=template,
         target_tokens=target_tokens,
+        contrast=contrast,
         masking=masking,
         baseline=baseline,
         engine=engine,

@@ -37,6 +37,7 @@ def extract_many(
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
     target_tokens: int | None = None,
+    contrast: str | Sequence[str] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -57,6 +58,7 @@ def extract_many(
         target: One answer for all texts.
         template: What stands around each text.
         target_tokens: How many tokens of a target text to score.
+        contrast: Other answers that the target is held against.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``.
         noise: How noise of the scores is treated.
@@ -89,6 +91,7 @@ def extract_many(
                     target=target,
                     template=template,
                     target_tokens=target_tokens,
+                    contrast=contrast,
                     masking=masking,
                     baseline=baseline,
                     engine=engine,

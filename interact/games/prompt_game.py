@@ -207,6 +207,8 @@ class PromptGame(Game):
     def identity(self) -> str:
         """Name the game: a hash of the model's name, the prompt, its target and the masking."""
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
+        if contrast := self.record.get("contrast"):
+            told["contrast"] = contrast
         if self.prompt.type_ids is not None and any(self.prompt.type_ids):
             told["type_ids"] = self.prompt.type_ids
         belongs = json.dumps([told, self.prompt.spans], sort_keys=True, default=str)

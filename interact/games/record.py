@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -69,10 +70,17 @@ def _loading(model: Any) -> dict[str, Any]:
 
 def _target_identity(model: Any, tokenizer: Any, inputs: CoalitionInputs, *, given: bool) -> dict[str, Any]:
     ids = list(inputs.target_ids or ())
-    names = getattr(model.config, "id2label", None) or {}
     labels = inspect_model(model).kind == "classifier"
-    text = str(names.get(ids[0], ids[0])) if labels else tokenizer.decode(ids)
+    text = names_of(model, tokenizer, ids[:1])[0] if labels else tokenizer.decode(ids)
     return {"ids": ids, "text": text, "chosen": "label" if given else "predicted"}
+
+
+def names_of(model: Any, tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """Return what labels of a classifier are called, or what tokens say."""
+    if inspect_model(model).kind != "classifier":
+        return [tokenizer.decode([i]) for i in ids]
+    names = getattr(model.config, "id2label", None) or {}
+    return [str(names.get(i, i)) for i in ids]
 
 
 def _players_identity(players: Players) -> Any:

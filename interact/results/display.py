@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -158,14 +158,23 @@ def _error(item: Interaction) -> str:
     return "" if item.error is None else f" ± {item.error:.3f}"
 
 
+def answer_asked(result: Interactions, mark: Callable[[str], str] = repr) -> str:
+    """Say which answer was scored, and against which others; empty where nothing is known of it."""
+    found = [result.provenance.get(name) for name in ("target", "contrast")]
+    target, contrast = (part if isinstance(part, Mapping) else {} for part in found)
+    if not target.get("text"):
+        return ""
+    against = ", ".join(mark(str(text)) for text in contrast.get("texts", ()))
+    return mark(str(target["text"])) + (f" against {against}" if against else "")
+
+
 def _summary(result: Interactions) -> str:
-    target = result.provenance.get("target", {})
-    asked = target.get("text") if isinstance(target, dict) else None
+    asked = answer_asked(result)
     salient, known = len(result.salient()), statuses(result)
     sure = sum(status == "certain" for status in known.values())
     return (
         (f"{sure} of {salient} salient interactions are certain; " if known else f"{salient} salient interactions; ")
         + f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
-        + (f" for {asked!r}" if asked else "")
+        + (f" for {asked}" if asked else "")
         + f"; {result.n} players; L1 {result.strength:.3f}, {result.evidence}"
     )

@@ -29,5 +29,6 @@ def chance(store: Store, run: Run, followed: pd.DataFrame, work: Iterable[Cell])
         if cell.run == run and cell.step in values and cell.sample.id in wanted:
             values[cell.step][cell.sample.id] = load(store.cell(cell.key)).values
     options = NoiseOptions(
-        noise=config.noise, kappa=config.kappa, tau=config.tau, rule=config.tau_rule, definition=config.classes)
+        noise=config.noise, kappa=config.kappa, tau=config.tau, rule=config.tau_rule, definition=config.classes
+    )
     return null_evolutions(values, run=run, options=options)

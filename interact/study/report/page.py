@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -128,11 +128,10 @@ def _answer(result: Interactions) -> str:
     strongest = result.top(1)
     if not strongest:
         return "The score does not depend on the players."
-    target = result.provenance.get("target")
-    asked = str(target.get("text", "")).strip() if isinstance(target, Mapping) else ""
+    asked = display.answer_asked(result, lambda text: f"“{text.strip()}”")
     effect = strongest[0].effect
     # A minus sign of its own width, as the page draws it.
     return (
         f"“{display.formulas(result, strongest[:1])[0]}” {'adds' if effect > 0 else 'takes'} the most: "
-        f"{'+' if effect > 0 else '−'}{abs(effect):.2f}" + (f" for “{asked}”" if asked else "")
+        f"{'+' if effect > 0 else '−'}{abs(effect):.2f}" + (f" for {asked}" if asked else "")
     )

@@ -15,7 +15,7 @@ import pandas as pd
 
 from interact.formats.labels import labels, told_apart
 from interact.formats.schema import CLASSES, STAGES, Run
-from interact.results import Fidelity, Interactions
+from interact.results import Fidelity, Interactions, display
 from interact.results.display import statuses
 from interact.study.report.measures import Measures, Series, StepScale
 from interact.study.report.results import Results, relative_strengths
@@ -91,12 +91,11 @@ def result_payload(
     )
     orders = result.by_order()
     fidelity = result.fidelity(tau)
-    target = result.provenance.get("target")
     return {
         "text": segments(result),
         "players": told_apart([player.text for player in result.players]),
         "labels": labels([player.text for player in result.players], 15),
-        "target": str(target.get("text", "")) if isinstance(target, Mapping) else "",
+        "target": display.answer_asked(result, str),
         "bias": number(result.bias),
         "total": number(result.total),
         "strength": number(result.strength),
