@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         to_shap,
         to_shapiq,
     )
+    from interact.results.summary import summary
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
 
@@ -66,6 +67,7 @@ __all__ = [
     "load_model",
     "prepare",
     "sparse",
+    "summary",
     "to_shap",
     "to_shapiq",
 ]
@@ -85,6 +87,7 @@ _ROOMS = {
         *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
         *("from_shapiq", "load", "to_shap", "to_shapiq"),
     ),
+    "results.summary": ("summary",),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),
 }
