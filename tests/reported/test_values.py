@@ -227,7 +227,8 @@ def test_a_causal_model_that_counts_ids_says_the_same_in_any_order():
 
 def test_a_classifier_is_trained_with_the_types_it_is_asked_with():
     from interact.sft.data import Example
-    from interact.sft.encoding import EncodedExamples, mean_loss
+    from interact.sft.encoding import EncodedExamples
+    from interact.sft.measuring import answer_losses
 
     tokenizer = words(PAIR)
     model = pair_model(tokenizer, id2label={0: "no", 1: "yes", 2: "maybe"}, label2id={"no": 0, "yes": 1, "maybe": 2})
@@ -238,7 +239,7 @@ def test_a_classifier_is_trained_with_the_types_it_is_asked_with():
     known = tokenizer(texts, ["a person is not awake"] * 2, padding=True, return_tensors="pt")
     assert batch["token_type_ids"].tolist() == known["token_type_ids"].tolist()
     right = torch.nn.functional.cross_entropy(model(**known).logits, torch.tensor([1, 1]))
-    assert mean_loss(model, encoded) == pytest.approx(float(right.detach()), abs=1e-5)
+    assert answer_losses(model, encoded).label == pytest.approx(float(right.detach()), abs=1e-5)
     other = tiny(letters(), LlamaForSequenceClassification, num_labels=3)
     row = EncodedExamples(other, letters(), [Example("a", "a movie", "LABEL_1")], 64)[0]
     assert set(row) == {"input_ids", "labels"}
