@@ -22,6 +22,8 @@ from interact.sparse.search import SparseOptions, checked_budget, explain
 from interact_kernels.sparsify import NoiseForm, SplitOptions, and_or_split
 
 METHODS = ("exact", "sparse")
+_MOST_SOFT = 12
+"""Most players whose default is the soft form: with 13 it takes 63 s where a box takes 8, with 14 it did not end."""
 _SPLIT_SECONDS = 600.0
 """After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
@@ -95,7 +97,8 @@ class Game(ABC):
         Args:
             method: ``"exact"`` or ``"sparse"``.
             noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa,
-                as published) or ``"exact"`` (none); None for soft, or a box where a kappa is given; exact only.
+                as published) or ``"exact"`` (none); None for soft, or a box where a kappa is given or more than 12 players
+                are; exact only.
             kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
             budget: Most coalitions to score, None for 8 n log2(n); sparse only, like all that follow.
             max_order: Most players of an interaction.
@@ -228,6 +231,8 @@ def split_together(
     if not scored:
         return []
     values = np.stack([scores.values for _, scores in scored])
+    if noise is None and kappa is None and scored[0][0].n > _MOST_SOFT:
+        noise = "box"
     split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
     results = []
     for row, (game, scores) in enumerate(scored):

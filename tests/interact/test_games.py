@@ -126,3 +126,12 @@ def test_bad_games_are_sentences():
         interact.game_from(vote, 3).interactions(budget=8)
     with pytest.raises(ValueError, match="integer bit masks"):
         interact.game_from(vote, 3)(np.zeros((2, 4), dtype=bool))
+
+
+def test_many_players_are_split_in_a_box_unless_asked_otherwise(monkeypatch):
+    monkeypatch.setattr("interact.games.game._MOST_SOFT", 2)
+    three = interact.game_from(lambda masks: 1.0 * masks.all(1) + masks[:, 0], 3)
+    assert three.interactions().provenance["noise"] == "box"
+    assert three.interactions(noise="soft").provenance["noise"] == "soft"
+    two = interact.game_from(lambda masks: 1.0 * masks.all(1), 2)
+    assert two.interactions().provenance["noise"] == "soft"
