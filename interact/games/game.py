@@ -97,8 +97,8 @@ class Game(ABC):
         Args:
             method: ``"exact"`` or ``"sparse"``.
             noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa,
-                as published) or ``"exact"`` (none); None for soft, or a box where a kappa is given or more than 12 players
-                are; exact only.
+                as published) or ``"exact"`` (none). None takes soft, or a box where a kappa is given or there are more
+                than 12 players. Exact only.
             kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
             budget: Most coalitions to score, None for 8 n log2(n); sparse only, like all that follow.
             max_order: Most players of an interaction.
