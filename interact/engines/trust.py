@@ -97,7 +97,10 @@ def trust_masking(game: PromptGame) -> None:
 
 
 def _trust(game: PromptGame, slack: float, relative: float) -> bool:
-    """Make the three checks, of scores to `slack`, of logits to `relative` of the largest; say if they proved it."""
+    """Make the three checks; return False where the scores are not finite and so prove nothing.
+
+    Scores may differ by `slack`, logits by `relative` of the largest one.
+    """
     model, family, masking = game.model, game.family, game.masking
     name = type(model).__name__
     if family.kind == "causal" and "causal" not in game.passed:

@@ -1,7 +1,7 @@
 """The sums from which every metric is made: one figure for each cell and class.
 
-A metric of METHOD is a ratio of two sums over samples, and a bootstrap over samples only weighs those sums anew; so the
-interactions themselves are read once.
+A metric (docs/evolution.md) is a ratio of two sums over samples. A bootstrap over samples only weighs those sums anew,
+so the interactions themselves are read once.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from interact.games.build import game
 from interact.games.game import Scores, split_together
 from interact.games.prompt_game import PromptGame
-from interact.models.family import held_elsewhere, unwrapped
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
 from interact.prompt.players import Players
@@ -78,7 +77,7 @@ def extract_many(
     """
     if isinstance(texts, str):
         raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
-    batch = _Batch(None if folder is None else Path(folder), model, noise, kappa)
+    batch = _Batch(None if folder is None else Path(folder), noise, kappa)
     hidden = None if progress is None else not progress
     with tqdm(texts, unit="text", disable=hidden, leave=False) as bar, batch:
         for number, text in enumerate(bar):
@@ -104,10 +103,10 @@ def extract_many(
 class _Batch:
     """Results as they come; left by an error or an interrupt, it splits what is scored, so that nothing is lost."""
 
-    def __init__(self, folder: Path | None, model: Any, noise: str | None, kappa: float | None) -> None:
+    def __init__(self, folder: Path | None, noise: str | None, kappa: float | None) -> None:
         self.found: dict[int, ExactInteractions] = {}
         self._noise, self._kappa = noise, kappa
-        self._folder, self._weights = folder, None if folder is None else _weights(model)
+        self._folder = folder
         self._form = NoiseForm.of(noise, kappa)
         self._waiting: list[tuple[int, Path | None, PromptGame, Scores]] = []
         if folder is not None:
@@ -140,7 +139,7 @@ class _Batch:
         self._waiting.clear()
 
     def _key(self, one: PromptGame) -> str:
-        told = [one.identity(), self._form.record(), self._weights]
+        told = [one.identity(), self._form.record()]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
@@ -157,15 +156,3 @@ def _loaded(file: Path) -> ExactInteractions:
     if not isinstance(result, ExactInteractions):
         raise ValueError(f"{file} holds interactions from sampled coalitions; name another folder.")
     return result
-
-
-@torch.no_grad()
-def _weights(model: Any) -> str | None:
-    """Return a hash of 64 values of each weight, adapters included; None where weights are not here."""
-    if held_elsewhere(model) is not None:
-        return None
-    digest = hashlib.sha256()
-    for name, weight in unwrapped(model).named_parameters():
-        flat = weight.detach().flatten()
-        digest.update(name.encode() + flat[:: max(1, flat.numel() // 64)][:64].float().cpu().numpy().tobytes())
-    return digest.hexdigest()

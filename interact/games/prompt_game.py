@@ -30,6 +30,7 @@ from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
 from interact.games.game import Game, Scores
+from interact.models.adapters import state_fingerprint
 from interact.models.family import Family, device_of, inspect_model, opened, takes_types
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
@@ -205,8 +206,9 @@ class PromptGame(Game):
         return dict(self.record)
 
     def identity(self) -> str:
-        """Name the game: a hash of the model's name, the prompt, its target and the masking."""
+        """Name the game: a hash of the model's name and weights, the prompt, its target and the masking."""
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
+        told["weights"] = state_fingerprint(self.model)
         if contrast := self.record.get("contrast"):
             told["contrast"] = contrast
         if self.prompt.type_ids is not None and any(self.prompt.type_ids):

@@ -59,3 +59,13 @@ def test_what_is_wrong_with_a_text_names_it(byte_level, tmp_path):
     with pytest.raises(ValueError, match="texts is one text; pass a list"):
         interact.extract_many(causal(), byte_level, "a film", target=7)
     assert interact.extract_many(causal(), byte_level, [], target=7) == []
+
+
+def test_a_file_of_scores_is_not_gone_on_with_by_other_weights(byte_level, tmp_path):
+    model, call = causal(), {"target": 7, "method": "sparse", "budget": 8, "cache": tmp_path / "kept.scores"}
+    first = interact.extract(model, byte_level, TEXTS[0], **call)
+    again = interact.extract(model, byte_level, TEXTS[0], **call)
+    assert first.total == again.total
+    model.lm_head.weight.data[:64] += 0.5
+    with pytest.raises(ValueError, match=r"kept\.scores"):
+        interact.extract(model, byte_level, TEXTS[0], **call)
