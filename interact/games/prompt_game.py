@@ -30,8 +30,8 @@ from interact.engines.score import log_odds
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.games.coalitions import presence
 from interact.games.game import Game, Scores
-from interact.models.adapters import state_fingerprint
 from interact.models.family import Family, device_of, inspect_model, opened, takes_types
+from interact.models.fingerprint import state_fingerprint
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline, silent_players

@@ -7,21 +7,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 
 from interact.formats.extras import require
 from interact.formats.files import broken_seal
 from interact.formats.quoting import gist
 from interact.models.family import held_elsewhere, unwrapped
+from interact.models.fingerprint import fingerprint
 from interact.models.sources import BASE_FILE, adapter_config, adapter_folder, kind_of
 from interact.models.untouched import changed_weight, remember
 from interact.models.vocabulary import fit_vocabulary
@@ -110,32 +108,6 @@ def recorded_base(checkpoint: Path) -> str | None:
     """Return the name of the model that an adapter was trained on, if it says one."""
     name = adapter_config(checkpoint).get("base_model_name_or_path")
     return name if isinstance(name, str) and name else None
-
-
-def fingerprint(model: Any) -> str:
-    """Return a hash of a model's weights (64 values of each, in bfloat16), without what PEFT added."""
-    named = unwrapped(model).named_parameters()
-    plain = [weight for name, weight in named if "lora_" not in name and "modules_to_save" not in name]
-    return _hashed(plain, torch.bfloat16)
-
-
-def state_fingerprint(model: Any) -> str | None:
-    """Return a hash of all that a model computes with (64 values of each weight), adapters included.
-
-    The next checkpoint of a training has another one. None where the weights are offloaded or quantised.
-    """
-    if held_elsewhere(model) is not None:
-        return None
-    return _hashed(unwrapped(model).parameters(), torch.float32)
-
-
-def _hashed(weights: Iterable[torch.Tensor], dtype: torch.dtype) -> str:
-    digest = hashlib.sha256()
-    for weight in weights:
-        flat = weight.detach().flatten()
-        sample = flat[:: max(1, flat.numel() // 64)][:64].to(dtype).float().cpu()
-        digest.update(str(tuple(weight.shape)).encode() + sample.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def check_names(base: str, checkpoint: Path) -> None:

@@ -25,8 +25,9 @@ from safetensors import SafetensorError
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from interact.formats.files import seal
-from interact.models.adapters import fingerprint, record_base
+from interact.models.adapters import record_base
 from interact.models.family import device_of, inspect_model
+from interact.models.fingerprint import fingerprint
 from interact.sft.data import Example, content_of
 from interact.sft.encoding import EncodedExamples
 from interact.sft.loss_log import LossLog
