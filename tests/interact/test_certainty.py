@@ -12,6 +12,8 @@ from interact.study.report.payload import result_payload
 from tests.interact.test_interactions import result
 from tests.interact.test_sampled import sparse
 
+BOUNDS = ["low", "high", "noise", "floor"]
+
 
 def soft(n: int = 5, seed: int = 0) -> interact.Interactions:
     rng = np.random.default_rng(seed)
@@ -25,7 +27,7 @@ def soft(n: int = 5, seed: int = 0) -> interact.Interactions:
 def test_the_frame_says_what_is_known_of_every_interaction():
     r = soft()
     frame = r.certainty(eps=1e-3)
-    assert list(frame.columns) == ["kind", "mask", "words", "effect", "price", "status", "low", "high"]
+    assert list(frame.columns) == ["kind", "mask", "words", "effect", "price", "status", *BOUNDS]
     assert len(frame) == 2 * 31 - 5 and (frame["effect"].abs().diff().dropna() <= 0).all()
     assert frame.loc[0, "words"] == "w0 + w1" and frame.loc[0, "status"] == "certain" and frame.loc[0, "price"] > 1e-3
     assert set(frame["status"]) <= {"certain", "possible", "excluded", "undecided"}

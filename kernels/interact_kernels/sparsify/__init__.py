@@ -27,6 +27,7 @@ from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.order_one import merge_order_one
 from interact_kernels.sparsify.registration import SPLIT
 from interact_kernels.sparsify.request import SplitRequest
+from interact_kernels.sparsify.response import Response, response
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 from interact_kernels.sparsify.verify import Verdict, verify
 
@@ -37,6 +38,7 @@ __all__ = [
     "Certainty",
     "JointSplit",
     "NoiseForm",
+    "Response",
     "SplitOptions",
     "SplitRequest",
     "Verdict",
@@ -46,6 +48,7 @@ __all__ = [
     "explain",
     "joint_and_or_split",
     "merge_order_one",
+    "response",
     "verify",
 ]
 

@@ -9,7 +9,9 @@ for each effect T apart, every split obeys, with r = ridge / max |w| (docs/split
 2. phi_T(t), the least cost with x_T held at t, is convex. So x_T stays beyond a level in every near-optimal split if
    and only if phi_T(level) > U, and phi_T is one more split, from where the first one stood (csrc/sparsify/
    held_columns.cpp). Each of its iterates proves bounds from both sides, and the first that passes U ends it.
-3. A range's end is where phi_T reaches U. The bound of 1 with the y of a held split is a line (a parabola) below
+3. Noise of the scores, where it is known, is held against the same levels: what it may carry across its level is
+   possible at most (`interact_kernels.sparsify.response` says how far it may carry).
+4. A range's end is where phi_T reaches U. The bound of 1 with the y of a held split is a line (a parabola) below
    phi_T, so its root is a proven end, and closer to the true one than the level that was held.
 
 What is returned is recomputed here from the dual vectors and the splits that the solver found: nothing it says of
@@ -45,7 +47,8 @@ class Certainty:
 
     Attributes:
         status: Place in `STATUSES`, int8: certain (salient with one sign in every near-optimal split), possible
-            (salient in one and not, or with the other sign, in another), excluded (salient in none), undecided.
+            (salient in one and not, or with the other sign, in another, or noise may make it so), excluded (salient in
+            none), undecided.
         price: What it costs, relative to the split's cost, to take a salient effect down to its level, or another
             one up to it: at least this where certain or excluded, at most this where possible, NaN where undecided.
         low: Proven lower end of the effect over all near-optimal splits.
@@ -69,8 +72,9 @@ def certainty(
     *,
     levels: np.ndarray,
     eps: float = 1e-4,
-    every: bool = False,
+    every: bool | np.ndarray = False,
     ranges: bool = False,
+    reach: np.ndarray | None = None,
     time_limit: float = float("inf"),
 ) -> Certainty:
     """Classify the effects of one split by what every near-optimal split says of them.
@@ -81,8 +85,10 @@ def certainty(
         bound: Its absolute noise bound (box), gamma (soft) or 0: kappa |v[full] - v[empty]|.
         levels: The level above which an effect is salient, shape [2, 2**n].
         eps: How much more than the split a near-optimal one may cost, relative.
-        every: Decide the other effects too, not only the salient ones and those that are decided for free.
-        ranges: Find the ends of the salient effects (with `every`, of all) to a thousandth of their levels.
+        every: Decide the other effects too, not only the salient ones and those that are decided for free; or which
+            of them, bool, shape [2, 2**n].
+        ranges: Find the ends of the salient effects (with `every`, of those too) to a thousandth of their levels.
+        reach: How far noise of the scores may carry each effect, shape [2, 2**n]; None for not at all.
         time_limit: Seconds after which what is left is undecided.
 
     Raises:
@@ -106,7 +112,7 @@ def certainty(
             work.hold(at, sides, deadline)
         if ranges:
             work.find_ends(chosen, deadline)
-    return work.answer()
+    return work.answer(np.zeros(work.levels.shape) if reach is None else reach)
 
 
 class _Work:
@@ -220,7 +226,7 @@ class _Work:
             moved = np.abs(after - before) > _ENDS * self.levels.ravel()[place]
             open_ends = {(int(p), int(s)): 0.0 for p, s, m in zip(place, sign, moved, strict=True) if m}
 
-    def answer(self) -> Certainty:
+    def answer(self, reach: np.ndarray) -> Certainty:
         least, most = (np.where(self.columns, part, np.nan) for part in (self.least, self.most))
         own = np.where(self.effects >= 0, 0, 1)[None]
         down = [np.take_along_axis(part, own, 0)[0] for part in (least, most)]
@@ -231,7 +237,9 @@ class _Work:
         gone = ~self.salient & (within | (least_any > self.limit))
         either = np.where(self.salient, down[1] <= self.limit, most_any <= self.limit)
         status = np.full(self.levels.shape, UNDECIDED, dtype=np.int8)
-        for code, which in ((POSSIBLE, either), (EXCLUDED, gone), (CERTAIN, sure)):
+        size = np.abs(self.effects)
+        crossed = np.where(self.salient, size - reach <= self.levels, size + reach > self.levels) & (reach > 0)
+        for code, which in ((POSSIBLE, either), (EXCLUDED, gone), (CERTAIN, sure), (POSSIBLE, crossed)):
             status[which & self.columns] = code
         proven = np.where(self.salient, down[0], least_any)
         shown = np.where(self.salient, down[1], most_any)
