@@ -14,7 +14,7 @@ from interact.results.answers import Interaction
 from interact.results.file import MISFIT, common_fields
 from interact.results.interactions import Interactions
 from interact_kernels import lattice
-from interact_kernels.sparsify import STATUSES, AndOrSplit, Certainty, NoiseForm, certainty, response
+from interact_kernels.sparsify import STATUSES, AndOrSplit, Certainty, NoiseForm, bounds, certainty, response
 from interact_kernels.sparsify.response import LARGEST as LARGEST_ANSWERED
 
 if TYPE_CHECKING:
@@ -187,18 +187,32 @@ class ExactInteractions(Interactions):
         time_limit: float,
     ) -> Certainty:
         self._salient(tau, merged=True)
-        if not (isfinite(self.gap) and isfinite(self.dual)):
-            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+        split, bound = self._split()
         effects = np.stack(self.effects())
         floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])
         levels = np.maximum(tau * np.abs(effects).max(initial=0.0), np.stack([floors[o] for o in self._orders()]))
-        form = self.form
-        cells = (self.primal, self.dual, self.gap, 0, True)
-        split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, form)
-        bound = form.relative * abs(self.total - self.bias)
         asked = every if isinstance(every, bool) else self._places(every)
         options = {"eps": eps, "every": asked, "ranges": ranges, "time_limit": time_limit}
         return certainty(self.values, split, bound, levels=levels, reach=Z * noise, **options)
+
+    def bounds(
+        self, points: np.ndarray, eps: float = 1e-4, *, time_limit: float = 600.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return proven bounds of all effects over the near-optimal splits, see `interact_kernels.sparsify.bounds`.
+
+        Raises:
+            ValueError: The result proves nothing.
+        """
+        split, bound = self._split()
+        return bounds(self.values, split, bound, points=points, eps=eps, time_limit=time_limit)
+
+    def _split(self) -> tuple[AndOrSplit, float]:
+        """Return the split, and the absolute price or bound of its noise."""
+        if not (isfinite(self.gap) and isfinite(self.dual)):
+            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+        cells = (self.primal, self.dual, self.gap, 0, True)
+        split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, self.form)
+        return split, self.form.relative * abs(self.total - self.bias)
 
     def _places(self, asked: Collection[tuple[str, int]]) -> np.ndarray:
         chosen = np.zeros((2, 1 << self.n), dtype=bool)

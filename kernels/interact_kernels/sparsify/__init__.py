@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from interact_kernels.sparsify.certainty import STATUSES, Certainty, certainty
+from interact_kernels.sparsify.certainty import STATUSES, Certainty, bounds, certainty
 from interact_kernels.sparsify.form import NoiseForm
 from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
 from interact_kernels.sparsify.options import SplitOptions
@@ -44,6 +44,7 @@ __all__ = [
     "Verdict",
     "and_or_split",
     "assemble",
+    "bounds",
     "certainty",
     "explain",
     "joint_and_or_split",
