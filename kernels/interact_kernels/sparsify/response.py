@@ -75,7 +75,7 @@ def response(
     largest = np.abs(effects).max(initial=0.0)
     moving = columns & (np.abs(effects) > _ACTIVE * largest)
     moving |= columns & (False if also is None else also)
-    change = np.zeros_like(v) if change is None else change - change[0]
+    moves = np.zeros_like(v) if change is None else change - change[0]
     held = _Held(_dictionary(np.argwhere(moving), len(v)), (v - v[0])[1:], effects[moving], gamma)
     size, moved = np.zeros(effects.shape), np.zeros(effects.shape)
     for own, chosen in ((True, moving), (False, columns & ~moving)):
@@ -86,7 +86,7 @@ def response(
             at = part[:, 0], part[:, 1]
             # The score of the empty coalition is in all that are taken less it.
             size[at] = np.sqrt((rows**2).sum(0) + rows.sum(0) ** 2)
-            moved[at] = rows.T @ change[1:]
+            moved[at] = rows.T @ moves[1:]
     return Response(size, moved)
 
 
