@@ -2,8 +2,10 @@
 // 1. The free split runs to gap 0.1, where its point is central, and is kept. 2. For each column: g less what
 // the column gives, the column at rest, and the kept point, which is dual feasible; what is missing of the
 // scores goes in the first Newton steps. 3. Each iterate bounds the cost from both sides; the first bound
-// that passes the decision ends it. 4. After `kWarm` iterations the split starts again from nothing.
+// that passes the decision ends it, and float32 factors serve for that. 4. After `kWarm` iterations the split
+// starts again from nothing, in float64.
 #include <algorithm>
+#include <cmath>
 
 #include "sparsify/interior_point.h"
 
@@ -21,6 +23,7 @@ bool decided(const Point& point, double decision, double rtol) {
 Point solve_held(const Programme& p, const InteriorPoint& kept, double decision, double deadline,
                  NormalMatrix& normal, const InteriorPointOptions& options) {
   InteriorPointOptions few = options;
+  few.proves = !std::isnan(decision);
   few.limits.max_iterations = std::min(kWarm, options.limits.max_iterations);
   InteriorPoint warm(p, normal, few);
   warm.start_at(kept);

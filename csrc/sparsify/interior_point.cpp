@@ -68,7 +68,9 @@ InteriorPoint::InteriorPoint(const Programme& programme, NormalMatrix& normal,
   best_.primal = p_.cost(best_.a, best_.b, best_.q);
   best_.dual = p_.base;
   // Without a ridge the optimal face has flat directions, along which only exact steps agree from run to run.
-  const bool unique = p_.ridge > 0, loose = options.limits.rtol >= kLoosest && !options.polish;
+  // A proof is one, however its point was found.
+  const bool unique = p_.ridge > 0 || options.proves,
+             loose = options.limits.rtol >= kLoosest && !options.polish;
   single_ = options.single_precision && p_.lattice.n >= 7 && (unique || loose);
   active_ = unique || loose;
 }

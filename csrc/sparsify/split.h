@@ -23,6 +23,7 @@ struct InteriorPointOptions {
   bool single_precision;  // Factor in float32 while that is enough.
   bool polish;
   int correctors;
+  bool proves = false;  // Only a bound is wanted, whatever point proves it.
 };
 
 // One row a sample, each of 2^n values; `bound` is what |noise| stays within, or, if `soft`, its gamma: a
