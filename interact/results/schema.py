@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interact.results.answers import Interaction, finite
+from interact.results.display import statuses
 
 if TYPE_CHECKING:
     from interact.results.interactions import Interactions
 
 FORMAT = "interact.interactions"
-VERSION = 2
-_READ = (1, 2)
+VERSION = 3
+_READ = (1, 2, 3)
 _COUNT = {"type": "integer", "minimum": 0}
 _NUMBER = {"type": "number"}
 _KNOWN = {"type": ["number", "null"]}
@@ -32,6 +33,10 @@ _INTERACTION = {
         "effect": {**_NUMBER, "description": "what it adds to the log-odds of the target"},
         "error": {**_KNOWN, "description": "standard error; null where none was computed"},
         "stability": {**_KNOWN, "description": "how surely it has its sign, 0 to 1; null likewise"},
+        "status": {
+            "enum": ["certain", "possible", "undecided", None],
+            "description": "what all near-optimal splits say of a salient interaction; null of others, or unknown",
+        },
     },
 }
 SCHEMA: Mapping[str, Any] = {
@@ -66,7 +71,7 @@ SCHEMA: Mapping[str, Any] = {
     "then": {"properties": {"dual": _NUMBER, "gap": _NUMBER}},
     "else": {"properties": {"dual": {"type": "null"}, "gap": {"type": "null"}}},
 }
-"""Version 2: every property is there, and no other."""
+"""Version 3: every property is there, and no other."""
 for _rule in (SCHEMA, _INTERACTION):
     _rule.update(required=list(_rule["properties"]), additionalProperties=False)
 
@@ -135,7 +140,7 @@ def to_json(result: Interactions, *, k: int | None = None, path: Path | None = N
     if k is not None and k < 0:
         raise ValueError(f"to_json takes how many interactions to write, but got {k}.")
     every = result.top(len(result.i_and) + len(result.i_or))
-    fidelity = result.fidelity(0.0)
+    fidelity, known = result.fidelity(0.0), statuses(result)
     answer = {
         "format": FORMAT,
         "version": VERSION,
@@ -160,6 +165,7 @@ def to_json(result: Interactions, *, k: int | None = None, path: Path | None = N
                 "effect": i.effect,
                 "error": i.error,
                 "stability": i.stability,
+                "status": known.get((i.kind, i.mask)),
             }
             for i in every[:k]
         ],

@@ -51,6 +51,17 @@ def test_both_doors_write_what_the_schema_says(make, capsys, tmp_path):
     ]
 
 
+def test_each_salient_interaction_has_its_status():
+    game = interact.game_from(lambda present: 2.0 * present.all(1) - 1.0 * present[:, 0] + 1e-3 * present[:, 1], 3)
+    r = game.interactions()
+    rows = {(row["kind"], tuple(row["players"])): row["status"] for row in valid(r.to_json())["interactions"]}
+    assert rows["and", (0, 1, 2)] == "certain" and None in rows.values()
+    assert {place for place, status in rows.items() if status} == {
+        (i.kind, tuple(sorted(i.members))) for i in r.salient()
+    }
+    assert {row["status"] for row in valid(sparse(90).to_json())["interactions"]} == {None}
+
+
 @pytest.mark.parametrize("make", [result, lambda: sparse(90)])
 def test_what_is_written_is_read_back(make):
     r = make()
@@ -60,6 +71,8 @@ def test_what_is_written_is_read_back(make):
     np.testing.assert_allclose(indices.shapley(back), indices.shapley(r), atol=0.5 * np.abs(r.noise).max() + 1e-9)
     first = {**json.loads(r.to_json()), "version": 1}
     del first["noise"], first["strength"]
+    for row in first["interactions"]:
+        del row["status"]
     assert read_json(json.dumps(first)) == back
     short = read_json(r.to_json(k=2))
     assert len(short.interactions) == 2 and short.left_out == len(back.interactions) - 2
@@ -71,7 +84,7 @@ def test_what_is_written_is_read_back(make):
     ("change", "sentence"),
     [
         ({"format": "x"}, "has no format 'interact.interactions'"),
-        ({"version": 3}, "version 3, but this program reads up to version 2"),
+        ({"version": 4}, "version 4, but this program reads up to version 3"),
         ({"bias": None}, "is damaged"),
         ({"interactions": [{"kind": "and", "players": [9], "effect": 1, "error": None, "stability": None}]}, "damaged"),
         ({"interactions": [{"kind": "xor", "players": [1], "effect": 1, "error": None, "stability": None}]}, "'xor'"),
