@@ -224,7 +224,7 @@ def _p_values(
     price = split.form.relative * abs(mean[-1] - mean[0])
     if not price:
         return np.full(shown.shape, same), np.full(shown.shape, np.nan), unknown
-    answer = response(mean, np.stack([split.i_and, split.i_or]), price, also=shown, change=change)
+    answer = response(mean, np.stack([split.i_and, split.i_or]), price, also=shown, among=shown, change=change)
     noise = deviation * answer.size
     ratio = np.divide(np.abs(answer.moved), noise, out=np.zeros_like(noise), where=noise > 0)
     return 2 * ndtr(-ratio), noise, answer.moved

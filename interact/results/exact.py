@@ -149,8 +149,14 @@ class ExactInteractions(Interactions):
         }
         return pd.DataFrame(columns)
 
-    def noise_of_effects(self, sigma: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def noise_of_effects(
+        self, sigma: float | None = None, *, among: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the standard errors of the effects that noise of the scores gives, as in `certainty`: noise and floor.
+
+        Args:
+            sigma: As in `certainty`.
+            among: Effects to tell of, bool, shape [2, 2**n]; None for all.
 
         Returns:
             Two float64 arrays of shape [2, 2**n], the AND effects and then the OR effects.
@@ -165,15 +171,16 @@ class ExactInteractions(Interactions):
         price = self.form.relative * abs(self.total - self.bias) if sigma and self.names_form else 0.0
         if not price or not self.form.soft or self.n > LARGEST_ANSWERED:
             return floor, floor
-        return sigma * response(self.values, np.stack(self.effects()), price).size, floor
+        return sigma * response(self.values, np.stack(self.effects()), price, among=among).size, floor
 
     def statuses(
         self, eps: float = 1e-4, tau: float = 0.05, *, time_limit: float = 600.0
     ) -> dict[tuple[str, int], str]:
         """Return the status of each salient interaction, by its kind and mask; see `certainty`."""
-        noise = self.noise_of_effects()[0]
+        salient = np.stack(self._salient(tau, merged=True))
+        noise = self.noise_of_effects(among=salient)[0]
         found = self._certain(eps, tau, noise, ranges=False, every=False, time_limit=time_limit)
-        chosen = np.argwhere(np.stack(self._salient(tau, merged=True)))
+        chosen = np.argwhere(salient)
         return {(("and", "or")[f], int(mask)): STATUSES[found.status[f, mask]] for f, mask in chosen}
 
     def _certain(

@@ -9,8 +9,8 @@ columns of the effects that are not 0, K = A^T A, lambda = gamma r, and w the sc
 An effect that is 0 stays 0 for a while. It is let in beside the others to say what noise might make of it: with c its
 column and c' the rest of c that A does not give, dx = c'^T dw / (c^T c' + lambda).
 
-1. The columns of A, of both kinds, and a Cholesky factor of K + lambda.
-2. For each effect its row of the response, of norm h. Independent noise sigma in every score, that of the empty
+1. K counts the coalitions in which two interactions both show, which needs no columns; a Cholesky factor of K + lambda.
+2. For each effect the norm h of its row of the response. Independent noise sigma in every score, that of the empty
    coalition too, gives the effect a standard error sigma h.
 """
 
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from interact_kernels.sparsify.form import NoiseForm
+from interact_kernels.sparsify.form import NoiseForm, dual_slopes
 
 LARGEST = 12
-"""Most players: the columns of all effects take 2**(2 n + 4) bytes, a part at a time."""
+"""Most players: the effects that are not 0 are thousands then, and their counts a matrix."""
 _CHUNK = 512
 _ACTIVE = 1e-9
 
@@ -49,6 +49,7 @@ def response(
     gamma: float,
     *,
     also: np.ndarray | None = None,
+    among: np.ndarray | None = None,
     change: np.ndarray | None = None,
 ) -> Response:
     """Return how the effects of a soft split answer to changes of its scores.
@@ -58,6 +59,7 @@ def response(
         effects: The effects of their soft split, shape [2, 2**n], ORs of single players merged into AND.
         gamma: The absolute price of the noise, kappa |v[full] - v[empty]|, above 0.
         also: Effects that may move though they are 0, bool, shape [2, 2**n].
+        among: Effects to answer for, bool, shape [2, 2**n], the others 0; None for all.
         change: A change of the scores, shape [2**n]; None for none.
 
     Raises:
@@ -75,52 +77,88 @@ def response(
     largest = np.abs(effects).max(initial=0.0)
     moving = columns & (np.abs(effects) > _ACTIVE * largest)
     moving |= columns & (False if also is None else also)
+    asked = columns if among is None else columns & among
     moves = np.zeros_like(v) if change is None else change - change[0]
-    held = _Held(_dictionary(np.argwhere(moving), len(v)), (v - v[0])[1:], effects[moving], gamma)
+    held = _Held(np.argwhere(moving), v - v[0], effects[moving], gamma, moves)
+    place = np.zeros(effects.shape, dtype=np.int64)
+    place[moving] = np.arange(int(moving.sum()))
     size, moved = np.zeros(effects.shape), np.zeros(effects.shape)
-    for own, chosen in ((True, moving), (False, columns & ~moving)):
+    for own, chosen in ((True, asked & moving), (False, asked & ~moving)):
         places = np.argwhere(chosen)
         for first in range(0, len(places), _CHUNK):
             part = places[first : first + _CHUNK]
-            rows = held.own(np.arange(first, first + len(part))) if own else held.beside(_dictionary(part, len(v)))
             at = part[:, 0], part[:, 1]
-            # The score of the empty coalition is in all that are taken less it.
-            size[at] = np.sqrt((rows**2).sum(0) + rows.sum(0) ** 2)
-            moved[at] = rows.T @ moves[1:]
+            size[at], moved[at] = held.own(place[at]) if own else held.beside(part)
     return Response(size, moved)
 
 
 class _Held:
-    """The effects x that move together, by their columns a, float64 [2**n - 1, m]; w are the scores."""
+    """The effects x that move together, by their kinds and sets [m, 2]; w are the scores."""
 
-    def __init__(self, a: np.ndarray, w: np.ndarray, x: np.ndarray, gamma: float) -> None:
+    def __init__(self, terms: np.ndarray, w: np.ndarray, x: np.ndarray, gamma: float, moves: np.ndarray) -> None:
+        self.terms, self.n = terms, len(w).bit_length() - 1
         top = int(np.abs(w).argmax())
-        ridge = NoiseForm.of("soft").ridge / abs(w[top])
-        self.a, self.weight = a, gamma * ridge
-        self.factor = cho_factor(a.T @ a + self.weight * np.eye(a.shape[1])) if a.shape[1] else None
+        ridge = NoiseForm.of("soft").ridge / (abs(w[top]) or 1.0)
+        self.weight = gamma * ridge
+        self.counts = _counts(terms, terms, self.n)
+        self.factor = cho_factor(self.counts + self.weight * np.eye(len(terms))) if len(terms) else None
+        # What the columns give of a change of the scores, and how often each shows.
+        slopes = dual_slopes(np.stack([moves, np.r_[0.0, np.ones(len(w) - 1)]]))
+        self.given, self.shown = (slopes[:, row] for row in (0, 1))
         # The price follows the score of all players, the ridge the largest score: where, and by how much.
-        self.last, self.top = len(w) - 1, top
-        self.by_price = -(np.sign(x) + ridge * x) * gamma / w[-1]
-        self.by_ridge = self.weight * x / w[top]
+        self.moves = moves[[-1, top]]
+        same = top == len(w) - 1
+        by_price, by_ridge = -(np.sign(x) + ridge * x) * gamma / w[-1], self.weight * x / (w[top] or 1.0)
+        self.extra = np.stack([by_price + same * by_ridge, (not same) * by_ridge])
+        self.there = np.stack([np.ones(len(terms)), _shows(terms, top)])
 
-    def own(self, which: np.ndarray) -> np.ndarray:
-        """Return the rows of the response of some of these effects, as columns."""
-        chosen = np.zeros((self.a.shape[1], len(which)))
+    def own(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the norms of the responses of some of these effects, and their answers to the change."""
+        chosen = np.zeros((len(self.terms), len(which)))
         chosen[which, np.arange(len(which))] = 1.0
-        solved = cho_solve(self.factor, chosen)
-        rows = self.a @ solved
-        rows[self.last] += self.by_price @ solved
-        rows[self.top] += self.by_ridge @ solved
-        return rows
+        x = cho_solve(self.factor, chosen)
+        at = self.terms[:, 0], self.terms[:, 1]
+        extra = self.extra @ x
+        squares = (x * (self.counts @ x)).sum(0) + (extra**2 + 2 * extra * (self.there @ x)).sum(0)
+        total = self.shown[at] @ x + extra.sum(0)
+        # The score of the empty coalition is in all that are taken less it.
+        return np.sqrt(squares + total**2), self.given[at] @ x + self.moves @ extra
 
-    def beside(self, c: np.ndarray) -> np.ndarray:
-        """Return the same of other effects, by their columns c, each of them let in alone."""
-        rest = c - self.a @ cho_solve(self.factor, self.a.T @ c) if self.factor is not None else c
-        return rest / ((rest * c).sum(0) + self.weight)
+    def beside(self, terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same of other effects, each of them let in alone."""
+        at = terms[:, 0], terms[:, 1]
+        often, given, total = self.shown[at], self.given[at], self.shown[at]
+        squares = below = often
+        if self.factor is not None:
+            own = self.terms[:, 0], self.terms[:, 1]
+            shared = _counts(self.terms, terms, self.n)
+            x = cho_solve(self.factor, shared)
+            below = often - (shared * x).sum(0)
+            squares = often - 2 * (shared * x).sum(0) + (x * (self.counts @ x)).sum(0)
+            given, total = given - self.given[own] @ x, total - self.shown[own] @ x
+        below = below + self.weight
+        return np.sqrt(np.maximum(squares, 0.0) + total**2) / below, given / below
 
 
-def _dictionary(places: np.ndarray, size: int) -> np.ndarray:
-    """Return the columns of effects (their kinds and sets, [m, 2]) over the coalitions but the empty one."""
-    sets = np.arange(1, size)[:, None]
-    kind, term = places[:, 0], places[:, 1]
-    return np.where(kind == 0, (sets & term) == term, (sets & term) != 0).astype(np.float64)
+def _counts(one: np.ndarray, other: np.ndarray, n: int) -> np.ndarray:
+    """Return in how many coalitions two interactions both show; kinds and sets [m, 2] and [k, 2] to [m, k]."""
+    kind, term = one[:, 0][:, None], one[:, 1][:, None]
+    others, sets = other[:, 0][None], other[:, 1][None]
+
+    left = np.full(1, 2.0**n)
+    for _ in range(n):
+        left = np.concatenate([left, left / 2])
+
+    def without(players: np.ndarray) -> np.ndarray:
+        return left[players]
+
+    union, apart = without(term | sets), (term & sets) == 0
+    mixed = np.where(kind == 0, without(term), without(sets)) - apart * union
+    either = 2.0**n - without(term) - without(sets) + union
+    return np.where(kind != others, mixed, np.where(kind == 0, union, either))
+
+
+def _shows(terms: np.ndarray, coalition: int) -> np.ndarray:
+    """Return 1 where an interaction shows in a coalition."""
+    kind, term = terms[:, 0], terms[:, 1]
+    return np.where(kind == 0, (term & coalition) == term, (term & coalition) != 0).astype(np.float64)
