@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,11 +79,11 @@ def highs_cost(v: np.ndarray, delta: float, column: int, level: float) -> float:
     a = columns(len(v).bit_length() - 1)[0]
     rest = csr_array(np.delete(a, column, 1))
     rows, size = rest.shape
-    equal = hstack([rest, -rest, -eye_array(rows)], format="csc")
+    equal: Any = hstack([rest, -rest, -eye_array(rows)], format="csc")
     cost = np.repeat([1.0, 0.0], [2 * size, rows])
-    bounds = np.repeat([[0.0, np.inf], [-delta, delta]], [2 * size, rows], axis=0)
+    bounds = [(0.0, None)] * (2 * size) + [(-delta, delta)] * rows
     solved = linprog(cost, A_eq=equal, b_eq=(v - v[0])[1:] - level * a[:, column], bounds=bounds)
-    return float(solved.fun) + abs(level)
+    return float(solved.fun or 0.0) + abs(level)
 
 
 def contradicted(v: np.ndarray, form: NoiseForm, most: int) -> tuple[int, int]:

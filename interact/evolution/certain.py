@@ -91,12 +91,10 @@ def certain_metrics(
     """
     known = _checked(known)
     classes = certain_classes(known) if classes is None else classes
-    samples = known.groupby(["run", "step"])["sample"].nunique()
+    samples = known[known["step"] > 0].groupby(["run", "step"])["sample"].nunique().reset_index()
     other = None if reference is None else _reference(reference)
     rows = []
-    for (run, step), count in samples.items():
-        if step == 0:
-            continue
+    for run, step, count in samples.itertuples(index=False, name=None):
         own = classes[(classes["run"] == run) & (classes["step"] == step)]
         for group in CLASSES:
             rows += [(run, step, group, *row) for row in _figures(_Members(own, group, other), int(count))]

@@ -19,7 +19,7 @@ Over texts, Student's paired test of the effects of the same words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from interact_kernels.sparsify.response import LARGEST
 if TYPE_CHECKING:
     import pandas as pd
 
+Control = Literal["by", "bh"]
 Sigma = float | tuple[float, float]
 CONTROLS = ("by", "bh")
 BY = ("words", "text")
@@ -49,7 +50,7 @@ def compare(
     eps: float = 1e-4,
     sigma: Sigma | None = None,
     level: float = 0.05,
-    control: str = "by",
+    control: Control = "by",
     order: int = 2,
     least: int = 3,
     time_limit: float = 600.0,
@@ -94,7 +95,7 @@ def compare(
     return _by_text(pairs, isinstance(a, Interactions), tau, eps, sigma, level, control, time_limit)
 
 
-def _check(by: str, control: str, level: float, order: int, least: int) -> None:
+def _check(by: str, control: Control, level: float, order: int, least: int) -> None:
     for name, value, known in (("by", by, BY), ("control", control, CONTROLS)):
         if value not in known:
             raise ValueError(f"{name} is one of {' and '.join(map(repr, known))}, but is {value!r}.")
@@ -129,7 +130,7 @@ def _by_text(
     eps: float,
     sigma: Sigma | None,
     level: float,
-    control: str,
+    control: Control,
     time_limit: float,
 ) -> pd.DataFrame:
     import pandas as pd
@@ -230,7 +231,7 @@ def _p_values(
     return 2 * ndtr(-ratio), noise, answer.moved
 
 
-def corrected(p: np.ndarray, control: str) -> np.ndarray:
+def corrected(p: np.ndarray, control: Control) -> np.ndarray:
     """Return the q-values of p-values, NaN where there is none."""
     # Here, because it takes half a second that `import interact` need not spend.
     from scipy.stats import false_discovery_control
@@ -241,7 +242,9 @@ def corrected(p: np.ndarray, control: str) -> np.ndarray:
     return q
 
 
-def _by_words(pairs: Sequence[tuple[Interactions, Interactions]], order: int, least: int, control: str) -> pd.DataFrame:
+def _by_words(
+    pairs: Sequence[tuple[Interactions, Interactions]], order: int, least: int, control: Control
+) -> pd.DataFrame:
     import pandas as pd
     from scipy.stats import t
 

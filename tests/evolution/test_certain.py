@@ -1,5 +1,7 @@
 """Classes with three values and figures with bounds: by hand, against chance, and from real results."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,8 +121,7 @@ def test_followed_results_give_the_table():
     results = []
     for step, v in scores.items():
         r = interact.game_from(lambda present, v=v: v[present @ (1 << np.arange(4))], 4).interactions()
-        r.provenance.update(run=RUN, step=step, sample="x")
-        results.append(r)
+        results.append(replace(r, provenance={**r.provenance, "run": RUN, "step": step, "sample": "x"}))
     rows = certainty_rows(results, ranges=True)
     assert len(rows) == 6 and set(rows["step"]) == {0, 5}
     table = certain_classes(rows).set_index("mask")

@@ -116,7 +116,7 @@ class _Held:
         """Return the norms of the responses of some of these effects, and their answers to the change."""
         chosen = np.zeros((len(self.terms), len(which)))
         chosen[which, np.arange(len(which))] = 1.0
-        x = cho_solve(self.factor, chosen)
+        x = self._solve(chosen)
         at = self.terms[:, 0], self.terms[:, 1]
         extra = self.extra @ x
         squares = (x * (self.counts @ x)).sum(0) + (extra**2 + 2 * extra * (self.there @ x)).sum(0)
@@ -127,17 +127,16 @@ class _Held:
     def beside(self, terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the same of other effects, each of them let in alone."""
         at = terms[:, 0], terms[:, 1]
-        often, given, total = self.shown[at], self.given[at], self.shown[at]
-        squares = below = often
-        if self.factor is not None:
-            own = self.terms[:, 0], self.terms[:, 1]
-            shared = _counts(self.terms, terms, self.n)
-            x = cho_solve(self.factor, shared)
-            below = often - (shared * x).sum(0)
-            squares = often - 2 * (shared * x).sum(0) + (x * (self.counts @ x)).sum(0)
-            given, total = given - self.given[own] @ x, total - self.shown[own] @ x
-        below = below + self.weight
+        own = self.terms[:, 0], self.terms[:, 1]
+        often, shared = self.shown[at], _counts(self.terms, terms, self.n)
+        x = self._solve(shared)
+        squares = often - 2 * (shared * x).sum(0) + (x * (self.counts @ x)).sum(0)
+        given, total = self.given[at] - self.given[own] @ x, often - self.shown[own] @ x
+        below = often - (shared * x).sum(0) + self.weight
         return np.sqrt(np.maximum(squares, 0.0) + total**2) / below, given / below
+
+    def _solve(self, right: np.ndarray) -> np.ndarray:
+        return right if self.factor is None else cho_solve(self.factor, right)
 
 
 def _counts(one: np.ndarray, other: np.ndarray, n: int) -> np.ndarray:
