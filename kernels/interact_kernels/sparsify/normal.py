@@ -44,7 +44,7 @@ def factor(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def cholesky_in_blocks(matrix: torch.Tensor, width: int) -> torch.Tensor:
-    """Factor a batch [batch, size, size] in place by blocks of columns, from the left; its upper half is not cleared."""
+    """Factor a batch [batch, size, size] in place by blocks of columns, from the left; the upper half keeps numbers."""
     size = matrix.shape[-1]
     for low in range(0, size, width):
         high = min(size, low + width)
