@@ -90,12 +90,12 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     """Score one batch of coalitions on the model's device: float32, shape [M]; keeps gradients where they are on."""
     model, family, device = game.model, game.family, game.device
     target, ids = torch.tensor(game.target, device=device), torch.tensor(game.ids, device=device)
-    coalitions = coalitions.to(device)
+    here, coalitions = coalitions, coalitions.to(device)
     length, rows = len(ids), len(coalitions)
     arguments: dict[str, Any] = {}
     if game.masking == "text":
         placeholder = torch.tensor(game.prompt.placeholder_ids, dtype=ids.dtype, device=device)
-        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in coalitions.tolist()])
+        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in here.tolist()])
         arguments["input_ids"] = replaced
         length = replaced.shape[1]
     else:
@@ -115,7 +115,7 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         arguments["token_type_ids"] = (
             types.expand(rows, length)
             if game.masking != "text"
-            else torch.stack([_with_placeholders(game, types, None, c) for c in coalitions.tolist()])
+            else torch.stack([_with_placeholders(game, types, None, c) for c in here.tolist()])
         )
     if family.kind == "classifier":
         logits = model(**arguments, return_dict=True).logits.float()
