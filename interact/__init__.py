@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         to_shap,
         to_shapiq,
     )
+    from interact.results.comparison import compare
     from interact.results.summary import summary
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
@@ -55,6 +56,7 @@ __all__ = [
     "Template",
     "as_shapiq_game",
     "coalition_values",
+    "compare",
     "explain_engine",
     "extract",
     "extract_many",
@@ -87,6 +89,7 @@ _ROOMS = {
         *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
         *("from_shapiq", "load", "to_shap", "to_shapiq"),
     ),
+    "results.comparison": ("compare",),
     "results.summary": ("summary",),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from interact_kernels.sparsify.certainty import STATUSES, Certainty, certainty
+from interact_kernels.sparsify.certainty import STATUSES, Certainty, bounds, certainty
 from interact_kernels.sparsify.form import NoiseForm
 from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.order_one import merge_order_one
 from interact_kernels.sparsify.registration import SPLIT
 from interact_kernels.sparsify.request import SplitRequest
+from interact_kernels.sparsify.response import Response, response
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 from interact_kernels.sparsify.verify import Verdict, verify
 
@@ -37,15 +38,18 @@ __all__ = [
     "Certainty",
     "JointSplit",
     "NoiseForm",
+    "Response",
     "SplitOptions",
     "SplitRequest",
     "Verdict",
     "and_or_split",
     "assemble",
+    "bounds",
     "certainty",
     "explain",
     "joint_and_or_split",
     "merge_order_one",
+    "response",
     "verify",
 ]
 
