@@ -15,14 +15,16 @@ from interact.games.record import names_of, record
 from interact.models.family import inspect_model, opened
 from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
+from interact.prompt.messages import Conversation, Messages, as_json, asked_text
 from interact.prompt.players import LIMIT, Players
 
 
 def game(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | None = None,
     *,
+    messages: Messages | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
@@ -40,6 +42,8 @@ def game(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
+        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+            message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (all of them where more than 20 are allowed); see
             `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
@@ -63,19 +67,20 @@ def game(
     >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
     """
     check_masking(masking)
-    model = opened(model)
+    model, asked = opened(model), asked_text(text, messages)
     wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
-    inputs = prepare_for(model, tokenizer, text, target=target, target_tokens=target_tokens, **wording)
+    inputs = prepare_for(model, tokenizer, asked, target=target, target_tokens=target_tokens, **wording)
     against = None
     if contrast is not None:
         answers = [contrast] if isinstance(contrast, str) else list(contrast)
-        others = [prepare_for(model, tokenizer, text, target=a, target_tokens=1, **wording) for a in answers]
+        others = [prepare_for(model, tokenizer, asked, target=a, target_tokens=1, **wording) for a in answers]
         against = contrast_of(model, inputs, answers, [int((other.target_ids or (0,))[0]) for other in others])
     return prepared_game(
         model,
         tokenizer,
         inputs,
         contrast=against,
+        asked=asked,
         players=players,
         template=template,
         target_given=target is not None,
@@ -99,6 +104,7 @@ def prepared_game(
     engine: str,
     memory_budget: int | None,
     contrast: Contrast | None = None,
+    asked: str | Conversation = "",
 ) -> PromptGame:
     """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
     model = opened(model)
@@ -113,6 +119,8 @@ def prepared_game(
         baseline=vector,
         target_given=target_given,
     )
+    if isinstance(asked, Conversation):
+        told["messages"] = as_json(asked)
     if contrast is not None:
         told["contrast"] = {"ids": list(contrast.against), "texts": names_of(model, tokenizer, contrast.against)}
     made = game_of(

@@ -13,6 +13,7 @@ from interact.games.build import game
 from interact.games.game import check_method
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
+from interact.prompt.messages import Messages
 from interact.prompt.players import LIMIT, MOST_SAMPLED, Players
 from interact.results import Interactions
 from interact.sparse.search import SparseOptions
@@ -21,8 +22,9 @@ from interact.sparse.search import SparseOptions
 def extract(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | None = None,
     *,
+    messages: Messages | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
@@ -52,6 +54,8 @@ def extract(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
+        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+            message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (sparse: all of them); see `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
@@ -92,6 +96,7 @@ def extract(
         model,
         tokenizer,
         text,
+        messages=messages,
         players=players,
         target=target,
         template=template,

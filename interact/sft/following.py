@@ -154,7 +154,7 @@ def _named(sample: Example) -> str:
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     template = None if options.template is None else options.template.content()
-    chosen = asdict(players) if isinstance(players, PlayerChoice) else players
+    chosen = players.content() if isinstance(players, PlayerChoice) else players
     # An option that came later is left out where it was not given, so that older cells keep their names.
     asked = {name: value for name, value in asdict(options).items() if not (name == "noise" and value is None)}
     key = CellKey.of(
