@@ -65,10 +65,12 @@ class Extract:
     """The name of one of several chat templates."""
     template_arguments: str | None = None
     """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
-    target_tokens: int | None = None
-    """How many tokens of the target to score, when it is several."""
+    target_tokens: int | Literal["all"] | None = None
+    """How many tokens of the target to score, when it is several, or all."""
     contrast: tuple[str, ...] = ()
     """Other answers: the score is the log-odds of the target against them, not against all other tokens."""
+    score: Literal["log-odds", "log-probability", "logit"] = "log-odds"
+    """What is explained; log-probability of several tokens is that of the whole answer."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
     """What an absent player becomes."""
     baseline: str | None = None
@@ -278,6 +280,7 @@ def _extract(command: Extract) -> None:
             template=template,
             target_tokens=command.target_tokens,
             contrast=command.contrast or None,
+            score=command.score,
             masking=command.masking,
             baseline=command.baseline,
             noise=command.noise,
@@ -357,6 +360,8 @@ def _key(command: Extract, text: str | list[Any]) -> str:
     later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments")
     # Options that came later are left out where they were not given, so that older results keep their names.
     options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, ()))}
+    if options["score"] == "log-odds":
+        del options["score"]
     if command.method == "sparse" and command.kappa is None:
         options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ def extract(
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     contrast: str | Sequence[str] | None = None,
+    score: str | Callable[[torch.Tensor], torch.Tensor] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -60,9 +61,11 @@ def extract(
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
         template: What stands around the text, see `interact.Template`.
-        target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: v(S) is then the log-odds of the target against them, by the first token
             of each, and not against all other tokens.
+        score: ``"log-odds"`` (None), ``"log-probability"`` (of several tokens that of the whole answer), ``"logit"``,
+            or a function of the final logits: float32 [rows, outputs] -> [rows].
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa, as
@@ -102,6 +105,7 @@ def extract(
         template=template,
         target_tokens=target_tokens,
         contrast=contrast,
+        score=score,
         masking=masking,
         baseline=baseline,
         engine=engine,

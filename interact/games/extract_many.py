@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ def extract_many(
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     contrast: str | Sequence[str] | None = None,
+    score: str | Callable[[torch.Tensor], torch.Tensor] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -61,6 +62,7 @@ def extract_many(
         template: What stands around each text.
         target_tokens: How many tokens of a target text to score.
         contrast: Other answers that the target is held against.
+        score: What a score is.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``.
         noise: How noise of the scores is treated.
@@ -93,6 +95,7 @@ def extract_many(
                     template=template,
                     target_tokens=target_tokens,
                     contrast=contrast,
+                    score=score,
                     masking=masking,
                     baseline=baseline,
                     engine=engine,

@@ -22,7 +22,7 @@ def prepare_for(
     players: Players,
     target: str | int | Sequence[int] | None,
     template: Template | str | None,
-    target_tokens: int | None,
+    target_tokens: int | str | None,
     most_players: int = LIMIT,
     fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:

@@ -114,7 +114,7 @@ def prepare(
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     most_players: int = LIMIT,
     fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
@@ -128,8 +128,8 @@ def prepare(
         players: See `interact.prompt.players.choose_spans`; of messages `interact.prompt.message_players`.
         target: The answer to score: text, a token id, several ids, or None for the model's own prediction.
         template: What stands around the text; a string is a `Template` with this user message.
-        target_tokens: How many tokens of a target text to score; None demands that it be one token. The paper
-            scores the first token of the response (1).
+        target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token. The
+            paper scores the first token of the response (1).
         most_players: Most players allowed; more than 20 only serve sampled coalitions.
         fixed: From the prompt as it is written now to the one to take, such as that of an earlier step.
 
@@ -258,7 +258,7 @@ def _inside_a_thought(sign: str) -> str:
 def _target_ids(
     tokenizer: Any,
     target: str | int | Sequence[int] | None,
-    wanted: int | None,
+    wanted: int | str | None,
     rendered: Rendered,
     ids: list[int],
 ) -> tuple[int, ...] | None:
@@ -283,6 +283,8 @@ def _target_ids(
             f"The target {target!r} is {len(answer)} tokens {pieces}, so there are several candidates to score; "
             f"pass target_tokens=1 for the first (as the paper does) or target_tokens={len(answer)} for all."
         )
-    if wanted is not None and not 1 <= wanted <= len(answer):
-        raise ValueError(f"target_tokens={wanted} was asked for, but {target!r} has {len(answer)} tokens.")
+    if wanted == "all":
+        return answer
+    if isinstance(wanted, str) or (wanted is not None and not 1 <= wanted <= len(answer)):
+        raise ValueError(f"target_tokens={wanted!r} was asked for, but {target!r} has {len(answer)} tokens.")
     return answer[:wanted]
