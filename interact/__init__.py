@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interact.games.extract_many import extract_many
     from interact.games.game import Game, game_from
     from interact.games.learned import learn_baseline
+    from interact.games.several import extract_targets, extract_tokens
     from interact.games.shapiq import as_shapiq_game
     from interact.models.load import load_model
     from interact.prompt.inputs import CoalitionInputs, Template, prepare
@@ -60,6 +61,8 @@ __all__ = [
     "explain_engine",
     "extract",
     "extract_many",
+    "extract_targets",
+    "extract_tokens",
     "from_shapiq",
     "game",
     "game_from",
@@ -80,6 +83,7 @@ _ROOMS = {
     "games.extract": ("extract",),
     "games.extract_many": ("extract_many",),
     "games.build": ("game",),
+    "games.several": ("extract_targets", "extract_tokens"),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
     "prompt.inputs": ("CoalitionInputs", "Template", "prepare"),

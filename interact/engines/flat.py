@@ -87,7 +87,7 @@ def _groups(game: PromptGame, masks: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
-    """Score one batch of coalitions on the model's device: float32, shape [M]; keeps gradients where they are on."""
+    """Score one batch of coalitions on the model's device: float32, shape [M] (or [M, columns]); keeps gradients."""
     model, family, device = game.model, game.family, game.device
     target, ids = torch.tensor(game.target, device=device), torch.tensor(game.ids, device=device)
     here, coalitions = coalitions, coalitions.to(device)
@@ -118,8 +118,7 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
             else torch.stack([_with_placeholders(game, types, None, c) for c in here.tolist()])
         )
     if family.kind == "classifier":
-        logits = model(**arguments, return_dict=True).logits.float()
-        return logits[:, target[0]] if family.independent else game.score(logits, target.expand(rows))
+        return game.rate(model(**arguments, return_dict=True).logits, target.expand(rows))
     if "position_ids" in family.takes:
         # Explicit, because some families count positions from the attention mask.
         arguments["position_ids"] = torch.arange(length, device=device).expand(rows, length)
@@ -127,7 +126,7 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     if "logits_to_keep" in family.takes:
         arguments["logits_to_keep"] = m
     logits = model(**arguments, use_cache=False, return_dict=True).logits[:, -m:]
-    return game.score(logits, target.to(logits.device).expand(rows, m)).sum(-1).to(device)
+    return game.rate(logits, target.expand(rows, m)).to(device)
 
 
 def _with_placeholders(

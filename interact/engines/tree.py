@@ -128,7 +128,7 @@ def _forward(prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
     model = prompt.game.model
     position = run.position[run.kept :]
     if not len(position):
-        return prompt.target.new_empty(0, dtype=torch.float32)
+        return prompt.target.new_empty((0, *prompt.game.columns), dtype=torch.float32)
     m = len(prompt.target)
     keep = (run.leaves[:, None] + np.arange(1 - m, 1)).reshape(-1)
     # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
@@ -150,8 +150,7 @@ def _forward(prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
     if not attention.layers_seen:
         raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
     leaves = len(run.leaves)
-    target = prompt.target.to(logits.device).expand(leaves, m)
-    return prompt.game.score(logits[: leaves * m].view(leaves, m, logits.shape[-1]), target).sum(-1).float()
+    return prompt.game.rate(logits[: leaves * m].view(leaves, m, logits.shape[-1]), prompt.target.expand(leaves, m))
 
 
 class _Attention:
