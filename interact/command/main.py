@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import sys
@@ -162,14 +163,15 @@ def _study_type(arguments: list[str]) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
     warnings.showwarning = _note
+    _hear_costs()
     code = 0
     try:
         given = sys.argv[1:] if arguments is None else arguments
         about = "AND-OR interactions of language models."
         plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
         run(tyro.cli(_command(given), args=given, prog="interact", description=about, config=plain))
-    except KeyboardInterrupt:
-        print("\ninteract: interrupted; what was finished is kept.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\ninteract: {_after(interrupt)}", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # The reader of the pipe has seen enough.
@@ -187,6 +189,16 @@ def main(arguments: list[str] | None = None) -> None:
         )
         code = 1
     sys.exit(code)
+
+
+def _after(interrupt: KeyboardInterrupt) -> str:
+    """Say what is left of an interrupted command."""
+    scores = getattr(interrupt, "scores", None)
+    if scores is None or not len(scores):
+        return "interrupted; what was finished is kept."
+    if scores.path is None:
+        return f"interrupted; {len(scores)} scores are lost, because no --out names a place for them."
+    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same line goes on from there."
 
 
 def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
@@ -257,7 +269,7 @@ def _extract(command: Extract) -> None:
         if file is not None:
             check_writable(file)
         # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
-        kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
+        kept = file.with_name(f".{file.name}.scores") if file is not None else None
         if loaded is None:
             loaded = load_model(command.model, dtype=dtype, **_loading(command))
             asked = command.system is not None or command.chat is False
@@ -341,6 +353,17 @@ def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> 
         print(schema.to_json(result, k=top, path=file), flush=True)
     else:
         print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
+
+
+def _hear_costs() -> None:
+    """Print what a long run costs where no bar says it, such as in the log of a background job."""
+    from interact.formats.progress import LOGGER
+
+    if not LOGGER.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("interact: %(message)s"))
+        LOGGER.addHandler(handler)
+        LOGGER.setLevel(logging.INFO)
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:

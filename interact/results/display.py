@@ -55,7 +55,7 @@ def as_text(result: Interactions, k: int = 10) -> str:
         lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {status}{words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
-    lines += ["", str(result.fidelity(result.display_tau))]
+    lines += ["", str(result.fidelity(result.display_tau)), *remarks(result)]
     # A text may hold escape sequences, which a terminal would obey.
     return "".join(c for c in "\n".join(lines) if c in "\n\u200c\u200d" or c.isprintable())
 
@@ -78,7 +78,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
         )
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
-    found = result.top(k)
+    found, below = result.top(k), [str(result.fidelity(result.display_tau)), *remarks(result)]
     rows = "".join(
         f'<tr{_pale(known, i)}><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
         f'{_cell(known, i)}<td dir="auto">{html.escape(words)}</td></tr>'
@@ -87,7 +87,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
     return (
         f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto">'
         f"<small>{html.escape(_summary(result))}</small></p>"
-        f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity(result.display_tau)))}</small></p></div>"
+        f"<table>{rows}</table><p><small>{'<br>'.join(map(html.escape, below))}</small></p></div>"
     )
 
 
@@ -130,6 +130,18 @@ def statuses(result: Interactions) -> dict[tuple[str, int], str]:
             # A result without a certificate, or of before its form was recorded, is shown without.
             _STATUSES[result] = {}
     return _STATUSES[result]
+
+
+def remarks(result: Interactions) -> list[str]:
+    """Return sentences on what limits a result."""
+    spread = float(result.provenance.get("spread") or 0.0)
+    if not spread:
+        return []
+    share = 1 - (spread / max(float(result.values.std()), spread)) ** 2
+    return [
+        f"the scores are random: one differs by {spread:.3g} from call to call (standard deviation), which the errors "
+        f"hold; no fit can explain more than R^2 {share:.2f} of single scores"
+    ]
 
 
 def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from interact.sparse.asking import Asking
 from interact.sparse.gaussian import GaussianProcess, posterior
 from interact.sparse.refinement import refine
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.search import SparseOptions, explain, least_budget, usual_budget
 
 __all__ = [
+    "Asking",
     "GaussianProcess",
     "Interrupted",
     "ScoreCache",
