@@ -244,6 +244,7 @@ def _called(value: Value, masks: np.ndarray, cache: ScoreCache, asking: Asking) 
     Raises:
         _Down: It still fails, and for a coalition that it has scored, too.
     """
+    failure: Exception = RuntimeError("The value function was not asked.")
     for turn in range(asking.retries + 1):
         if turn:
             time.sleep(asking.wait * 2 ** (turn - 1))
