@@ -13,7 +13,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -75,6 +77,8 @@ class Extract:
     """Most coalitions that sparse scores; without it, 8 n log2(n)."""
     max_order: int = 4
     """Most players of an interaction that sparse looks for."""
+    open: int = 0
+    """Of sparse sentences: how many, the strongest, are opened into words, the rest of the text present."""
     engine: str = "auto"
     """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
     memory_budget: int | None = None
@@ -242,7 +246,6 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
 
 
 def _extract(command: Extract) -> None:
-    from interact.games.extract import extract
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
     from interact.prompt.inputs import Template
@@ -252,6 +255,8 @@ def _extract(command: Extract) -> None:
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)
+    if command.open and (command.method != "sparse" or command.players not in (("sentences",), ("paragraphs",))):
+        raise ValueError("--open belongs to --method sparse --players sentences (or paragraphs); pass these with it.")
     texts = _texts(command)
     template = Template(command.template, command.system, command.answer_prefix, command.chat)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
@@ -275,31 +280,41 @@ def _extract(command: Extract) -> None:
             asked = command.system is not None or command.chat is False
             if not asked and (note := system_note(command.model, loaded[1])):
                 print(f"interact: note: {note}", file=sys.stderr)
-        result = extract(
-            *loaded,
-            text,
-            players=_players(command),
-            target=command.target,
-            template=template,
-            target_tokens=command.target_tokens,
-            contrast=command.contrast or None,
-            masking=command.masking,
-            baseline=command.baseline,
-            noise=command.noise,
-            kappa=command.kappa,
-            method=command.method,
-            budget=command.budget,
-            max_order=command.max_order,
-            seed=command.seed,
-            cache=kept,
-            engine=command.engine,
-            memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
-        )
+        ask = _asking(command, loaded, text, template)
+        result = ask(players=_players(command), budget=command.budget, cache=kept)
+        if command.open:
+            from interact.sparse import document
+
+            result = document(result, ask, keep=command.open)
         if file is not None:
             result.save(file)
         if kept is not None:
             kept.unlink(missing_ok=True)
         _print(result, file, command.json, command.top)
+
+
+def _asking(command: Extract, loaded: tuple[Any, Any], text: str, template: Any) -> Callable[..., Any]:
+    """Return the extraction of a text, to be called with players and budget."""
+    from interact.games.extract import extract
+
+    return partial(
+        extract,
+        *loaded,
+        text,
+        target=command.target,
+        template=template,
+        target_tokens=command.target_tokens,
+        contrast=command.contrast or None,
+        masking=command.masking,
+        baseline=command.baseline,
+        noise=command.noise,
+        kappa=command.kappa,
+        method=command.method,
+        max_order=command.max_order,
+        seed=command.seed,
+        engine=command.engine,
+        memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
+    )
 
 
 def _loading(command: Extract) -> dict[str, Any]:
@@ -338,9 +353,10 @@ def _players(command: Extract) -> Any:
 def _key(command: Extract, text: str) -> str:
     """Name a result by everything that decides it."""
     shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
-    later = ("base", "bits", "contrast", "noise")
+    later = ("base", "bits", "contrast", "noise", "open")
     # Options that came later are left out where they were not given, so that older results keep their names.
-    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, ()))}
+    given = {k: v for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, (), 0))}
+    options = {k: str(v) for k, v in given.items()}
     if command.method == "sparse" and command.kappa is None:
         options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]

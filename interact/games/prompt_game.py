@@ -345,7 +345,8 @@ def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
     length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
     if family.context is not None and length > family.context:
         raise ValueError(
-            f"The prompt is {length} tokens long, but the model's context holds {family.context}; shorten the text."
+            f"The prompt is {length} tokens long, but the model's context holds {family.context}, and nothing is cut "
+            "in silence; explain the parts that interact.windows(model, tokenizer, text) returns, or shorten the text."
         )
     known = model.get_input_embeddings().weight.shape[0]
     if strange := [i for i in inputs.input_ids if not 0 <= i < known]:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from interact.formats.labels import shortened, told_apart
 from interact.formats.notebook import PLAIN, STYLE
+from interact.results.parts import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,8 @@ def as_text(result: Interactions, k: int = 10) -> str:
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
     lines += ["", str(result.fidelity(result.display_tau)), *remarks(result)]
+    if (tree := parts_of(result)) is not None:
+        lines += ["", *tree.lines()]
     # A text may hold escape sequences, which a terminal would obey.
     return "".join(c for c in "\n".join(lines) if c in "\n\u200c\u200d" or c.isprintable())
 
@@ -87,7 +90,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
     return (
         f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto">'
         f"<small>{html.escape(_summary(result))}</small></p>"
-        f"<table>{rows}</table><p><small>{'<br>'.join(map(html.escape, below))}</small></p></div>"
+        f"<table>{rows}</table><p><small>{'<br>'.join(map(html.escape, below))}</small></p>{parts_html(result)}</div>"
     )
 
 
@@ -134,14 +137,23 @@ def statuses(result: Interactions) -> dict[tuple[str, int], str]:
 
 def remarks(result: Interactions) -> list[str]:
     """Return sentences on what limits a result."""
-    spread = float(result.provenance.get("spread") or 0.0)
-    if not spread:
-        return []
-    share = 1 - (spread / max(float(result.values.std()), spread)) ** 2
-    return [
-        f"the scores are random: one differs by {spread:.3g} from call to call (standard deviation), which the errors "
-        f"hold; no fit can explain more than R^2 {share:.2f} of single scores"
-    ]
+    said = []
+    if more := result.provenance.get("outlook"):
+        expected = ", ".join(f"{r2:.2f} from {m:,}" for m, r2 in zip(more["budgets"][1:], more["r2"][1:], strict=True))
+        said.append(f"with more scores expect R^2 of about {expected}")
+    if spread := float(result.provenance.get("spread") or 0.0):
+        share = 1 - (spread / max(float(result.values.std()), spread)) ** 2
+        said.append(
+            f"the scores are random: one differs by {spread:.3g} from call to call (standard deviation), which the "
+            f"errors hold; no fit can explain more than R^2 {share:.2f} of single scores"
+        )
+    return said
+
+
+def parts_html(result: Interactions) -> str:
+    """Write the tree of a document's parts as an HTML fragment; empty for results without one."""
+    tree = parts_of(result)
+    return "" if tree is None else f'<ul class="parts">{tree.html()}</ul>'
 
 
 def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:

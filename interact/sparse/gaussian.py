@@ -247,6 +247,23 @@ def fit(
     return GaussianProcess(z, tuple(terms), scales, level, unit, factor, weights, random)
 
 
+def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarray) -> float:
+    """Return the mean squared error to expect at coalitions once others are scored; it depends on no score.
+
+    Args:
+        process: Whose kernel is taken.
+        masks: What would be scored, bool, shape [m, n].
+        judges: Where the error is, bool, shape [j, n].
+    """
+    z, told = _signs(masks), _told(masks, process.terms)
+    of_judges = _told(judges, process.terms)
+    factor, scales = _factored(_covariance(z, told, z, told, process.scales), process.scales)
+    cross = _covariance(z, told, _signs(judges), of_judges, scales)
+    seen = solve_triangular(factor, cross, lower=True, check_finite=False)
+    left = scales.amplitude + (of_judges**2).sum(axis=1) - (seen**2).sum(axis=0)
+    return process.unit**2 * float(np.maximum(left, 0).mean() + scales.noise)
+
+
 def posterior(result: SampledInteractions) -> GaussianProcess:
     """Return the Gaussian process behind a sampled result, or fit one to the coalitions that the result was fitted to.
 

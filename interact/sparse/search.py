@@ -14,7 +14,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
@@ -29,6 +29,7 @@ from interact.sparse.asking import Asking, check_same, score, spread
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.dictionary import Term
+from interact.sparse.outlook import outlook
 from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.stability import bootstrap, with_spread
@@ -39,6 +40,8 @@ _ROUNDS = (0.5, 0.75, 1.0)
 _MOST_HELD_OUT = 512
 _POOL, _MOST_CHOSEN = 400, 600
 """Coalitions are chosen from so many more than are needed; the time grows with the cube of how many are chosen."""
+_WANTING, _MOST_OF_AN_OUTLOOK = 0.9, 1000
+"""Below this R^2 a result says what to expect of more scores; with more scores than these that takes seconds."""
 _MOST_PLAYERS_OF_A_CHOICE = 20
 """With more, those of a pool hardly differ in what they tell."""
 
@@ -175,7 +178,18 @@ def explain(
     errors = with_spread(errors, found.terms, sample.masks, random)
     asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
     record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=given, spread=random)
-    return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+    result = _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+    return _with_outlook(result)
+
+
+def _with_outlook(result: SampledInteractions) -> SampledInteractions:
+    """Say what R^2 to expect of more scores, where a Gaussian process leaves much unexplained."""
+    wanting = result.held_out.any() and result.fidelity(0.0).r2 < _WANTING
+    if result.provenance["gaussian"] is None or not wanting or len(result.values) > _MOST_OF_AN_OUTLOOK:
+        return result
+    found = outlook(result)
+    told = {"budgets": list(found.budgets), "r2": list(found.r2)} if len(found.budgets) > 1 else None
+    return replace(result, provenance={**result.provenance, "outlook": told})
 
 
 def _sampled(

@@ -180,3 +180,14 @@ def test_an_interrupt_says_where_the_scores_are(capsys, monkeypatch, tmp_path):
         monkeypatch.setattr(cli, "run", lambda _, cache=cache: (_ for _ in ()).throw(Interrupted(cache)))
         code, _, err = call(capsys, "doctor")
         assert code == 130 and said in err
+
+
+def test_sentences_are_opened_from_the_command_line(capsys, folder, tmp_path):
+    text = "The old lease began. The tenant paid rent. The heating broke twice."
+    line = ["extract", "--model", folder, "--text", text, "--target", "yes", "--target-tokens", 1, "--open", 1]
+    code, out, _ = call(capsys, *line, "--method", "sparse", "--players", "sentences", "--out", tmp_path / "x")
+    assert code == 0 and "beside its words" in out and [p.name for p in tmp_path.iterdir()] == ["x"]
+    code, out, _ = call(capsys, "show", tmp_path / "x", "--html", tmp_path / "x.html")
+    assert code == 0 and "beside its words" in out and "values add up" in (tmp_path / "x.html").read_text("utf-8")
+    code, _, err = call(capsys, *line)
+    assert code == 2 and "--open belongs to --method sparse --players sentences" in err
