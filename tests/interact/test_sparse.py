@@ -322,7 +322,7 @@ def test_bad_options_are_sentences():
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     _, value = planted(25, 4, seed=2)
-    calls, options = [], SparseOptions(bootstraps=0, proxy=False, batch=100)
+    calls, options = [], SparseOptions(bootstraps=0, proxy=False, batch=100, repeats=0)
 
     def stopping(masks):
         calls.append(len(masks))
