@@ -4,8 +4,9 @@
 
     python -m bench.lattices       # scores what is missing, with SmolLM2 in float32; resumable
 
-Three short reviews with their content words as players and three longer ones with their sentences: the first of the
-files' seventh rows with 12 or 13 players (of IMDB those that cost least). Attention masking, log-odds of the label.
+Short reviews with their content words as players, the first of the file's seventh rows with 12 or 13 of them, and a
+longer one with its sentences. Attention masking, log-odds of the label. Review 1068 was scored in bfloat16 with a
+float32 head, and chosen among 18 for a wide spread of its scores.
 """
 
 from __future__ import annotations
@@ -18,10 +19,7 @@ FOLDER = Path(__file__).parent
 REVIEWS = (
     ("rotten_tomatoes", 7, "words"),
     ("rotten_tomatoes", 154, "words"),
-    ("rotten_tomatoes", 161, "words"),
-    ("imdb", 140, "sentences"),
-    ("imdb", 385, "sentences"),
-    ("imdb", 259, "sentences"),
+    ("imdb", 1068, "sentences"),
 )
 
 

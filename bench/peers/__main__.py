@@ -24,6 +24,7 @@ Cell = tuple[str, int, int]
 OURS = {
     "ours": sparse.SparseOptions(bootstraps=0, stop=2.0),
     "ours, drawn": sparse.SparseOptions(bootstraps=0, stop=2.0, adaptive=False),
+    "ours, all sizes": sparse.SparseOptions(bootstraps=0, stop=2.0, design="balanced"),
     "ours, terms": sparse.SparseOptions(bootstraps=0, stop=2.0, estimator="terms"),
 }
 THEIRS = ("ProxySPEX", "ProxySHAP", "SPEX", "LeverageSHAP", "RegressionMSR", "PolySHAP", "OddSHAP")
@@ -124,7 +125,7 @@ def main() -> None:
         v, kept = lattices.read(file), given.folder / f"{file.stem}.jsonl"
         known = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
         done = {(row["method"], row["budget"], row["seed"]) for row in known}
-        wanted = [(m, b, s) for b in given.budgets for s in range(given.seeds) for m in given.methods]
+        wanted = [(m, b, s) for s in range(given.seeds) for b in given.budgets for m in given.methods]
         missing = [cell for cell in wanted if cell not in done]
         by_them = [cell for cell in missing if cell[0] in THEIRS]
         made = (ours(v, cell) for cell in missing if cell[0] in OURS)
