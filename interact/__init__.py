@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interact.games.learned import learn_baseline
     from interact.games.several import extract_targets, extract_tokens
     from interact.games.shapiq import as_shapiq_game
+    from interact.games.windows import windows
     from interact.models.load import load_model
     from interact.prompt.inputs import CoalitionInputs, Template, prepare
     from interact.prompt.players import Player, PlayerChoice
@@ -75,6 +76,7 @@ __all__ = [
     "summary",
     "to_shap",
     "to_shapiq",
+    "windows",
 ]
 
 _ROOMS = {
@@ -86,6 +88,7 @@ _ROOMS = {
     "games.several": ("extract_targets", "extract_tokens"),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
+    "games.windows": ("windows",),
     "prompt.inputs": ("CoalitionInputs", "Template", "prepare"),
     "models.load": ("load_model",),
     "prompt.players": ("Player", "PlayerChoice"),

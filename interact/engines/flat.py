@@ -44,10 +44,12 @@ class Flat(Engine):
         logits = game.bytes_of_scores
         if "logits_to_keep" not in takes and game.family.kind == "causal":
             logits *= max(1, length // max(1, len(game.target)))
-        fits = game.budget() // (length * game.bytes_of_a_token + scores + logits)
+        row = length * game.bytes_of_a_token + scores + logits
+        fits = game.budget() // row
         size = max(1, min(_LARGEST_BATCH.get(game.device.type, 64), fits))
         tokens = length * len(masks)
-        return Plan(game, masks, size, "coalitions a batch", tokens, tokens, options=options)
+        memory = min(size, len(masks)) * row
+        return Plan(game, masks, size, "coalitions a batch", tokens, tokens, options=options, memory=memory)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Score batches of coalitions that make prompts of one length."""

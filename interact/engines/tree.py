@@ -25,6 +25,7 @@ from interact.engines.engine import Batch, Engine, Plan, Verdict
 from interact.engines.final_rows import FinalRows, final_rows_only, head_rows
 from interact.engines.trust import disagreement, reach
 from interact.models.family import length_dependent_positions
+from interact.models.memory import size_in_words
 from interact_kernels.attention import SegmentTree, tree_attention
 from interact_kernels.transfer import to_device
 
@@ -74,7 +75,9 @@ class Tree(Engine):
         budget = game.budget()
         most = min(MOST_TOKENS.get(game.device.type, 4096), options.get("most_tokens") or 1 << 60)
         tokens, leaves = max(1, min(most, budget // 2 // one.token)), max(1, budget // 2 // one.leaf)
-        told = {"saving": tree.saving(), "words": tree.explain(tokens, leaves, one), "options": options}
+        memory = tree.memory(tokens, leaves, one)
+        words = f"{tree.explain(tokens, leaves)}, {size_in_words(memory)} of memory"
+        told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
         return TreePlan(game, masks, tokens, "tokens a run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
