@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from interact.games.extract_many import extract_many
     from interact.games.game import Game, game_from
     from interact.games.learned import learn_baseline
+    from interact.games.several import extract_targets, extract_tokens
     from interact.games.shapiq import as_shapiq_game
+    from interact.games.windows import windows
     from interact.models.load import load_model
     from interact.prompt.inputs import CoalitionInputs, Template, prepare
     from interact.prompt.players import Player, PlayerChoice
@@ -60,6 +62,8 @@ __all__ = [
     "explain_engine",
     "extract",
     "extract_many",
+    "extract_targets",
+    "extract_tokens",
     "from_shapiq",
     "game",
     "game_from",
@@ -72,6 +76,7 @@ __all__ = [
     "summary",
     "to_shap",
     "to_shapiq",
+    "windows",
 ]
 
 _ROOMS = {
@@ -80,8 +85,10 @@ _ROOMS = {
     "games.extract": ("extract",),
     "games.extract_many": ("extract_many",),
     "games.build": ("game",),
+    "games.several": ("extract_targets", "extract_tokens"),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
+    "games.windows": ("windows",),
     "prompt.inputs": ("CoalitionInputs", "Template", "prepare"),
     "models.load": ("load_model",),
     "prompt.players": ("Player", "PlayerChoice"),

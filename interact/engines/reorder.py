@@ -66,8 +66,9 @@ class Reorder(Engine):
         tree = coalition_tree(game, masks)
         kept = len(game.ids) * game.bytes_kept_of_a_token
         memory = len(masks) * (2 * kept + game.bytes_of_scores) + MOST_TOKENS * game.bytes_of_a_token
-        words = f"{tree.saving()}, in at most {size_in_words(min(game.budget(), memory))} of memory"
-        told = {"saving": tree.saving(), "words": words, "options": options}
+        memory = min(game.budget(), memory)
+        words = f"{tree.saving()}, in at most {size_in_words(memory)} of memory"
+        told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
         size = options.get("most_rows", MOST_TOKENS)
         return Plan(game, masks, size, "prefixes a batch", tree.tokens, tree.flat_tokens, **told)
 
@@ -182,8 +183,7 @@ class _Walk:
             held = None if batch.above is None else branch(batch.above.held, batch.parent, keep=not batch.last)
             logits, held = self._forward(batch, held)
             if batch.stop == n:
-                target = self._target.expand(len(batch.low), -1)
-                yield batch.low, self._game.score(logits, target.to(logits.device)).sum(-1).float()
+                yield batch.low, self._game.rate(logits, self._target.expand(len(batch.low), -1))
                 continue
             above = None if held is None else _Cache(held, held_bytes(held))
             kept = {id(b.above): b.above.bytes for b in stack if b.above is not None}

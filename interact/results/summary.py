@@ -61,7 +61,9 @@ def summary(
         raise ValueError(f"level is {level}, but must lie between 0 and 1, such as 0.95.")
     asked = Counter(asked_of(result) for result in found)
     if len(asked) > 1:
-        raise ValueError(f"The results have different targets ({', '.join(map(repr, asked))}); sum up one at a time.")
+        raise ValueError(
+            f"The results have different targets or scores ({', '.join(map(repr, asked))}); sum up one at a time."
+        )
     effects: dict[tuple[str, tuple[str, ...]], list[float]] = defaultdict(list)
     for result in found:
         for key, effect in effects_by_words(result, order, ignore_case).items():
@@ -74,7 +76,8 @@ def summary(
 def asked_of(result: Interactions) -> str:
     """Return which tokens were scored, and against which."""
     parts = [result.provenance.get(name) for name in ("target", "contrast")]
-    return str([part.get("ids") if isinstance(part, dict) else None for part in parts])
+    asked = [part.get("ids") if isinstance(part, dict) else None for part in parts]
+    return str([*asked, result.provenance["score"]] if result.provenance.get("score") else asked)
 
 
 def effects_by_words(result: Interactions, order: int, ignore_case: bool) -> dict[tuple[str, tuple[str, ...]], float]:

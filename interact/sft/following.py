@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from interact.engines.score import score_of
 from interact.evolution.certain import COLUMNS
 from interact.evolution.tables import check, orders_of
 from interact.formats.schema import CellKey, Run
@@ -44,6 +45,7 @@ class FollowOptions:
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
         noise: How noise of the scores is treated, see `interact.extract`.
         kappa: Its price or bound, see `interact.extract`.
+        score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``, see `interact.extract`.
         tau: Salience threshold, see `interact.evolution.salient`.
         rule: Its rule.
         engine: How coalitions are scored, see `interact.coalition_values`.
@@ -61,6 +63,7 @@ class FollowOptions:
     rule: str = "max"
     engine: str = "auto"
     memory_budget: int | None = None
+    score: str | None = None
 
 
 def as_examples(samples: Sequence[Sample], template: Template | None = None) -> list[Example]:
@@ -119,7 +122,8 @@ def follow_sample(
         ValueError: As `interact.extract`.
     """
     start = time.monotonic()
-    causal, response = inspect_model(model).kind == "causal", sample.response.strip()
+    family, response = inspect_model(model), sample.response.strip()
+    causal = family.kind == "causal"
     wording: dict[str, Any] = {"players": players, "template": sample.template}
     inputs = prepare_for(
         model,
@@ -139,6 +143,7 @@ def follow_sample(
         baseline=options.baseline,
         engine=options.engine,
         memory_budget=options.memory_budget,
+        score=None if options.score is None else score_of(options.score, independent=family.independent),
         **wording,
     )
     result = game.interactions(noise=options.noise, kappa=options.kappa, progress=False)
@@ -155,9 +160,10 @@ def _named(sample: Example) -> str:
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     template = None if options.template is None else options.template.content()
-    chosen = asdict(players) if isinstance(players, PlayerChoice) else players
+    chosen = players.content() if isinstance(players, PlayerChoice) else players
     # An option that came later is left out where it was not given, so that older cells keep their names.
-    asked = {name: value for name, value in asdict(options).items() if not (name == "noise" and value is None)}
+    later = ("noise", "score")
+    asked = {name: value for name, value in asdict(options).items() if not (name in later and value is None)}
     key = CellKey.of(
         _run(options),
         step,

@@ -78,7 +78,7 @@ def and_or_split(
         kappa: Price or bound of the noise relative to |v[full] - v[empty]|; None for 0.01 (soft) or 0.04 (box).
         rtol: Relative duality gap to reach; None for 1e-6 (soft) or 1e-3.
         impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n),
-            ``"torch"`` (batched interior point, CUDA; not soft), ``"reference"`` (HiGHS, or Newton's method),
+            ``"torch"`` (batched interior point, CUDA; n <= 14), ``"reference"`` (HiGHS, or Newton's method),
             ``"sgd-published"`` (for comparison only), or ``"auto"``; `explain` says why.
         options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 
