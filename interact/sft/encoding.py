@@ -6,6 +6,7 @@ score is followed. Behind the response stands the end-of-sequence token, where t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -43,6 +44,7 @@ class EncodedExamples:
         self._tokenizer, self._examples = tokenizer, examples
         self._length = min(max_length, family.context or max_length)
         self._labels = None
+        self._cut = False
         self._rendered: dict[int, Rendered] = {}
         self._dated = prints_the_time(tokenizer)
         self._typed = takes_types(model, family)
@@ -65,6 +67,14 @@ class EncodedExamples:
         prompt, answer = encode_answer(self._tokenizer, example.text, example.response, example.template, fixed=fixed)
         self._check_room(example, len(prompt) + 1)
         end = self._tokenizer.eos_token_id
+        if len(prompt) + len(answer) > self._length and not self._cut:
+            self._cut = True
+            warnings.warn(
+                f"The response of {example.id!r} ends after {len(prompt) + len(answer)} tokens, but at most "
+                f"{self._length} fit (max_length, or the model's context), so it is learned without its end, and "
+                "others may be too; raise max_length, or leave long examples out.",
+                stacklevel=2,
+            )
         ids = [*prompt, *answer, *([] if end is None else [end])][: self._length]
         return {"input_ids": ids, "labels": [IGNORED] * len(prompt) + ids[len(prompt) :]}
 
