@@ -15,10 +15,11 @@ import torch
 
 from interact.models.family import inspect_model, label_index, takes_types
 from interact.prompt.inputs import encode_answer, prepare
-from interact.prompt.template import Rendered, prints_the_time
+from interact.prompt.template import Rendered, Template, prints_the_time
 from interact.sft.data import Example
 
 IGNORED = -100
+_MARK = "\u241fanswer\u241f"
 
 
 class EncodedExamples:
@@ -110,3 +111,29 @@ class EncodedExamples:
                 f"The example {example.id!r} needs {needed} tokens before its response ends, but at most "
                 f"{self._length} fit (max_length, or the model's context); shorten it or leave it out."
             )
+
+
+def other_ending(tokenizer: Any, template: Template) -> str | None:
+    """Say that a chat template ends an answer otherwise than training does, or None.
+
+    A model that learns to stop by one token and is asked in chats that stop by another goes on talking.
+    """
+    if template.chat is False or not getattr(tokenizer, "chat_template", None) or tokenizer.eos_token_id is None:
+        return None
+    said = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+    named = {"chat_template": template.chat} if isinstance(template.chat, str) else {}
+    try:
+        whole = tokenizer.apply_chat_template(said, tokenize=False, **named, **template.arguments)
+    except Exception:
+        # A template is a program of a stranger; what it cannot write says nothing.
+        return None
+    behind = tokenizer(whole.partition(_MARK)[2], add_special_tokens=False)["input_ids"]
+    control = next((i for i in behind if i in tokenizer.all_special_ids), None)
+    if control is None or control == tokenizer.eos_token_id:
+        return None
+    name = tokenizer.convert_ids_to_tokens(control)
+    return (
+        f"The chat template ends an answer with {name!r}, but the model learns to end it with the tokenizer's "
+        f"end-of-sequence token {tokenizer.eos_token!r}, so in a chat it may not stop; set tokenizer.eos_token = "
+        f"{name!r} before training, unless you stop it yourself."
+    )

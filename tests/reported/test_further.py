@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from interact import Template, extract, prepare
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples
+from interact.sft.training import TrainingOptions, train
 
 from .ground import CONTROL, TURN, letters, odds, pairs, tiny, told, write
 
@@ -174,3 +175,16 @@ def test_an_adapter_that_changes_embeddings_changes_what_is_absent_too(more):
         absent[0, low:high] = 0
     right = [odds(model(input_ids=one).logits[0, -1], 70) for one in (absent, ids)]
     assert np.allclose(values[[0, -1]], right, atol=1e-3)
+
+
+@pytest.mark.parametrize(("end", "chat", "times"), [("<|endoftext|>", TURN, 1), ("<|im_end|>", TURN, 0), ("", "", 0)])
+def test_a_template_that_ends_answers_otherwise_is_told(end, chat, times, tmp_path):
+    # trl#1623, #2059, #5988, #7230.
+    tokenizer = letters(chat or None)
+    if end:
+        tokenizer.eos_token = end
+    rows = [Example("a", "good film", "A", Template()), Example("b", "bad film", "B", Template())]
+    options = TrainingOptions(method="full", max_length=64, batch_size=1)
+    with told() as sentences:
+        train(tiny(tokenizer), tokenizer, rows, (), tmp_path, steps=[1], options=options)
+    assert len([s for s in sentences if "in a chat it may not stop" in s]) == times
