@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from interact import Template, extract, prepare
 from interact.sft.data import Example
 from interact.sft.encoding import EncodedExamples
 from interact.sft.training import TrainingOptions, train
 
-from .ground import CONTROL, TURN, letters, odds, pairs, tiny, told, write
+from .ground import CONTROL, TURN, factory, letters, odds, pairs, tiny, told, write
 
 CLOSE = "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}"
 
@@ -188,3 +188,77 @@ def test_a_template_that_ends_answers_otherwise_is_told(end, chat, times, tmp_pa
     with told() as sentences:
         train(tiny(tokenizer), tokenizer, rows, (), tmp_path, steps=[1], options=options)
     assert len([s for s in sentences if "in a chat it may not stop" in s]) == times
+
+
+@pytest.mark.parametrize("target", [4.0, True, [], object(), "", np.float32(3)])
+def test_a_target_of_another_kind_is_a_sentence(target):
+    # captum#1261.
+    with pytest.raises(ValueError, match=r"target"):
+        prepare(letters(), "good film", players=["good"], target=target)
+
+
+def test_a_text_of_one_token_and_one_beyond_the_context():
+    # shap#3515, inseq#221.
+    assert len(extract(tiny(letters()), letters(), "a", players=["a"], target=70).values) == 2
+    with pytest.raises(ValueError, match=r"108 tokens long, but the model's context holds 20"):
+        extract(tiny(letters(), max_position_embeddings=20), letters(), "a good film " * 9, players=2, target=70)
+
+
+@pytest.mark.parametrize("single", ["<|im_start|> $A", "$A <|im_end|>", "<|im_start|> $A <|im_end|>", "$A"])
+def test_special_tokens_on_either_side_alone(single):
+    # shap#3536, #3674.
+    tokenizer = letters()
+    special = [("<|im_start|>", 1), ("<|im_end|>", 2)]
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(single=single, special_tokens=special)
+    inputs = prepare(tokenizer, "good film", players=["good", "film"], target=[5])
+    assert [tokenizer.decode(inputs.input_ids[a:b]) for a, b in inputs.spans] == ["good", "film"]
+
+
+def test_a_prompt_that_is_written_out_already_is_told():
+    # inseq#271, #278.
+    written = "<|im_start|>user\ngood film<|im_end|>\n<|im_start|>assistant\n"
+    with told() as sentences:
+        inputs = prepare(letters(), written, players=["good"], target=70)
+    assert "Control tokens belong into the template" in sentences[0] and not set(inputs.input_ids) & {1, 2}
+    with told() as sentences:
+        inside = Template(user=written.replace("good film", "{text}"), chat=False)
+        inputs = prepare(letters(), "good film", players=["good"], target=70, template=inside)
+    assert sentences == [] and [i for i in inputs.input_ids if i < 3] == [1, 2, 1]
+
+
+def test_letters_that_a_normalizer_drops_or_widens_keep_their_player():
+    # tokenizers#663.
+    known = {"<unk>": 0, "This": 1, "is": 2, "...": 3, "good": 4}
+    raw = Tokenizer(models.WordLevel(known, unk_token="<unk>"))
+    raw.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("\x10", "")])
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
+    players = ["T\x10his", "is", "…", "good"]
+    assert shown(tokenizer, "T\x10his \x10 is … good", players) == [["This"], ["is"], ["..."], ["good"]]
+
+
+def test_control_tokens_that_eat_white_space_leave_the_players():
+    # transformers#33371.
+    tokenizer = letters(TURN)
+    eating = [AddedToken(name, lstrip=True, rstrip=True) for name in CONTROL[1:]]
+    tokenizer.add_special_tokens({"additional_special_tokens": eating})
+    inputs = prepare(tokenizer, "good film", players=["good", "film"], target=70)
+    assert [tokenizer.decode(inputs.input_ids[a:b]) for a, b in inputs.spans] == ["good", "film"]
+
+
+def test_labels_are_taken_by_their_names():
+    # transformers#3093, fastai#3945.
+    names = {0: "1", 1: "0", 2: "10"}
+    model = tiny(letters(), LlamaForSequenceClassification, num_labels=3, id2label=names, pad_token_id=2)
+    ids = [extract(model, letters(), "a film", players=1, target=one).provenance["target"]["ids"] for one in ("1", 1)]
+    assert ids == [[0], [1]]
+
+
+def test_columns_of_no_name_and_histories(tmp_path):
+    # LLaMA-Factory#4108, #4683.
+    row = {"instruction": "good", "output": "A"}
+    columns = {"prompt": "instruction", "query": "", "response": "output"}
+    assert pairs(factory(tmp_path, [row], columns=columns)) == [("good", "A")]
+    rows = [{**row, "history": [["x", "y"]]}, {**row, "history": []}]
+    with pytest.warns(UserWarning, match=r"1 rows of 'x' have a history"):
+        assert pairs(factory(tmp_path, rows, columns={**columns, "history": "history"})) == [("good", "A")]
