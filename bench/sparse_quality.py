@@ -37,8 +37,9 @@ from interact.models.load import load_model
 from interact.prompt.inputs import CoalitionInputs
 from interact.sft.data import REVIEW
 from interact.sparse import gaussian
+from interact.sparse.asking import Asking, score
 from interact.sparse.design import draw
-from interact.sparse.scores import ScoreCache, score
+from interact.sparse.scores import ScoreCache
 
 
 def run_planted(given: argparse.Namespace) -> None:
@@ -89,7 +90,7 @@ def run_real(given: argparse.Namespace) -> None:
             ask = game_of(model, prompt, masking="attention")
 
             def value(masks: np.ndarray, cache: ScoreCache = cache, ask: sparse.Value = ask) -> np.ndarray:
-                return score(ask, masks, cache, batch=128)
+                return score(ask, masks, cache, Asking(batch=128))
 
             rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), missing))
             kept = [{k: v for k, v in row.items() if k != "result"} for row in rows]

@@ -32,6 +32,7 @@ GUIDE = (
         "howto/messages.md",
         "howto/many-texts.md",
         "howto/long-document.md",
+        "howto/api-model.md",
     ),
     "howto/own-kernel.md",
     *("notebooks/first-extraction.ipynb", "notebooks/following-a-fine-tuning.ipynb"),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from interact.games.learned import learn_baseline
     from interact.games.several import extract_targets, extract_tokens
     from interact.games.shapiq import as_shapiq_game
+    from interact.games.windows import windows
     from interact.models.load import load_model
     from interact.prompt.inputs import CoalitionInputs, Template, prepare
     from interact.prompt.players import Player, PlayerChoice
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         to_shap,
         to_shapiq,
     )
+    from interact.results.comparison import compare
     from interact.results.summary import summary
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
@@ -56,6 +58,7 @@ __all__ = [
     "Template",
     "as_shapiq_game",
     "coalition_values",
+    "compare",
     "explain_engine",
     "extract",
     "extract_many",
@@ -73,6 +76,7 @@ __all__ = [
     "summary",
     "to_shap",
     "to_shapiq",
+    "windows",
 ]
 
 _ROOMS = {
@@ -84,6 +88,7 @@ _ROOMS = {
     "games.several": ("extract_targets", "extract_tokens"),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
+    "games.windows": ("windows",),
     "prompt.inputs": ("CoalitionInputs", "Template", "prepare"),
     "models.load": ("load_model",),
     "prompt.players": ("Player", "PlayerChoice"),
@@ -91,6 +96,7 @@ _ROOMS = {
         *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
         *("from_shapiq", "load", "to_shap", "to_shapiq"),
     ),
+    "results.comparison": ("compare",),
     "results.summary": ("summary",),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import re
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -85,6 +88,8 @@ class Extract:
     """Most coalitions that sparse scores; without it, 8 n log2(n)."""
     max_order: int = 4
     """Most players of an interaction that sparse looks for."""
+    open: int = 0
+    """Of sparse sentences: how many, the strongest, are opened into words, the rest of the text present."""
     engine: str = "auto"
     """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
     memory_budget: int | None = None
@@ -173,14 +178,15 @@ def _study_type(arguments: list[str]) -> Any:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command and leave with its exit code."""
     warnings.showwarning = _note
+    _hear_costs()
     code = 0
     try:
         given = sys.argv[1:] if arguments is None else arguments
         about = "AND-OR interactions of language models."
         plain = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
         run(tyro.cli(_command(given), args=given, prog="interact", description=about, config=plain))
-    except KeyboardInterrupt:
-        print("\ninteract: interrupted; what was finished is kept.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\ninteract: {_after(interrupt)}", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # The reader of the pipe has seen enough.
@@ -198,6 +204,16 @@ def main(arguments: list[str] | None = None) -> None:
         )
         code = 1
     sys.exit(code)
+
+
+def _after(interrupt: KeyboardInterrupt) -> str:
+    """Say what is left of an interrupted command."""
+    scores = getattr(interrupt, "scores", None)
+    if scores is None or not len(scores):
+        return "interrupted; what was finished is kept."
+    if scores.path is None:
+        return f"interrupted; {len(scores)} scores are lost, because no --out names a place for them."
+    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same line goes on from there."
 
 
 def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
@@ -241,7 +257,6 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
 
 
 def _extract(command: Extract) -> None:
-    from interact.games.extract import extract
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
     from interact.prompt.system_message import system_note
@@ -250,6 +265,8 @@ def _extract(command: Extract) -> None:
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)
+    if command.open and (command.method != "sparse" or command.players not in (("sentences",), ("paragraphs",))):
+        raise ValueError("--open belongs to --method sparse --players sentences (or paragraphs); pass these with it.")
     texts, template = _texts(command), _template(command)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
     loaded: tuple[Any, Any] | None = None
@@ -266,38 +283,48 @@ def _extract(command: Extract) -> None:
         if file is not None:
             check_writable(file)
         # What is scored lies beside the result until that is whole, so that the same line goes on after an interrupt.
-        kept = file.with_name(f".{file.name}.scores") if file is not None and command.method == "sparse" else None
+        kept = file.with_name(f".{file.name}.scores") if file is not None else None
         if loaded is None:
             loaded = load_model(command.model, dtype=dtype, **_loading(command))
             if not _has_system(command, text) and (note := system_note(command.model, loaded[1])):
                 print(f"interact: note: {note}", file=sys.stderr)
-        result = extract(
-            *loaded,
-            text if isinstance(text, str) else None,
-            messages=None if isinstance(text, str) else text,
-            players=_players(command),
-            target=command.target,
-            template=template,
-            target_tokens=command.target_tokens,
-            contrast=command.contrast or None,
-            score=command.score,
-            masking=command.masking,
-            baseline=command.baseline,
-            noise=command.noise,
-            kappa=command.kappa,
-            method=command.method,
-            budget=command.budget,
-            max_order=command.max_order,
-            seed=command.seed,
-            cache=kept,
-            engine=command.engine,
-            memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
-        )
+        ask = _asking(command, loaded, text, template)
+        result = ask(players=_players(command), budget=command.budget, cache=kept)
+        if command.open:
+            from interact.sparse import document
+
+            result = document(result, ask, keep=command.open)
         if file is not None:
             result.save(file)
         if kept is not None:
             kept.unlink(missing_ok=True)
         _print(result, file, command.json, command.top)
+
+
+def _asking(command: Extract, loaded: tuple[Any, Any], text: str | list[Any], template: Any) -> Callable[..., Any]:
+    """Return the extraction of a text, to be called with players and budget."""
+    from interact.games.extract import extract
+
+    return partial(
+        extract,
+        *loaded,
+        text if isinstance(text, str) else None,
+        messages=None if isinstance(text, str) else text,
+        target=command.target,
+        template=template,
+        target_tokens=command.target_tokens,
+        contrast=command.contrast or None,
+        score=command.score,
+        masking=command.masking,
+        baseline=command.baseline,
+        noise=command.noise,
+        kappa=command.kappa,
+        method=command.method,
+        max_order=command.max_order,
+        seed=command.seed,
+        engine=command.engine,
+        memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
+    )
 
 
 def _loading(command: Extract) -> dict[str, Any]:
@@ -357,9 +384,10 @@ def _players(command: Extract) -> Any:
 def _key(command: Extract, text: str | list[Any]) -> str:
     """Name a result by everything that decides it."""
     shown = ("text", "text_file", "messages", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
-    later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments")
+    later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments", "open")
     # Options that came later are left out where they were not given, so that older results keep their names.
-    options = {k: str(v) for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, ()))}
+    given = {k: v for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, (), 0))}
+    options = {k: str(v) for k, v in given.items()}
     if options["score"] == "log-odds":
         del options["score"]
     if command.method == "sparse" and command.kappa is None:
@@ -374,6 +402,17 @@ def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> 
         print(schema.to_json(result, k=top, path=file), flush=True)
     else:
         print(display.as_text(result, top) + (f"\nfile: {file}" if file else "") + "\n", flush=True)
+
+
+def _hear_costs() -> None:
+    """Print what a long run costs where no bar says it, such as in the log of a background job."""
+    from interact.formats.progress import LOGGER
+
+    if not LOGGER.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("interact: %(message)s"))
+        LOGGER.addHandler(handler)
+        LOGGER.setLevel(logging.INFO)
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:

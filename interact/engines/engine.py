@@ -42,6 +42,7 @@ class Plan:
         saving: What is saved, in words.
         words: The same with how it is cut and the memory it takes.
         options: What this model needs of the engine.
+        memory: Most bytes that a batch takes beside the model, as predicted; 0 where nothing is known.
         largest: The largest batch that was begun, in units; an engine that takes less than `size` says so here.
     """
 
@@ -54,6 +55,7 @@ class Plan:
     saving: str = ""
     words: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    memory: int = 0
     largest: int = 0
 
     @property

@@ -44,10 +44,12 @@ class Flat(Engine):
         logits = game.bytes_of_scores
         if "logits_to_keep" not in takes and game.family.kind == "causal":
             logits *= max(1, length // max(1, len(game.target)))
-        fits = game.budget() // (length * game.bytes_of_a_token + scores + logits)
+        row = length * game.bytes_of_a_token + scores + logits
+        fits = game.budget() // row
         size = max(1, min(_LARGEST_BATCH.get(game.device.type, 64), fits))
         tokens = length * len(masks)
-        return Plan(game, masks, size, "coalitions a batch", tokens, tokens, options=options)
+        memory = min(size, len(masks)) * row
+        return Plan(game, masks, size, "coalitions a batch", tokens, tokens, options=options, memory=memory)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Score batches of coalitions that make prompts of one length."""
@@ -90,12 +92,12 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     """Score one batch of coalitions on the model's device: float32, shape [M] (or [M, columns]); keeps gradients."""
     model, family, device = game.model, game.family, game.device
     target, ids = torch.tensor(game.target, device=device), torch.tensor(game.ids, device=device)
-    coalitions = coalitions.to(device)
+    here, coalitions = coalitions, coalitions.to(device)
     length, rows = len(ids), len(coalitions)
     arguments: dict[str, Any] = {}
     if game.masking == "text":
         placeholder = torch.tensor(game.prompt.placeholder_ids, dtype=ids.dtype, device=device)
-        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in coalitions.tolist()])
+        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in here.tolist()])
         arguments["input_ids"] = replaced
         length = replaced.shape[1]
     else:
@@ -115,7 +117,7 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         arguments["token_type_ids"] = (
             types.expand(rows, length)
             if game.masking != "text"
-            else torch.stack([_with_placeholders(game, types, None, c) for c in coalitions.tolist()])
+            else torch.stack([_with_placeholders(game, types, None, c) for c in here.tolist()])
         )
     if family.kind == "classifier":
         return game.rate(model(**arguments, return_dict=True).logits, target.expand(rows))

@@ -114,7 +114,9 @@ class Packed(Engine):
         size = max(1, min(most, game.budget() // game.bytes_of_a_token))
         words = packing.explain(size)
         tokens = (packing.tokens, packing.flat_tokens)
-        return Plan(game, masks, size, "tokens a run", *tokens, saving=words, words=words, options=options)
+        memory = min(size, packing.tokens) * game.bytes_of_a_token
+        told = {"saving": words, "words": words, "options": options, "memory": memory}
+        return Plan(game, masks, size, "tokens a run", *tokens, **told)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Score the present tokens of some coalitions, run by run."""

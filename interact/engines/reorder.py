@@ -66,8 +66,9 @@ class Reorder(Engine):
         tree = coalition_tree(game, masks)
         kept = len(game.ids) * game.bytes_kept_of_a_token
         memory = len(masks) * (2 * kept + game.bytes_of_scores) + MOST_TOKENS * game.bytes_of_a_token
-        words = f"{tree.saving()}, in at most {size_in_words(min(game.budget(), memory))} of memory"
-        told = {"saving": tree.saving(), "words": words, "options": options}
+        memory = min(game.budget(), memory)
+        words = f"{tree.saving()}, in at most {size_in_words(memory)} of memory"
+        told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
         size = options.get("most_rows", MOST_TOKENS)
         return Plan(game, masks, size, "prefixes a batch", tree.tokens, tree.flat_tokens, **told)
 

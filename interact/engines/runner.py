@@ -10,14 +10,14 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from interact.engines.engine import Engine, Plan
+from interact.formats.progress import Progress
 from interact.models.memory import out_of_memory
 
 if TYPE_CHECKING:
@@ -27,8 +27,18 @@ _AHEAD = 2
 """Batches that may be queued on a device: one that is in work, and the next."""
 
 
-def run(engine: Engine, plan: Plan, *, progress: bool = False) -> torch.Tensor:
+Keep = Callable[[np.ndarray, np.ndarray], None]
+"""Takes rows of a plan that were scored, int64 [rows], and their scores, float32 [rows]."""
+
+
+def run(engine: Engine, plan: Plan, *, progress: Progress | None = None, keep: Keep | None = None) -> torch.Tensor:
     """Score the coalitions of a plan.
+
+    Args:
+        engine: What scores them.
+        plan: Its plan.
+        progress: What is told of each batch.
+        keep: What takes the scores of each batch as soon as they are there, so that an interrupt loses none.
 
     Returns:
         float32 on the CPU, shape [M], one score for each row of `plan.masks`.
@@ -38,8 +48,8 @@ def run(engine: Engine, plan: Plan, *, progress: bool = False) -> torch.Tensor:
     """
     count, size, first = len(plan.masks), plan.size, 0
     scored = np.zeros(count, dtype=bool)
-    with tqdm(total=count, unit="coalition", disable=not progress, leave=False) as bar:
-        queue = _Queue(plan.game.device, bar.update)
+    with progress.begin(count) if progress is not None else nullcontext():
+        queue = _Queue(plan.game.device, None if progress is None else progress.update, keep)
         while not scored.all():
             plan.largest = 0
             try:
@@ -58,34 +68,32 @@ def run(engine: Engine, plan: Plan, *, progress: bool = False) -> torch.Tensor:
     return values
 
 
-def score_by(
-    engine: Engine, game: PromptGame, masks: np.ndarray, *, progress: bool = False, **options: Any
-) -> torch.Tensor:
+def score_by(engine: Engine, game: PromptGame, masks: np.ndarray, **options: Any) -> torch.Tensor:
     """Score coalitions by one engine, without asking whether it may be trusted.
 
     Args:
         engine: The engine.
         game: The game.
         masks: Which players are present, bool, shape [M, n], in any order.
-        progress: Whether to show a bar on standard error.
         options: What the engine's `plan` takes.
 
     Returns:
         float32 on the CPU, shape [M].
     """
     distinct, inverse = np.unique(masks, axis=0, return_inverse=True)
-    values = run(engine, engine.plan(game, distinct, **options), progress=progress)
+    values = run(engine, engine.plan(game, distinct, **options))
     return values[torch.from_numpy(inverse.reshape(-1))]
 
 
 class _Queue:
     """The scores of the batches that were handed to a device."""
 
-    def __init__(self, device: torch.device, report: Callable[[int], Any]) -> None:
-        self._device, self._report = device, report
+    def __init__(self, device: torch.device, report: Callable[[int], None] | None, keep: Keep | None) -> None:
+        self._device, self._report, self._keep = device, report, keep
         self._rows: list[np.ndarray] = []
         self._scores: list[torch.Tensor] = []
         self._working: deque[tuple[torch.cuda.Event | None, int]] = deque()
+        """Event and place of each batch that may be in work."""
 
     def add(self, rows: np.ndarray, scores: torch.Tensor) -> None:
         """Take a batch's scores, which are perhaps still to be computed; wait while too many are in work."""
@@ -95,7 +103,7 @@ class _Queue:
         if self._device.type == "cuda":
             event = torch.cuda.Event()
             event.record(torch.cuda.current_stream(self._device))
-        self._working.append((event, len(rows)))
+        self._working.append((event, len(self._rows) - 1))
         self._finish(_AHEAD if event else 0)
 
     def values(self, count: int) -> torch.Tensor:
@@ -110,7 +118,10 @@ class _Queue:
 
     def _finish(self, most: int) -> None:
         while len(self._working) > most:
-            event, count = self._working.popleft()
+            event, place = self._working.popleft()
             if event is not None:
                 event.synchronize()
-            self._report(count)
+            if self._keep is not None:
+                self._keep(self._rows[place], self._scores[place].cpu().numpy())
+            if self._report is not None:
+                self._report(len(self._rows[place]))

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ from transformers import AttentionInterface
 from interact.engines.attention_function import attending_by
 from interact.engines.coalition_tree import CoalitionTree, Costs, Run
 from interact.engines.engine import Batch, Engine, Plan, Verdict
-from interact.engines.final_rows import FinalRows, final_rows_only
+from interact.engines.final_rows import FinalRows, final_rows_only, head_rows
 from interact.engines.trust import disagreement, reach
 from interact.models.family import length_dependent_positions
+from interact.models.memory import size_in_words
 from interact_kernels.attention import SegmentTree, tree_attention
 from interact_kernels.transfer import to_device
 
@@ -74,7 +75,9 @@ class Tree(Engine):
         budget = game.budget()
         most = min(MOST_TOKENS.get(game.device.type, 4096), options.get("most_tokens") or 1 << 60)
         tokens, leaves = max(1, min(most, budget // 2 // one.token)), max(1, budget // 2 // one.leaf)
-        told = {"saving": tree.saving(), "words": tree.explain(tokens, leaves, one), "options": options}
+        memory = tree.memory(tokens, leaves, one)
+        words = f"{tree.explain(tokens, leaves)}, {size_in_words(memory)} of memory"
+        told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
         return TreePlan(game, masks, tokens, "tokens a run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
@@ -85,8 +88,9 @@ class Tree(Engine):
         with (
             attending_by(game.model, _NAME),
             final_rows_only(game.model, plan.options.get("final_rows", True)) as final,
+            head_rows(game.model) as kept,
         ):
-            prompt, attention = _Prompt(game), _Attention(final)
+            prompt, attention = _Prompt(game, kept), _Attention(final)
             for run in tree.runs(size, leaves):
                 yield rows[run.rows], _forward(prompt, run, attention)
 
@@ -114,8 +118,8 @@ def coalition_tree(game: PromptGame, masks: np.ndarray) -> CoalitionTree:
 class _Prompt:
     """What all runs of a prompt share: its tokens, and on the model's device the baseline and the answer."""
 
-    def __init__(self, game: PromptGame) -> None:
-        self.game, self.device = game, game.device
+    def __init__(self, game: PromptGame, kept: Callable[[torch.Tensor], int | torch.Tensor]) -> None:
+        self.game, self.device, self.kept = game, game.device, kept
         self.ids = np.array(game.ids, dtype=np.int64)
         self.target = torch.tensor(game.target, device=self.device)
         self.embedding = game.model.get_input_embeddings()
@@ -143,7 +147,7 @@ def _forward(prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
     token = _current.set(attention)
     try:
         arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": places[None]}
-        logits = model(**arguments, use_cache=False, logits_to_keep=rows, return_dict=True).logits[0]
+        logits = model(**arguments, use_cache=False, logits_to_keep=prompt.kept(rows), return_dict=True).logits[0]
     finally:
         _current.reset(token)
     if not attention.layers_seen:

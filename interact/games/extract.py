@@ -16,6 +16,7 @@ from interact.prompt.masking import Baseline
 from interact.prompt.messages import Messages
 from interact.prompt.players import LIMIT, MOST_SAMPLED, Players
 from interact.results import Interactions
+from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions
 
 
@@ -40,7 +41,7 @@ def extract(
     max_order: int = 4,
     seed: int = 0,
     sparse: SparseOptions | None = None,
-    cache: str | Path | None = None,
+    cache: ScoreCache | str | Path | None = None,
     known: tuple[np.ndarray, np.ndarray] | None = None,
     engine: str = "auto",
     memory_budget: int | None = None,
@@ -72,15 +73,17 @@ def extract(
             published) or ``"exact"`` (none); None for soft, or a box where a kappa is given; exact only.
         kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
         method: ``"exact"`` or ``"sparse"``.
-        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the five that follow.
+        budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the three that follow and `known`.
         max_order: Most players of an interaction.
         seed: Seed of the sample.
         sparse: How to sample and search, see `interact.sparse.SparseOptions`.
-        cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
+        cache: A file that keeps scores as they come, or the `scores` of an `interact.sparse.Interrupted`, so that an
+            interrupted run goes on where it was.
         known: Coalitions (bool [m, n]) and scores (float [m]) of this prompt, to be fitted beside the budget.
         engine: See `interact.coalition_values`.
         memory_budget: Bytes one batch may take.
-        progress: Show a progress bar; None shows it on a terminal.
+        progress: Show a bar with the time left, and tell tokens, memory and time of a long run after its first batch;
+            None shows them on a terminal.
 
     Returns:
         The interactions with their certificate (sparse: their held-out fit and error bars) and everything needed to
@@ -89,12 +92,13 @@ def extract(
     Raises:
         ValueError: Something given is wrong; the sentence says what was expected and what to do.
         RuntimeError: The machine lacks something (memory).
+        Interrupted: Ctrl-C (`interact.sparse.Interrupted`, a `KeyboardInterrupt`); the scores so far are in it.
 
     Source: Zhang et al. 2026 (arXiv 2605.17967); Chen et al. 2024 (arXiv 2401.16318).
 
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
-    check_method(method, budget, cache, sparse, known)
+    check_method(method, budget, sparse, known)
     asked = game(
         model,
         tokenizer,

@@ -7,25 +7,29 @@ Interactions, exact or from sampled coalitions, are found of any game in the sam
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from interact.formats.progress import Progress
 from interact.games.coalitions import presence
+from interact.games.splitting import split_on
 from interact.prompt.players import Player
 from interact.results import ExactInteractions, Interactions
-from interact.sparse.scores import ScoreCache
+from interact.sparse.asking import Asking, check_same, fill
+from interact.sparse.scores import Interrupted, ScoreCache, Value, named
 from interact.sparse.search import SparseOptions, checked_budget, explain
-from interact_kernels.sparsify import NoiseForm, SplitOptions, and_or_split
+from interact_kernels.sparsify import NoiseForm
 
 METHODS = ("exact", "sparse")
 _MOST_SOFT = 12
 """Most players whose default is the soft form: with 13 it takes 63 s where a box takes 8, with 14 it did not end."""
-_SPLIT_SECONDS = 600.0
-"""After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,11 @@ class Game(ABC):
         """The text that the players are parts of; empty when there is none."""
         return ""
 
+    @cached_property
+    def device(self) -> torch.device | None:
+        """Where the model lies that gives the scores; None where there is none here."""
+        return None
+
     @abstractmethod
     def __call__(self, masks: Any) -> np.ndarray:
         """Score coalitions.
@@ -85,7 +94,7 @@ class Game(ABC):
         max_order: int = 4,
         seed: int = 0,
         sparse: SparseOptions | None = None,
-        cache: str | Path | None = None,
+        cache: ScoreCache | str | Path | None = None,
         known: tuple[np.ndarray, np.ndarray] | None = None,
         progress: bool | None = None,
     ) -> Interactions:
@@ -100,19 +109,22 @@ class Game(ABC):
                 as published) or ``"exact"`` (none). None takes soft, or a box where a kappa is given or there are more
                 than 12 players. Exact only.
             kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
-            budget: Most coalitions to score, None for 8 n log2(n); sparse only, like all that follow.
+            budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the four that follow and `known`.
             max_order: Most players of an interaction.
             seed: Seed of the sample.
             sparse: How to sample and search, see `interact.sparse.SparseOptions`.
-            cache: A file that keeps scores as they come, so that an interrupted run goes on where it was.
+            cache: A file that keeps scores as they come, or the `scores` of an `Interrupted`, so that an interrupted
+                run goes on where it was; exact too.
             known: Coalitions (bool [m, n]) and scores (float [m]) of this game, to be fitted beside the budget.
-            progress: Show a progress bar; None shows it on a terminal.
+            progress: Show a bar with the time left, and tell the cost of a long run after its first batch; None shows
+                them on a terminal.
 
         Raises:
             ValueError: Something given is wrong; the sentence says what was expected and what to do.
             RuntimeError: The machine lacks something (memory).
+            Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
         """
-        check_method(method, budget, cache, sparse, known)
+        check_method(method, budget, sparse, known)
         if method == "sparse":
             if noise is not None or kappa is not None:
                 raise ValueError(
@@ -121,30 +133,69 @@ class Game(ABC):
             sampling = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse, "known": known}
             return self._sampled(cache, progress=progress, **sampling)
         NoiseForm.of(noise, kappa)  # What is wrong with it is said before the scores are computed.
-        return split_together([(self, self.all_scores(progress=progress))], noise=noise, kappa=kappa)[0]
+        presence(self.n, None)  # So are too many players.
+        # The name of a game hashes its weights, which takes a while; in memory nothing is taken for another's.
+        kept = self._kept(ScoreCache() if cache is None else cache)
+        check_same(self, kept)
+        with self._keeping(kept):
+            scores = self.all_scores(progress=progress, cache=kept)
+            return split_together([(self, scores)], noise=noise, kappa=kappa)[0]
 
-    def _sampled(self, cache: str | Path | None, *, progress: bool | None, **sampling: Any) -> Interactions:
+    def _sampled(
+        self, cache: ScoreCache | str | Path | None, *, progress: bool | None, **sampling: Any
+    ) -> Interactions:
         """Explain the game from sampled coalitions."""
-        checked_budget(self.n, sampling["budget"], sampling["max_order"], sampling["seed"])
-        kept = ScoreCache(cache, self.identity())
-        kept.open(self.n)
-        ends = np.array([[False] * self.n, [True] * self.n], dtype=bool)[: 2 if self.n else 1]
-        if np.isnan(kept.get(ends)).any():
-            # What is wrong with all coalitions is said here in its own words, before any are sampled.
-            kept.put(ends, self(ends))
-        result = explain(self, self.n, players=self.players, text=self.text, cache=kept, progress=progress, **sampling)
+        budget = checked_budget(self.n, sampling["budget"], sampling["max_order"], sampling["seed"])
+        kept = self._kept(cache)
+        self._begin(kept)
+        sampling["options"] = self._asked(sampling["options"])
+        told = Progress.of(progress, lambda: self._cost_in_words(budget))
+        named = {"players": self.players, "text": self.text}
+        with self._keeping(kept):
+            result = explain(self._value(), self.n, **named, cache=kept, progress=told, **sampling)
         provenance = {**self._provenance(), "noise": None, "kappa": None, **result.provenance, **self._scored_how()}
         return replace(result, provenance=provenance)
 
-    def all_scores(self, *, progress: bool | None = None) -> Scores:
-        """Score all 2**n coalitions."""
-        values = self(presence(self.n, None))
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"The game gave NaN or infinite scores for {int((~np.isfinite(values)).sum())} of {len(values)} "
-                "coalitions; an exact split needs finite ones."
-            )
-        return Scores(values, self._scored_how())
+    @abstractmethod
+    def all_scores(self, *, progress: bool | None = None, cache: ScoreCache | None = None) -> Scores:
+        """Score all 2**n coalitions.
+
+        Args:
+            progress: Show a bar and tell the cost; None shows them on a terminal.
+            cache: Scores known, which are not asked again; new ones are kept in it as they come.
+        """
+
+    def _kept(self, cache: ScoreCache | str | Path | None) -> ScoreCache:
+        """Return where scores are kept, with those that are there."""
+        kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache, self.identity())
+        if kept.identity and (own := self.identity()) and kept.identity != own:
+            raise ValueError("The cache holds scores of another game (model, text, masking); pass another one.")
+        kept.open(self.n)
+        return kept
+
+    @contextmanager
+    def _keeping(self, kept: ScoreCache) -> Iterator[None]:
+        """Hand out the scores of an interrupted run with the name of this game."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            kept.identity = kept.identity or self.identity()
+            raise (interrupt if isinstance(interrupt, Interrupted) else Interrupted(kept)) from None
+
+    def _begin(self, kept: ScoreCache) -> None:  # noqa: B027
+        """Do what comes before a sample; nothing where a game has nothing to say of its own."""
+
+    def _value(self) -> Value:
+        """Return what is asked for scores."""
+        return self
+
+    def _asked(self, given: SparseOptions | None) -> SparseOptions:
+        """Return how this game is sampled and asked, where that was left open."""
+        return given or SparseOptions()
+
+    def _cost_in_words(self, budget: int) -> str:
+        """Say what is known of the cost of a sample before anything is measured."""
+        return "each a call or a part of one"
 
     def _provenance(self) -> dict[str, Any]:
         """Return everything needed to repeat the game."""
@@ -163,9 +214,11 @@ class Game(ABC):
 class FunctionGame(Game):
     """A game whose scores come from a function; see `game_from`."""
 
-    function: Callable[[np.ndarray], np.ndarray]
+    function: Value
     named: tuple[Player, ...]
     record: Mapping[str, Any]
+    asking: Asking = field(default_factory=Asking)
+    name: str = ""
 
     @property
     def players(self) -> tuple[Player, ...]:
@@ -176,16 +229,39 @@ class FunctionGame(Game):
         """Score coalitions, see `Game`.
 
         Raises:
-            ValueError: The function returned other than one number a coalition.
+            ValueError: The function returned other than one finite number a coalition, or fails for some.
+            RuntimeError: The function no longer answers.
         """
-        present = presence(self.n, masks).numpy()
-        values = np.asarray(self.function(present), dtype=np.float64)
-        if values.shape != (len(present),):
+        return self._scores(presence(self.n, masks).numpy(), ScoreCache(), None)
+
+    def all_scores(self, *, progress: bool | None = None, cache: ScoreCache | None = None) -> Scores:
+        """Score all 2**n coalitions in batches, see `Game`."""
+        with Progress.of(progress, lambda: self._cost_in_words(0)) as told:
+            values = self._scores(presence(self.n, None).numpy(), ScoreCache() if cache is None else cache, told)
+        return Scores(values, self._scored_how())
+
+    def _scores(self, present: np.ndarray, cache: ScoreCache, told: Progress | None) -> np.ndarray:
+        cache.open(self.n)
+        if told is not None:
+            told.begin(len(present) - len(cache))
+        fill(self.function, present, cache, self.asking, told)
+        if cache.failed:
+            key, reason = next(iter(cache.failed.items()))
             raise ValueError(
-                f"The function of the game must return one number for each of {len(present)} coalitions, but returned "
-                f"an array of shape {values.shape}."
+                f"The function gave no score for {len(cache.failed)} of {len(present)} coalitions; the first is the "
+                f"mask {named(key)}: {reason}. Mend it, or pass method='sparse', which leaves them out."
             )
-        return values
+        return cache.get(present)
+
+    def _value(self) -> Value:
+        return self.function
+
+    def _asked(self, given: SparseOptions | None) -> SparseOptions:
+        return given or SparseOptions(**asdict(self.asking))
+
+    def identity(self) -> str:
+        """Return the name that the function was given."""
+        return self.name
 
     def explain(self) -> str:
         """Say how the coalitions of this game are scored."""
@@ -198,9 +274,11 @@ class FunctionGame(Game):
 
 
 def game_from(
-    function: Callable[[np.ndarray], np.ndarray],
+    function: Value,
     players: int | Sequence[str],
     *,
+    asking: Asking | None = None,
+    name: str = "",
     provenance: Mapping[str, object] | None = None,
 ) -> FunctionGame:
     """Make a game of a function, such as a model behind an API.
@@ -208,6 +286,9 @@ def game_from(
     Args:
         function: Which players are present, bool, shape [m, n] -> scores, float, shape [m].
         players: The players' names; or how many there are.
+        asking: How many coalitions a call has, and how often and after which wait a call that failed is tried again.
+        name: What files of scores belong to (model, text, version). Scores of another name are refused; without a
+            name four scores of a file are asked again and compared.
         provenance: What to record with its results: JSON values.
 
     Raises:
@@ -220,8 +301,8 @@ def game_from(
     names = [f"player {i}" for i in range(players)] if isinstance(players, int) else list(players)
     if isinstance(players, int) and players < 0:
         raise ValueError(f"A game has 0 or more players, but players={players}.")
-    named = tuple(Player(name, (0, 0), (0, 0)) for name in names)
-    return FunctionGame(function, named, dict(provenance or {}))
+    made = tuple(Player(name, (0, 0), (0, 0)) for name in names)
+    return FunctionGame(function, made, dict(provenance or {}), asking or Asking(), name)
 
 
 def split_together(
@@ -233,7 +314,7 @@ def split_together(
     values = np.stack([scores.values for _, scores in scored])
     if noise is None and kappa is None and scored[0][0].n > _MOST_SOFT:
         noise = "box"
-    split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+    split = split_on(values, scored[0][0].device, noise=noise, kappa=kappa)
     results = []
     for row, (game, scores) in enumerate(scored):
         arrays = {name: getattr(split, name)[row] for name in ("i_and", "i_or", "noise", "certificate")}
@@ -249,6 +330,4 @@ def check_method(method: str, *sampling: object) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
     if method == "exact" and any(given is not None for given in sampling):
-        raise ValueError(
-            "budget, cache, sparse and known belong to sampled coalitions; pass method='sparse' with them."
-        )
+        raise ValueError("budget, sparse and known belong to sampled coalitions; pass method='sparse' with them.")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,9 @@ from interact.engines.precision import noise_floor
 from interact.engines.runner import run
 from interact.engines.score import Score, log_odds, name_of, rated, usual
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
+from interact.formats.progress import Progress
 from interact.games.coalitions import presence
+from interact.games.cost import Cost
 from interact.games.game import Game, Scores
 from interact.models.family import Family, device_of, inspect_model, opened, takes_types
 from interact.models.fingerprint import state_fingerprint
@@ -36,6 +37,11 @@ from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline, silent_players
 from interact.prompt.players import Player
+from interact.sparse.scores import ScoreCache
+from interact.sparse.search import SparseOptions
+
+_DRAWN = 512
+"""Coalitions from which the tokens of a sample are extrapolated: as many as are asked together."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +164,15 @@ class PromptGame(Game):
         return self.scored(masks, progress=False).values.double().numpy()
 
     @torch.no_grad()
-    def scored(self, coalitions: Any = None, *, progress: bool | None = None) -> Scored:
+    def scored(
+        self, coalitions: Any = None, *, progress: bool | None = None, cache: ScoreCache | None = None
+    ) -> Scored:
         """Score coalitions and say how; None for all 2**n in order.
+
+        Args:
+            coalitions: Bit masks, or which players are present.
+            progress: Whether to show a bar and tell the cost; None shows them on a terminal.
+            cache: Scores known, which are not computed again; those of each batch are kept in it.
 
         Raises:
             ValueError: The model cannot be masked this way, or gave scores that are not finite.
@@ -167,10 +180,13 @@ class PromptGame(Game):
         """
         masks = presence(self.n, coalitions)
         distinct, inverse = np.unique(masks.numpy(), axis=0, return_inverse=True)
+        known = np.full(len(distinct), np.nan) if cache is None else cache.get(distinct)
+        todo = np.flatnonzero(np.isnan(known))
         with quiet(self.model):
-            choice = self._choose(distinct)
-            bar = sys.stderr.isatty() if progress is None else progress
-            values = run(choice.engine, choice.plan, progress=bar)[torch.from_numpy(inverse.reshape(-1))]
+            choice = self._choose(distinct[todo] if len(todo) else distinct)
+            if len(todo):
+                known[todo] = self._run(choice, distinct[todo], progress, cache)
+        values = torch.from_numpy(known).float()[torch.from_numpy(inverse.reshape(-1))]
         bad = ~values.isfinite()
         bad = bad.any(1) if bad.dim() > 1 else bad
         if bad.any():
@@ -181,6 +197,29 @@ class PromptGame(Game):
             )
         object.__setattr__(self, "_last", choice)
         return Scored(values, choice)
+
+    def _run(self, choice: Choice, masks: np.ndarray, progress: bool | None, cache: ScoreCache | None) -> torch.Tensor:
+        """Score coalitions (bool [M, n], those of the plan of a choice), keeping each batch in the cache."""
+        told = None if progress is False else Progress.of(progress, lambda: str(_cost(choice)))
+        keep = None if cache is None else lambda rows, scores: cache.put(masks[rows], scores)
+        return run(choice.engine, choice.plan, progress=told, keep=keep)
+
+    @torch.no_grad()
+    def cost(self, coalitions: Any = None, *, budget: int | None = None, seed: int = 0) -> Cost:
+        """Say what scores will cost; nothing is scored but what checks the engine.
+
+        Args:
+            coalitions: Which, as in `scored`; None for all 2**n, or for a sample where a budget is given.
+            budget: How many coalitions of a sample (`method="sparse"`); its tokens are extrapolated from 512 draws.
+            seed: Seed of these draws.
+
+        >>> print(game.cost(budget=2000))  # doctest: +SKIP
+        """
+        if budget is not None and coalitions is None:
+            coalitions = np.random.default_rng(seed).random((min(budget, _DRAWN), self.n)) < 0.5
+        with quiet(self.model):
+            choice = self._choose(np.unique(presence(self.n, coalitions).numpy(), axis=0))
+        return _cost(choice, budget)
 
     @torch.no_grad()
     def explain(self, coalitions: Any = None) -> str:
@@ -198,12 +237,26 @@ class PromptGame(Game):
         trust_masking(self)
         return True
 
-    def all_scores(self, *, progress: bool | None = None) -> Scores:
+    def all_scores(self, *, progress: bool | None = None, cache: ScoreCache | None = None) -> Scores:
         """Score all 2**n coalitions, and measure the noise of half precision."""
-        scored = self.scored(None, progress=progress)
+        scored = self.scored(None, progress=progress, cache=cache)
         masks, choice = presence(self.n, None), scored.choice
         precision = noise_floor(self, masks, scored.values, choice.engine, **choice.plan.options)
         return Scores(scored.values.double().numpy(), {**self._scored_how(), "precision": precision})
+
+    def _asked(self, given: SparseOptions | None) -> SparseOptions:
+        options = given or SparseOptions(retries=0)
+        # A model gives the same scores to rounding; that of half precision is measured otherwise.
+        return options if options.repeats is not None else dataclasses.replace(options, repeats=0)
+
+    def _begin(self, kept: ScoreCache) -> None:
+        # What is wrong with all coalitions is said here in its own words, before any are sampled.
+        ends = np.array([[False] * self.n, [True] * self.n], dtype=bool)[: 2 if self.n else 1]
+        if np.isnan(kept.get(ends)).any():
+            kept.put(ends, self(ends))
+
+    def _cost_in_words(self, budget: int) -> str:
+        return str(self.cost(budget=budget))
 
     def _scored_how(self) -> dict[str, Any]:
         last = getattr(self, "_last", None)
@@ -226,6 +279,14 @@ class PromptGame(Game):
         belongs = json.dumps([told, self.prompt.spans], sort_keys=True, default=str)
         # Scores of another model, text or masking must not be gone on with.
         return hashlib.sha256(belongs.encode()).hexdigest()[:16]
+
+
+def _cost(choice: Choice, budget: int | None = None) -> Cost:
+    """Return what a choice costs, for as many coalitions as the budget says."""
+    plan = choice.plan
+    share = 1.0 if budget is None else budget / max(1, len(plan.masks))
+    tokens, flat = (round(share * count) for count in (plan.tokens, plan.flat_tokens))
+    return Cost(budget or len(plan.masks), tokens, flat, plan.memory, choice.engine.name)
 
 
 def game_of(
@@ -298,7 +359,8 @@ def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
     length = len(inputs.input_ids) + len(inputs.target_ids or (0,)) - 1
     if family.context is not None and length > family.context:
         raise ValueError(
-            f"The prompt is {length} tokens long, but the model's context holds {family.context}; shorten the text."
+            f"The prompt is {length} tokens long, but the model's context holds {family.context}, and nothing is cut "
+            "in silence; explain the parts that interact.windows(model, tokenizer, text) returns, or shorten the text."
         )
     known = model.get_input_embeddings().weight.shape[0]
     if strange := [i for i in inputs.input_ids if not 0 <= i < known]:

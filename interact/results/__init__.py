@@ -13,6 +13,7 @@ from interact.results.conversions import from_shapiq, to_shap, to_shapiq
 from interact.results.exact import ExactInteractions
 from interact.results.interactions import Interactions
 from interact.results.load import load
+from interact.results.parts import Part, parts_of
 from interact.results.sampled import SampledInteractions
 from interact.results.schema import SCHEMA, Listing, read_json
 from interact.results.terms import Terms
@@ -24,10 +25,12 @@ __all__ = [
     "Interaction",
     "Interactions",
     "Listing",
+    "Part",
     "SampledInteractions",
     "Terms",
     "from_shapiq",
     "load",
+    "parts_of",
     "read_json",
     "to_shap",
     "to_shapiq",

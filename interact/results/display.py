@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from interact.formats.labels import shortened, told_apart
 from interact.formats.notebook import PLAIN, STYLE
+from interact.results.parts import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,9 @@ def as_text(result: Interactions, k: int = 10) -> str:
         lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {status}{words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
-    lines += ["", str(result.fidelity(result.display_tau))]
+    lines += ["", str(result.fidelity(result.display_tau)), *remarks(result)]
+    if (tree := parts_of(result)) is not None:
+        lines += ["", *tree.lines()]
     # A text may hold escape sequences, which a terminal would obey.
     return "".join(c for c in "\n".join(lines) if c in "\n\u200c\u200d" or c.isprintable())
 
@@ -78,7 +81,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
         )
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
-    found = result.top(k)
+    found, below = result.top(k), [str(result.fidelity(result.display_tau)), *remarks(result)]
     rows = "".join(
         f'<tr{_pale(known, i)}><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
         f'{_cell(known, i)}<td dir="auto">{html.escape(words)}</td></tr>'
@@ -87,7 +90,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
     return (
         f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto">'
         f"<small>{html.escape(_summary(result))}</small></p>"
-        f"<table>{rows}</table><p><small>{html.escape(str(result.fidelity(result.display_tau)))}</small></p></div>"
+        f"<table>{rows}</table><p><small>{'<br>'.join(map(html.escape, below))}</small></p>{parts_html(result)}</div>"
     )
 
 
@@ -130,6 +133,27 @@ def statuses(result: Interactions) -> dict[tuple[str, int], str]:
             # A result without a certificate, or of before its form was recorded, is shown without.
             _STATUSES[result] = {}
     return _STATUSES[result]
+
+
+def remarks(result: Interactions) -> list[str]:
+    """Return sentences on what limits a result."""
+    said = []
+    if more := result.provenance.get("outlook"):
+        expected = ", ".join(f"{r2:.2f} from {m:,}" for m, r2 in zip(more["budgets"][1:], more["r2"][1:], strict=True))
+        said.append(f"with more scores expect R^2 of about {expected}")
+    if spread := float(result.provenance.get("spread") or 0.0):
+        share = 1 - (spread / max(float(result.values.std()), spread)) ** 2
+        said.append(
+            f"the scores are random: one differs by {spread:.3g} from call to call (standard deviation), which the "
+            f"errors hold; no fit can explain more than R^2 {share:.2f} of single scores"
+        )
+    return said
+
+
+def parts_html(result: Interactions) -> str:
+    """Write the tree of a document's parts as an HTML fragment; empty for results without one."""
+    tree = parts_of(result)
+    return "" if tree is None else f'<ul class="parts">{tree.html()}</ul>'
 
 
 def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:

@@ -75,6 +75,7 @@ class GaussianProcess:
         unit: Standard deviation of the fitted scores, in which everything else is told.
         factor: Lower Cholesky factor of the covariance of the scores, shape [m, m].
         weights: Its inverse times the scores, shape [m].
+        random: Variance of one score from call to call, in units; the rest of the noise is part of the true scores.
     """
 
     z: np.ndarray
@@ -84,6 +85,7 @@ class GaussianProcess:
     unit: float
     factor: np.ndarray
     weights: np.ndarray
+    random: float = 0.0
 
     @property
     def n(self) -> int:
@@ -166,6 +168,11 @@ class GaussianProcess:
         return np.array(chosen, dtype=np.int64)
 
     @property
+    def _own(self) -> float:
+        """Variance of what a coalition has of its own, without the randomness of its score."""
+        return max(self.scales.noise - self.random, 0.0)
+
+    @property
     def _told(self) -> np.ndarray:
         return _told(self.z > 0, self.terms)
 
@@ -184,7 +191,7 @@ class GaussianProcess:
             # What no coalition tells of another is known where it was scored.
             there = np.where(self.z > 0, p, 1 - p)
             for k, row in enumerate(members):
-                alone = self.scales.noise * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
+                alone = self._own * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
                 cross[:, k] += weight * (whole * ratio[:, row].prod(axis=1) + alone)
         return cross + self._told @ _derived(self.terms, members, at, share).T
 
@@ -198,13 +205,18 @@ class GaussianProcess:
             ratio = 4 * r / others
             both = (1 + first * q) / 2
             for k, row in enumerate(members):
-                alone = self.scales.noise * 2.0 ** row.sum() * both ** (self.n - row.sum())
+                alone = self._own * 2.0 ** row.sum() * both ** (self.n - row.sum())
                 variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone)
         return variance + (_derived(self.terms, members, at, share) ** 2).sum(axis=1)
 
 
 def fit(
-    masks: np.ndarray, values: np.ndarray, terms: Sequence[Term] = (), *, scales: Scales | None = None
+    masks: np.ndarray,
+    values: np.ndarray,
+    terms: Sequence[Term] = (),
+    *,
+    scales: Scales | None = None,
+    spread: float = 0.0,
 ) -> GaussianProcess:
     """Fit a Gaussian process to the scores of coalitions.
 
@@ -213,6 +225,7 @@ def fit(
         values: float64, shape [m].
         terms: Terms whose effects are fitted too, as good as free; the process takes what they leave.
         scales: Those of an earlier fit; None chooses.
+        spread: Standard deviation of one score from call to call; the noise is at least that.
 
     >>> import numpy as np
     >>> masks = np.random.default_rng(0).random((200, 12)) < 0.5
@@ -226,10 +239,29 @@ def fit(
     z, told, y = _signs(masks), _told(masks, terms), (values - level) / unit
     few = slice(_MOST_ROWS_OF_A_CHOICE)
     scales = _likeliest(z[few], told[few] @ told[few].T, y[few]) if scales is None else scales
+    random = (spread / unit) ** 2
+    scales = replace(scales, noise=max(scales.noise, random))
     factor, scales = _factored(_covariance(z, told, z, told, scales), scales)
     whitened = solve_triangular(factor, y, lower=True, check_finite=False)
     weights = solve_triangular(factor, whitened, lower=True, trans=1, check_finite=False)
-    return GaussianProcess(z, tuple(terms), scales, level, unit, factor, weights)
+    return GaussianProcess(z, tuple(terms), scales, level, unit, factor, weights, random)
+
+
+def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarray) -> float:
+    """Return the mean squared error to expect at coalitions once others are scored; it depends on no score.
+
+    Args:
+        process: Whose kernel is taken.
+        masks: What would be scored, bool, shape [m, n].
+        judges: Where the error is, bool, shape [j, n].
+    """
+    z, told = _signs(masks), _told(masks, process.terms)
+    of_judges = _told(judges, process.terms)
+    factor, scales = _factored(_covariance(z, told, z, told, process.scales), process.scales)
+    cross = _covariance(z, told, _signs(judges), of_judges, scales)
+    seen = solve_triangular(factor, cross, lower=True, check_finite=False)
+    left = scales.amplitude + (of_judges**2).sum(axis=1) - (seen**2).sum(axis=0)
+    return process.unit**2 * float(np.maximum(left, 0).mean() + scales.noise)
 
 
 def posterior(result: SampledInteractions) -> GaussianProcess:
@@ -240,13 +272,13 @@ def posterior(result: SampledInteractions) -> GaussianProcess:
 
     >>> effects, errors = posterior(result).effects("shapley", [{i} for i in range(result.n)])  # doctest: +SKIP
     """
-    seen = ~result.held_out
+    seen, spread = ~result.held_out, float(result.provenance.get("spread") or 0.0)
     told = result.provenance.get("gaussian")
     if told is None:
-        return fit(result.coalitions[seen], result.values[seen])
+        return fit(result.coalitions[seen], result.values[seen], spread=spread)
     scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
     terms = [merged(kind, members) for kind, members in told["beside"]]
-    return fit(result.coalitions[seen], result.values[seen], terms, scales=scales)
+    return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
 
 
 def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:

@@ -42,7 +42,7 @@ def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: 
     opened = strongest(coarse, keep)
     if not opened:
         raise ValueError("The first result has no interactions, so no player is worth opening; give it more budget.")
-    parts = [_words(coarse.text, p.chars) if i in opened else [p.chars] for i, p in enumerate(coarse.players)]
+    parts = [word_parts(coarse.text, p.chars) if i in opened else [p.chars] for i, p in enumerate(coarse.players)]
     spans = [span for part in parts for span in part]
     known = None
     if isinstance(coarse, SampledInteractions):
@@ -66,7 +66,7 @@ def strongest(result: Interactions, keep: int) -> list[int]:
     return sorted(i for i in order if share[i] > 0)
 
 
-def _words(text: str, span: Span) -> list[Span]:
+def word_parts(text: str, span: Span) -> list[Span]:
     """Split a stretch of text at the beginnings of its content words' phrases; the parts make up the whole."""
     low, high = span
     try:

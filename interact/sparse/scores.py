@@ -1,7 +1,4 @@
-"""The scores asked for so far: nothing is asked twice, and nothing is lost when a run is interrupted.
-
-Only of a cache from before, whose function has no name, up to four scores are asked again, to see whether it is the
-same.
+"""The scores known so far, in memory and in a file: nothing is lost when a run is interrupted or killed.
 
 A file holds one JSON line that says what it belongs to, then records of one coalition (players packed eight to a byte),
 one float64 and the CRC-32 of both each, appended as they come. A record that was cut short by a kill, or whose sum
@@ -14,29 +11,25 @@ import errno
 import json
 import os
 import struct
-import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 Value = Callable[[np.ndarray], np.ndarray]
 """A value function: bool [m, n] (which players are present) -> float [m]."""
 
 _FORMAT = "interact.scores"
 _SCORE = struct.Struct("<dI")
-_MOST_FAILURES = 64
-# The squares of larger scores overflow.
-_LARGEST = 1e100
 
 
 class Interrupted(KeyboardInterrupt):
     """An interrupt of a run; `scores` holds what was asked so far and can be passed on as `cache`."""
 
     def __init__(self, scores: ScoreCache) -> None:
-        super().__init__(f"interrupted after {len(scores)} scores")
+        place = "" if scores.path is None else f", kept in {scores.path}"
+        super().__init__(f"interrupted after {len(scores)} scores{place}")
         self.scores = scores
 
 
@@ -142,154 +135,6 @@ def _record(key: bytes, score: float) -> bytes:
     return start + struct.pack("<I", zlib.crc32(start))
 
 
-def score(
-    value: Value, masks: np.ndarray, cache: ScoreCache, *, batch: int = 512, progress: bool = False
-) -> np.ndarray:
-    """Score coalitions, asking only for those that the cache does not know.
-
-    Eight batches' worth are sorted before they are cut, so that coalitions with a long common beginning, which the
-    coalition tree computes once, are asked together. A batch for which the value function raises is halved until the
-    coalitions at fault are alone; they and those whose score is not finite, or beyond 1e100, get NaN, and a warning
-    names the first.
-
-    Args:
-        value: The value function.
-        masks: Which players are present, bool, shape [m, n].
-        cache: Scores known; new ones are added batch by batch.
-        batch: Most coalitions of one call.
-        progress: Whether to show a bar on standard error.
-
-    Returns:
-        float64, shape [m].
-
-    Raises:
-        ValueError: The value function returns another shape or complex numbers, or fails for more coalitions than it
-            scores.
-        Interrupted: Ctrl-C; the scores so far are in it, and in the cache.
-    """
-    todo = np.flatnonzero(np.isnan(cache.get(masks)))
-    before = len(cache.failed)
-    try:
-        with tqdm(total=len(todo), unit="coalition", disable=not progress, leave=False) as bar:
-            for window, as_drawn in _windows(masks, todo, batch, len(cache)):
-                for low in range(0, len(window), batch):
-                    rows = window[low : low + batch]
-                    for part, values in _ask(value, masks[rows], cache, as_drawn):
-                        cache.put(part, values)
-                    bar.update(len(rows))
-                _check_hope(cache)
-    except KeyboardInterrupt as interrupt:
-        raise Interrupted(cache) from interrupt
-    if cache.failed and not len(cache):
-        raise _hopeless(cache)
-    if len(cache.failed) > before:
-        key, reason = next(iter(cache.failed.items()))
-        warnings.warn(
-            f"The value function failed for {len(cache.failed)} coalitions, which are left out; the first is the mask "
-            f"{_named(key)}: {reason}.",
-            stacklevel=3,
-        )
-    return cache.get(masks)
-
-
-def _windows(masks: np.ndarray, todo: np.ndarray, batch: int, known: int) -> Iterator[tuple[np.ndarray, bool]]:
-    """Yield the rows that are cut into calls together, and whether they come as drawn.
-
-    Sorted rows begin with those without the first players; a function that fails without them would seem to fail for
-    all. So where little is known yet the first come as drawn.
-    """
-    low = 0 if known >= 2 * _MOST_FAILURES else min(2 * _MOST_FAILURES, len(todo))
-    if low:
-        yield todo[:low], True
-    for start in range(low, len(todo), 8 * batch):
-        window = todo[start : start + 8 * batch]
-        yield (window[np.lexsort(masks[window].T[::-1])] if masks.shape[1] else window), False
-
-
-def check_same(value: Value, cache: ScoreCache, *, batch: int = 512, share: float = 0.01) -> None:
-    """Score up to four known coalitions again, among them the lowest and the highest, and compare.
-
-    Scores whose cache names what they belong to (`identity`) are taken as they are, and so is an empty cache.
-
-    Raises:
-        ValueError: They differ by more than a `share` of the spread of the known scores.
-        Interrupted: Ctrl-C.
-    """
-    masks, known = cache.listed()
-    if cache.identity or not len(known):
-        return
-    rows = np.unique([int(known.argmin()), int(known.argmax()), 0, len(known) - 1])
-    fresh = ScoreCache()
-    fresh.open(masks.shape[1])
-    try:
-        again = score(value, masks[rows], fresh, batch=batch)
-    except Interrupted as interrupt:
-        raise Interrupted(cache) from interrupt
-    slack = share * np.ptp(known) + 1e-6 * np.abs(known).max()
-    # What has no score now is said when the others are asked.
-    differs = np.flatnonzero(np.abs(again - known[rows]) > slack)
-    if len(differs):
-        place = "The cache" if cache.path is None else str(cache.path)
-        row = differs[0]
-        key = np.packbits(masks[rows[row]], bitorder="little").tobytes()
-        raise ValueError(
-            f"{place} holds scores of another value function: of the mask {_named(key)} it has "
-            f"{known[rows[row]]:.9g}, but the function returns {again[row]:.9g}; name another file, or delete it. For "
-            "a function whose scores are random, pass ScoreCache(path, identity='a name for it')."
-        )
-
-
-def _ask(value: Value, masks: np.ndarray, cache: ScoreCache, as_drawn: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield coalitions and scores, halving where the value function raises."""
-    try:
-        # A copy, because the function may write into what it is given.
-        given = np.asarray(value(masks.copy()))
-        values = given if given.dtype.kind == "c" else given.astype(np.float64)
-    except (MemoryError, RecursionError):
-        raise
-    except Exception as error:
-        # Whatever a user's function raises concerns some of the coalitions, until it is seen to concern all.
-        if len(masks) == 1:
-            _failed(cache, masks[0], f"{type(error).__name__}: {error}", as_drawn)
-            return
-        middle = len(masks) // 2
-        yield from _ask(value, masks[:middle], cache, as_drawn)
-        yield from _ask(value, masks[middle:], cache, as_drawn)
-        return
-    if values.shape != (len(masks),):
-        raise ValueError(
-            f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
-        )
-    if values.dtype.kind == "c":
-        raise ValueError(
-            f"The value function must return real scores, but returned {values.dtype}; return their real part or "
-            "absolute value."
-        )
-    good = np.abs(values) <= _LARGEST
-    # The good ones are kept before the bad ones are counted: failures are held against scores.
-    yield masks, np.where(good, values, np.nan)
-    for row in np.flatnonzero(~good):
-        _failed(cache, masks[row], f"its score is {values[row]}, not a number up to {_LARGEST:g}", as_drawn)
-
-
-def _failed(cache: ScoreCache, mask: np.ndarray, reason: str, as_drawn: bool) -> None:
-    cache.failed[np.packbits(mask, bitorder="little").tobytes()] = reason
-    if as_drawn:
-        _check_hope(cache)
-
-
-def _check_hope(cache: ScoreCache) -> None:
-    if len(cache.failed) > max(_MOST_FAILURES, len(cache)):
-        raise _hopeless(cache)
-
-
-def _hopeless(cache: ScoreCache) -> ValueError:
-    key, first = next(iter(cache.failed.items()))
-    return ValueError(
-        f"The value function failed for {len(cache.failed)} coalitions and scored {len(cache)}; the first is the "
-        f"mask {_named(key)}: {first}. It takes a bool array [m, n] and returns a float array [m]."
-    )
-
-
-def _named(key: bytes) -> str:
+def named(key: bytes) -> str:
+    """Return a packed coalition as its bit mask."""
     return hex(int.from_bytes(key, "little"))

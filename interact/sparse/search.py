@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from numbers import Integral
 from pathlib import Path
@@ -23,14 +22,17 @@ from typing import Any
 
 import numpy as np
 
+from interact.formats.progress import Progress
 from interact.prompt.players import Player
 from interact.results import SampledInteractions, Terms
+from interact.sparse.asking import Asking, check_same, score, spread
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.dictionary import Term
+from interact.sparse.outlook import outlook
 from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
-from interact.sparse.scores import ScoreCache, Value, check_same, score
-from interact.sparse.stability import bootstrap
+from interact.sparse.scores import Interrupted, ScoreCache, Value
+from interact.sparse.stability import bootstrap, with_spread
 
 Known = tuple[np.ndarray, np.ndarray]
 """Coalitions, bool [m, n], and their scores, float [m]."""
@@ -38,13 +40,15 @@ _ROUNDS = (0.5, 0.75, 1.0)
 _MOST_HELD_OUT = 512
 _POOL, _MOST_CHOSEN = 400, 600
 """Coalitions are chosen from so many more than are needed; the time grows with the cube of how many are chosen."""
+_WANTING, _MOST_OF_AN_OUTLOOK = 0.9, 1000
+"""Below this R^2 a result says what to expect of more scores; with more scores than these that takes seconds."""
 _MOST_PLAYERS_OF_A_CHOICE = 20
 """With more, those of a pool hardly differ in what they tell."""
 
 
 @dataclass(frozen=True)
-class SparseOptions:
-    """How coalitions are sampled and terms are sought.
+class SparseOptions(Asking):
+    """How coalitions are sampled and terms are sought; and how the value function is asked, see `Asking`.
 
     Attributes:
         design: ``"uniform"``, ``"two-sided"`` or ``"balanced"``, see `interact.sparse.design`.
@@ -54,7 +58,6 @@ class SparseOptions:
         proxy: Whether boosted trees (LightGBM) name candidates too; None uses them where LightGBM is installed.
         stop: Stop before the budget is spent when this share of the held-out variance is explained; above 1 never.
         bootstraps: Number of bootstrap fits for error bars and stability; 0 for none.
-        batch: Most coalitions of one call of the value function.
         estimator: What explains scores that no few terms explain: ``"auto"`` takes a Gaussian process, alone or on what
             the terms leave, whichever predicts better; ``"gaussian"`` it alone, without a search; ``"terms"`` a lasso
             and shrunk effects.
@@ -68,19 +71,19 @@ class SparseOptions:
     proxy: bool | None = None
     stop: float = 0.999
     bootstraps: int = 20
-    batch: int = 512
     estimator: str = "auto"
     adaptive: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.design not in DESIGNS:
             raise ValueError(f"design={self.design!r} is not known; choose one of {list(DESIGNS)}.")
         if self.shared < 1 or self.shared & (self.shared - 1):
             raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared}.")
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator={self.estimator!r} is not known; choose one of {list(ESTIMATORS)}.")
-        if self.bootstraps < 0 or self.batch < 1:
-            raise ValueError(f"bootstraps ({self.bootstraps}) must not be negative, batch ({self.batch}) positive.")
+        if self.bootstraps < 0:
+            raise ValueError(f"bootstraps ({self.bootstraps}) must not be negative.")
 
 
 def least_budget(n: int) -> int:
@@ -105,7 +108,7 @@ def explain(
     known: Known | None = None,
     players: Sequence[Player] | None = None,
     text: str = "",
-    progress: bool | None = None,
+    progress: bool | Progress | None = None,
 ) -> SampledInteractions:
     """Find the AND-OR interactions of a value function of any number of players from sampled coalitions.
 
@@ -119,7 +122,7 @@ def explain(
         max_order: Most players of a term. When all coalitions of up to 10 players were scored and no such terms explain
             99.9 % of their variance, terms of all orders that rebuild every score are returned.
         seed: Seed of all draws; the same seed asks for the same coalitions.
-        options: Design, proxy, stopping, error bars; see `SparseOptions`.
+        options: Design, proxy, stopping, error bars, batches, retries; see `SparseOptions`.
         cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from. Four of the scores
             in it are asked again and compared, so that those of another function are refused.
         known: Coalitions (bool [m, n]) and their scores (float [m]), to be fitted beside the budget. They may be of any
@@ -127,15 +130,18 @@ def explain(
             spread.
         players: Names of the players; numbers by default.
         text: The text the players are in.
-        progress: Show a progress bar; None shows it on a terminal.
+        progress: Show a bar with the time left, and tell the cost of a long run after its first batch; None shows them
+            on a terminal.
 
     Returns:
         The interactions in sparse form: `and_terms`, `or_terms`, `predict(masks)`, `fidelity()` on held-out coalitions,
-        an error and a stability of each term.
+        an error and a stability of each term. Where the value function is random, `provenance["spread"]` is the
+        standard deviation of one score, measured on coalitions scored twice; no error is smaller than it allows.
 
     Raises:
         ValueError: A budget below the least, an impossible n, order, seed or option, a cache of another function, or a
             function that fails for most coalitions. For some, they are left out with a warning that names the first.
+        RuntimeError: A function that no longer answers; the scores so far are in the cache.
         Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
 
     Source: the design and the recovery are ours; see `interact.sparse.recovery` for what they build on.
@@ -151,13 +157,57 @@ def explain(
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
-    check_same(value, kept, batch=options.batch)
-    shown = sys.stderr.isatty() if progress is None else progress
-    rng = np.random.default_rng(seed)
-    held, first = _planned(n, budget, options, rng)
-    ask: dict[str, Any] = {"batch": options.batch, "progress": shown}
-    tested = _scored(value, (held, np.full(len(held), 2), np.arange(len(held))), kept, ask)
     proxy = find_spec("lightgbm") is not None if options.proxy is None else options.proxy
+    fitted = {"max_order": max_order, "seed": seed, "proxy": proxy, "estimator": options.estimator}
+    try:
+        check_same(value, kept, options)
+        with Progress.of(progress) as watch:
+            sampled = _sampled(value, n, budget, options, kept, known, fitted, watch)
+        random = spread(value, kept, options, np.random.default_rng((seed, 2)))
+        sample, tested, found, reached, given = sampled
+        rng, times = np.random.default_rng((seed, 1)), options.bootstraps
+        every = sample.joined(tested)
+        if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
+            found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
+            reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
+        errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt as interrupt:
+        raise Interrupted(kept) from interrupt
+    errors = with_spread(errors, found.terms, sample.masks, random)
+    asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
+    record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=given, spread=random)
+    result = _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+    return _with_outlook(result)
+
+
+def _with_outlook(result: SampledInteractions) -> SampledInteractions:
+    """Say what R^2 to expect of more scores, where a Gaussian process leaves much unexplained."""
+    wanting = result.held_out.any() and result.fidelity(0.0).r2 < _WANTING
+    if result.provenance["gaussian"] is None or not wanting or len(result.values) > _MOST_OF_AN_OUTLOOK:
+        return result
+    found = outlook(result)
+    told = {"budgets": list(found.budgets), "r2": list(found.r2)} if len(found.budgets) > 1 else None
+    return replace(result, provenance={**result.provenance, "outlook": told})
+
+
+def _sampled(
+    value: Value,
+    n: int,
+    budget: int,
+    options: SparseOptions,
+    kept: ScoreCache,
+    known: Known | None,
+    fitted: dict[str, Any],
+    watch: Progress,
+) -> tuple[Sample, Sample, Recovered, list[dict[str, Any]], int]:
+    """Score and fit in rounds; return what was fitted, what was held out, the fit, how it went, and known scores."""
+    rng = np.random.default_rng(fitted["seed"])
+    held, first = _planned(n, budget, options, rng)
+    watch.begin(max(0, budget - len(kept)), most=True)
+    ask: dict[str, Any] = {"asking": options, "progress": watch}
+    tested = _scored(value, (held, np.full(len(held), 2), np.arange(len(held))), kept, ask)
     sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
     given = _agreeing(value, known, np.concatenate([held, first[0]]), options)
     asked = np.concatenate([held, given.masks])
@@ -170,9 +220,7 @@ def explain(
         sample = (sample if len(sample) else given).joined(_scored(value, part, kept, ask))
         if not len(sample):
             raise ValueError("The value function scored none of the coalitions; see the warning for its reason.")
-        start = _begun(found)
-        fitted = {"max_order": max_order, "seed": seed, "proxy": proxy, "estimator": options.estimator}
-        found = predictive(sample, **fitted, start=start)
+        found = predictive(sample, **fitted, start=_begun(found))
         reached.append(
             {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
         )
@@ -180,15 +228,7 @@ def explain(
         if reached[-1]["r2"] >= options.stop and not found.weak:
             break
     assert found is not None
-    rng, times = np.random.default_rng((seed, 1)), options.bootstraps
-    every = sample.joined(tested)
-    if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
-        found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
-        reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
-    errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
-    asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
-    record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=len(given))
-    return _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+    return sample, tested, found, reached, len(given)
 
 
 def _record(found: Recovered, asked: dict[str, Any], **counted: Any) -> dict[str, Any]:
@@ -327,7 +367,7 @@ def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: Spa
     kept.put(masks, values)
     try:
         # In half precision a score moves by a tenth of their spread with the batch that it is computed in.
-        check_same(value, kept, batch=options.batch, share=0.25)
+        check_same(value, kept, options, share=0.25)
     except ValueError:
         warnings.warn(
             "The known scores are left out: by what it returns now they are of another value function (another model, "

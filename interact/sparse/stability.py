@@ -9,6 +9,8 @@ posterior probability of their sign.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from interact.sparse.dictionary import Term, columns, products
@@ -59,6 +61,28 @@ def bootstrap(
         chosen = fit.chosen[kept]
         again[chosen] += np.sign(fit.effects[kept]) == np.sign(found.effects[chosen])
     return effects.std(axis=0, ddof=1), again / times
+
+
+def with_spread(errors: np.ndarray, terms: Sequence[Term], masks: np.ndarray, spread: float) -> np.ndarray:
+    """Return errors that are at least what the randomness of single scores alone makes of them.
+
+    No unbiased estimate of the effect of a column x from m scores of standard deviation `spread` has a smaller error
+    than ``spread / sqrt(sum (x - mean x)^2)``. If all 2**n coalitions were scored, an effect of order k is a signed sum
+    of 2**k scores, and its error ``spread 2**(k/2)``.
+
+    Args:
+        errors: Standard errors, float64, one a term; NaN where there is none.
+        terms: The terms.
+        masks: The coalitions that they were fitted to, bool, shape [m, n].
+        spread: Standard deviation of one score from call to call.
+    """
+    if not spread or not len(terms):
+        return errors
+    if len(masks) == 1 << masks.shape[1]:
+        return np.fmax(errors, spread * 2.0 ** (np.array([len(members) for _, members in terms]) / 2))
+    x = columns(masks, terms)
+    moved = ((x - x.mean(axis=0)) ** 2).sum(axis=0)
+    return np.fmax(errors, spread / np.sqrt(np.maximum(moved, 1e-9)))
 
 
 def _of_weak(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from interact.command import main as cli
@@ -161,5 +162,32 @@ def test_an_interrupt_keeps_what_is_finished(folder, tmp_path):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "what was finished is kept" in err and "Traceback" not in err
-    assert [p.name[:3] for p in tmp_path.iterdir()] == ["001"]
+    assert process.returncode == 130 and "Traceback" not in err
+    assert [p.name[:3] for p in tmp_path.glob("*.interactions")] == ["001"]
+    # What the second text has of scores lies in a hidden file, if it has any.
+    kept = [p.name for p in tmp_path.glob(".*.scores")]
+    assert "the same line goes on from there" in err if len(err.split("interrupted; ")[1]) > 60 else "is kept" in err
+    assert len(kept) <= 1 and all(name.startswith(".002-") for name in kept)
+
+
+def test_an_interrupt_says_where_the_scores_are(capsys, monkeypatch, tmp_path):
+    from interact.sparse import Interrupted, ScoreCache
+
+    for path, said in ((tmp_path / "x.scores", "1 scores are in"), (None, "1 scores are lost, because no --out names")):
+        cache = ScoreCache(path)
+        cache.open(1)
+        cache.put(np.ones((1, 1), dtype=bool), np.ones(1))
+        monkeypatch.setattr(cli, "run", lambda _, cache=cache: (_ for _ in ()).throw(Interrupted(cache)))
+        code, _, err = call(capsys, "doctor")
+        assert code == 130 and said in err
+
+
+def test_sentences_are_opened_from_the_command_line(capsys, folder, tmp_path):
+    text = "The old lease began. The tenant paid rent. The heating broke twice."
+    line = ["extract", "--model", folder, "--text", text, "--target", "yes", "--target-tokens", 1, "--open", 1]
+    code, out, _ = call(capsys, *line, "--method", "sparse", "--players", "sentences", "--out", tmp_path / "x")
+    assert code == 0 and "beside its words" in out and [p.name for p in tmp_path.iterdir()] == ["x"]
+    code, out, _ = call(capsys, "show", tmp_path / "x", "--html", tmp_path / "x.html")
+    assert code == 0 and "beside its words" in out and "values add up" in (tmp_path / "x.html").read_text("utf-8")
+    code, _, err = call(capsys, *line)
+    assert code == 2 and "--open belongs to --method sparse --players sentences" in err

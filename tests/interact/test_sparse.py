@@ -17,7 +17,7 @@ from interact.sparse.shrinkage import left_out, shrink
 from interact.sparse.stability import bootstrap
 from tests.interact.conftest import causal
 
-FAST = SparseOptions(bootstraps=0, proxy=False)
+FAST = SparseOptions(bootstraps=0, proxy=False, repeats=0)
 
 
 def planted(n: int, terms: int, seed: int, noise: float = 0.0):
@@ -213,7 +213,7 @@ def test_rounds_are_sorted_before_they_are_cut_into_calls():
     cache = ScoreCache()
     cache.open(30)
     masks = np.random.default_rng(0).random((900, 30)) < 0.5
-    scores = sparse.scores.score(value, masks, cache, batch=50)
+    scores = sparse.asking.score(value, masks, cache, sparse.Asking(batch=50))
     np.testing.assert_array_equal(scores, 2.0 * masks[:, 1])
     assert {len(m) for m in calls} <= {50, 28, 22, 23} and sum(map(len, calls)) == 900
     # As drawn while little is known, then eight calls' worth are in the order of the text.
@@ -311,7 +311,10 @@ def test_bad_options_are_sentences():
     for bad, sentence in (
         ({"design": "x"}, "design='x' is not known"),
         ({"shared": 3}, "shared must be a power of two"),
-        ({"batch": 0}, "batch \\(0\\) positive"),
+        ({"batch": 0}, "batch must be positive, but is 0"),
+        ({"retries": -1}, r"retries \(-1\) and wait \(1.0\) must be 0 or more"),
+        ({"wait": float("nan")}, r"wait \(nan\) must be 0 or more"),
+        ({"repeats": -2}, "repeats must be 0 or more, or None, but is -2"),
     ):
         with pytest.raises(ValueError, match=sentence):
             SparseOptions(**bad)
@@ -319,7 +322,7 @@ def test_bad_options_are_sentences():
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
     _, value = planted(25, 4, seed=2)
-    calls, options = [], SparseOptions(bootstraps=0, proxy=False, batch=100)
+    calls, options = [], SparseOptions(bootstraps=0, proxy=False, batch=100, repeats=0)
 
     def stopping(masks):
         calls.append(len(masks))

@@ -72,7 +72,8 @@ def results_page(results: Sequence[Interactions]) -> str:
         {
             "heading": _answer(result),
             "fragment": Markup(result._repr_html_()),
-            "provenance": _pretty(dict(result.provenance)),
+            "parts": Markup(display.parts_html(result)),
+            "provenance": _pretty({k: v for k, v in result.provenance.items() if k != "parts"}),
         }
         for result in results
     ]

@@ -1,0 +1,45 @@
+"""All scores of a few real prompts, so that estimators can be held against exact effects; computed once, kept here.
+
+::
+
+    python -m bench.lattices       # scores what is missing, with SmolLM2 in float32; resumable
+
+Short reviews with their content words as players, the first of the file's seventh rows with 12 or 13 of them, and a
+longer one with its sentences. Attention masking, log-odds of the label. Review 1068 was scored in bfloat16 with a
+float32 head, and chosen among 18 for a wide spread of its scores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parent
+REVIEWS = (
+    ("rotten_tomatoes", 7, "words"),
+    ("rotten_tomatoes", 154, "words"),
+    ("imdb", 1068, "sentences"),
+)
+
+
+def path(source: str, place: int, players: str) -> Path:
+    """Return the file of a lattice."""
+    return FOLDER / f"{source}-{place}-{players}.npz"
+
+
+def read(file: Path) -> np.ndarray:
+    """Return all 2**n scores in bit order, float64.
+
+    Raises:
+        ValueError: The number of scores is no power of two.
+    """
+    values = np.load(file)["v"].astype(np.float64)
+    if values.ndim != 1 or len(values) & (len(values) - 1):
+        raise ValueError(f"{file} must hold 2**n scores in its array v, but v has the shape {values.shape}.")
+    return values
+
+
+def everyone(n: int) -> np.ndarray:
+    """Return all coalitions of n players in bit order, bool [2**n, n]."""
+    return (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
