@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from interact.prompt.offsets import with_characters
 from interact.prompt.template import Rendered
 
 Span = tuple[int, int]
@@ -46,6 +47,7 @@ def encode(tokenizer: Any, rendered: Rendered) -> Encoded:
     known = tokenizer(rendered.prompt, return_offsets_mapping=True, add_special_tokens=not rendered.chat)
     ids, offsets = list(known["input_ids"]), [(int(a), int(b)) for a, b in known["offset_mapping"]]
     controls = _controls(tokenizer)
+    offsets = with_characters(tokenizer, rendered.prompt, ids, offsets, controls)
     notes: list[str] = []
     types = known.get("token_type_ids")
     if typed := _typed(tokenizer, rendered, ids, offsets, controls):
@@ -135,7 +137,10 @@ def _as_text(
                 split_special_tokens=said and plain,
             )
             found += piece["input_ids"]
-            places += [(a + start, b + start) for a, b in piece["offset_mapping"]]
+            inside = with_characters(
+                tokenizer, prompt[start:end], piece["input_ids"], piece["offset_mapping"], controls
+            )
+            places += [(a + start, b + start) for a, b in inside]
         return found + ends[1], places + [(0, 0)] * trail
 
     return pieced(True) if pieced(False)[0] == list(ids) else None

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -167,9 +168,11 @@ class InteractionCallback(TrainerCallback):
         self._held: dict[str, Sequence[int]] = {}
         self._prompts = Prompts(self.store)
         self.planned: tuple[int, ...] = ()
+        self._told_of_waiting = False
 
     def _follow(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         model, tokenizer, step = given["model"], _tokenizer(given.get("processing_class")), state.global_step
+        start = time.monotonic()
         with undisturbed(model):
             try:
                 results = [self._extract(model, tokenizer, sample, step) for sample in self.samples]
@@ -182,8 +185,22 @@ class InteractionCallback(TrainerCallback):
             self._take(step, results)
             if self._reference is not None and self._reference_table is None:
                 self._reference_table = self._ask_reference(results)
+        self._tell_of_waiting(args, time.monotonic() - start)
         if 0 in self._rows:
             _log(self._summary(step), args, state, control)
+
+    def _tell_of_waiting(self, args: Any, seconds: float) -> None:
+        """Say once that the other processes of a training nearly wait too long for this one."""
+        patience = float(getattr(args, "ddp_timeout", 0) or 0)
+        if self._told_of_waiting or getattr(args, "world_size", 1) < 2 or not 0 < patience < 4 * seconds:
+            return
+        self._told_of_waiting = True
+        warnings.warn(
+            f"A followed step took {seconds:.0f} s, in which the other {args.world_size - 1} processes wait, and they "
+            f"give up after {patience:.0f} s; raise ddp_timeout (TrainingArguments), or follow fewer samples or "
+            "players.",
+            stacklevel=3,
+        )
 
     def _extract(self, model: Any, tokenizer: Any, sample: Example, step: int) -> Interactions:
         held = self._held.get(sample.id)

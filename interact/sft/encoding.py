@@ -6,6 +6,7 @@ score is followed. Behind the response stands the end-of-sequence token, where t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,10 +15,11 @@ import torch
 
 from interact.models.family import inspect_model, label_index, takes_types
 from interact.prompt.inputs import encode_answer, prepare
-from interact.prompt.template import Rendered, prints_the_time
+from interact.prompt.template import Rendered, Template, prints_the_time
 from interact.sft.data import Example
 
 IGNORED = -100
+_MARK = "\u241fanswer\u241f"
 
 
 class EncodedExamples:
@@ -43,6 +45,7 @@ class EncodedExamples:
         self._tokenizer, self._examples = tokenizer, examples
         self._length = min(max_length, family.context or max_length)
         self._labels = None
+        self._cut = False
         self._rendered: dict[int, Rendered] = {}
         self._dated = prints_the_time(tokenizer)
         self._typed = takes_types(model, family)
@@ -65,6 +68,14 @@ class EncodedExamples:
         prompt, answer = encode_answer(self._tokenizer, example.text, example.response, example.template, fixed=fixed)
         self._check_room(example, len(prompt) + 1)
         end = self._tokenizer.eos_token_id
+        if len(prompt) + len(answer) > self._length and not self._cut:
+            self._cut = True
+            warnings.warn(
+                f"The response of {example.id!r} ends after {len(prompt) + len(answer)} tokens, but at most "
+                f"{self._length} fit (max_length, or the model's context), so it is learned without its end, and "
+                "others may be too; raise max_length, or leave long examples out.",
+                stacklevel=2,
+            )
         ids = [*prompt, *answer, *([] if end is None else [end])][: self._length]
         return {"input_ids": ids, "labels": [IGNORED] * len(prompt) + ids[len(prompt) :]}
 
@@ -100,3 +111,29 @@ class EncodedExamples:
                 f"The example {example.id!r} needs {needed} tokens before its response ends, but at most "
                 f"{self._length} fit (max_length, or the model's context); shorten it or leave it out."
             )
+
+
+def other_ending(tokenizer: Any, template: Template) -> str | None:
+    """Say that a chat template ends an answer otherwise than training does, or None.
+
+    A model that learns to stop by one token and is asked in chats that stop by another goes on talking.
+    """
+    if template.chat is False or not getattr(tokenizer, "chat_template", None) or tokenizer.eos_token_id is None:
+        return None
+    said = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _MARK}]
+    named = {"chat_template": template.chat} if isinstance(template.chat, str) else {}
+    try:
+        whole = tokenizer.apply_chat_template(said, tokenize=False, **named, **template.arguments)
+    except Exception:
+        # A template is a program of a stranger; what it cannot write says nothing.
+        return None
+    behind = tokenizer(whole.partition(_MARK)[2], add_special_tokens=False)["input_ids"]
+    control = next((i for i in behind if i in tokenizer.all_special_ids), None)
+    if control is None or control == tokenizer.eos_token_id:
+        return None
+    name = tokenizer.convert_ids_to_tokens(control)
+    return (
+        f"The chat template ends an answer with {name!r}, but the model learns to end it with the tokenizer's "
+        f"end-of-sequence token {tokenizer.eos_token!r}, so in a chat it may not stop; set tokenizer.eos_token = "
+        f"{name!r} before training, unless you stop it yourself."
+    )

@@ -18,6 +18,8 @@ def json_rows(path: Path, text: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: It is neither, or an object names a column twice; the sentence names the line where it can.
     """
+    if (columns := _columns(path, text)) is not None:
+        return columns
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     try:
         return [_row(path, number, line) for number, line in lines]
@@ -27,6 +29,29 @@ def json_rows(path: Path, text: str) -> list[dict[str, Any]]:
         if rows is None:
             raise ValueError(str(error)) from error
         return rows
+
+
+def _columns(path: Path, text: str) -> list[dict[str, Any]] | None:
+    """Read a table that pandas wrote by columns, ``{"text": {"0": ...}}``, by rows, or split; None where it is none."""
+    try:
+        table = json.loads(text, object_pairs_hook=lambda pairs: _once(path, None, pairs))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(table, dict) or not table:
+        return None
+    if set(table) == {"columns", "index", "data"} and isinstance(table["columns"], list):
+        names, rows = table["columns"], table["data"]
+        whole = isinstance(rows, list) and all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        return [dict(zip(map(str, names), row, strict=True)) for row in rows] if whole else None
+    cells = list(table.values())
+    if not all(isinstance(column, dict) and column for column in cells) or len({tuple(c) for c in cells}) > 1:
+        return None
+    # pandas numbers the rows; an object of objects with names alone is something else.
+    if all(number.isdigit() for number in table):
+        return cells
+    if not all(number.isdigit() for number in cells[0]):
+        return None
+    return [{name: column[number] for name, column in table.items()} for number in cells[0]]
 
 
 class _NotARow(ValueError):

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from interact.models.adapters import record_base
 from interact.models.family import device_of, inspect_model
 from interact.models.fingerprint import fingerprint
 from interact.sft.data import Example, content_of
-from interact.sft.encoding import EncodedExamples
+from interact.sft.encoding import EncodedExamples, other_ending
 from interact.sft.loss_log import LossLog
 from interact.sft.measuring import answer_losses, halves
 from interact.sft.run_folder import RunFolder
@@ -142,6 +143,8 @@ def train(
     run.open()
     if run.finished():
         return run.checkpoints()
+    if inspect_model(model).kind == "causal" and (note := other_ending(tokenizer, examples[0].template)):
+        warnings.warn(note, stacklevel=2)
     losses = LossLog(Path(log) if log is not None else folder / "losses.jsonl")
     with kept_random_state(), _trainable(model, options) as trained:
         keeper = _Keeper(run, losses, trained, tokenizer, held, options.batch_size)

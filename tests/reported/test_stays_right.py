@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from interact import Template, extract, prepare
@@ -139,3 +139,27 @@ def test_a_dictionary_of_templates_with_a_default():
 def test_a_single_sentence_for_a_model_of_pairs():
     tokenizer = words("the man sleeps")
     assert prepare(tokenizer, "the man sleeps", players=["man"]).notes == ()
+
+
+def test_letters_of_several_tokens_have_their_offsets_twice():
+    inputs = prepare(letters(), "很好 é movie", players=["很", "好", "é"], target=5)
+    assert [b - a for a, b in inputs.spans] == [3, 3, 2]
+
+
+def test_tokens_without_characters_belong_to_no_player():
+    raw = Tokenizer(models.WordLevel({"<s>": 0, "a": 1, "b": 2, "</s>": 3, "<sep>": 4}, unk_token="a"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    parts = [("<s>", 0), ("</s>", 3), ("<sep>", 4)]
+    raw.post_processor = processors.TemplateProcessing(single="<s> <sep> $A </s> </s>", special_tokens=parts)
+    inputs = prepare(PreTrainedTokenizerFast(tokenizer_object=raw), "a b", players=["a", "b"], target=[1])
+    assert inputs.input_ids == (0, 4, 1, 2, 3, 3) and inputs.spans == ((2, 3), (3, 4))
+
+
+def test_a_token_over_several_words_makes_one_player_with_a_note():
+    raw = Tokenizer(models.WordLevel({"<unk>": 0, "in new york": 1, " it is good": 2}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Split(",", "removed")
+    with told() as sentences:
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
+        inputs = prepare(tokenizer, "in new york, it is good", players=["new", "york", "good"], target=[1])
+    assert [p.text for p in inputs.players] == ["new york", "good"]
+    assert sentences[0].startswith("'new york' became one player")
