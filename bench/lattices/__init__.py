@@ -4,8 +4,8 @@
 
     python -m bench.lattices       # scores what is missing, with SmolLM2 in float32; resumable
 
-Short reviews with their content words as players, the first of the file's seventh rows with 12 or 13 of them, and a
-longer one with its sentences. Attention masking, log-odds of the label. Review 1068 was scored in bfloat16 with a
+A short review with its content words as players, the first of the file's seventh rows with 12 of them, and a longer
+one with its 13 sentences. Attention masking, log-odds of the label. Review 1068 was scored in bfloat16 with a
 float32 head, and chosen among 18 for a wide spread of its scores.
 """
 
@@ -18,7 +18,6 @@ import numpy as np
 FOLDER = Path(__file__).parent
 REVIEWS = (
     ("rotten_tomatoes", 7, "words"),
-    ("rotten_tomatoes", 154, "words"),
     ("imdb", 1068, "sentences"),
 )
 
