@@ -41,7 +41,7 @@ demo: .venv
 
 test: .venv
 	$(BIN)/python -m interact fetch smollm2 reviews
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25
 
 check: .venv
 	$(BIN)/ruff check .

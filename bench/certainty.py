@@ -48,18 +48,19 @@ def highs_range(v: np.ndarray, delta: float, limit: float, column: int) -> tuple
 
 
 def soft_cost(v: np.ndarray, column: int, level: float) -> float:
-    """Return the least soft cost with a column held at a level, as non-negative least squares by SciPy."""
+    """Return the least soft cost without a ridge, a column held at a level, as non-negative least squares by SciPy."""
     form = NoiseForm.of("soft")
     unit = np.abs(v - v[0]).max()
-    w, gamma, ridge = (v - v[0])[1:] / unit, form.relative * abs(v[-1] - v[0]) / unit, form.ridge
+    w, gamma = (v - v[0])[1:] / unit, form.relative * abs(v[-1] - v[0]) / unit
     a, level = columns(len(v).bit_length() - 1)[0], level / unit
     w, a = w - level * a[:, column], np.delete(a, column, 1)
-    # ridge/2 x^2 + x = ridge/2 (x + 1 / ridge)^2 - 1 / (2 ridge) for either sign of an effect.
-    weighted = np.vstack([np.hstack([a, -a]) / np.sqrt(gamma), np.sqrt(ridge) * np.eye(2 * a.shape[1])])
-    aim = np.concatenate([w / np.sqrt(gamma), np.full(2 * a.shape[1], -1 / np.sqrt(ridge))])
+    # x + r/2 x^2 = r/2 (x + 1 / r)^2 - 1 / (2 r) for either sign of an effect, with an r that adds a millionth.
+    small = np.sqrt(1e-6)
+    weighted = np.vstack([np.hstack([a, -a]) / np.sqrt(gamma), small * np.eye(2 * a.shape[1])])
+    aim = np.concatenate([w / np.sqrt(gamma), np.full(2 * a.shape[1], -1 / small)])
     x, _ = nnls(weighted, aim, maxiter=100_000)
     q = a @ (x[: a.shape[1]] - x[a.shape[1] :]) - w
-    return float(unit * (x.sum() + ridge / 2 * x @ x + q @ q / (2 * gamma) + abs(level) + ridge / 2 * level**2))
+    return float(unit * (x.sum() + q @ q / (2 * gamma) + abs(level)))
 
 
 def classes(v: np.ndarray, form: NoiseForm, rtol: float | None = None) -> tuple[sparsify.Certainty, np.ndarray]:

@@ -26,8 +26,14 @@ from pygments.formatters import HtmlFormatter
 ROOT = Path(__file__).parent.parent
 GUIDE = (
     "tutorial.md",
-    *("howto/own-data.md", "howto/llama-factory.md", "howto/many-texts.md", "howto/long-document.md"),
-    "howto/api-model.md",
+    *(
+        "howto/own-data.md",
+        "howto/llama-factory.md",
+        "howto/messages.md",
+        "howto/many-texts.md",
+        "howto/long-document.md",
+        "howto/api-model.md",
+    ),
     "howto/own-kernel.md",
     *("notebooks/first-extraction.ipynb", "notebooks/following-a-fine-tuning.ipynb"),
     *("sft.md", "study.md", "cluster.md", "indices.md", "math.md", "evolution.md", "split.md", "formats.md"),

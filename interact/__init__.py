@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from interact.games.extract_many import extract_many
     from interact.games.game import Game, game_from
     from interact.games.learned import learn_baseline
+    from interact.games.several import extract_targets, extract_tokens
     from interact.games.shapiq import as_shapiq_game
     from interact.games.windows import windows
     from interact.models.load import load_model
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         to_shap,
         to_shapiq,
     )
+    from interact.results.comparison import compare
     from interact.results.summary import summary
     from interact.sft.callback import InteractionCallback
     from interact.sft.early_stopping import InteractionEarlyStopping
@@ -56,9 +58,12 @@ __all__ = [
     "Template",
     "as_shapiq_game",
     "coalition_values",
+    "compare",
     "explain_engine",
     "extract",
     "extract_many",
+    "extract_targets",
+    "extract_tokens",
     "from_shapiq",
     "game",
     "game_from",
@@ -80,6 +85,7 @@ _ROOMS = {
     "games.extract": ("extract",),
     "games.extract_many": ("extract_many",),
     "games.build": ("game",),
+    "games.several": ("extract_targets", "extract_tokens"),
     "games.game": ("Game", "game_from"),
     "games.learned": ("learn_baseline",),
     "games.windows": ("windows",),
@@ -90,6 +96,7 @@ _ROOMS = {
         *("ExactInteractions", "Fidelity", "Interaction", "Interactions", "SampledInteractions"),
         *("from_shapiq", "load", "to_shap", "to_shapiq"),
     ),
+    "results.comparison": ("compare",),
     "results.summary": ("summary",),
     "sft.callback": ("InteractionCallback",),
     "sft.early_stopping": ("InteractionEarlyStopping",),

@@ -129,10 +129,11 @@ def run_set(name: str, python: str, folder: Path) -> tuple[str, bool]:
     ready = install(call, python, folder, SETS[name].pins)
     passed, failed = 0, int(not ready)
     if ready:
-        options = ("-m", "not gpu and not packaging", "-p", "no:cacheprovider", "--numprocesses", "2")
+        options = ("-m", "not gpu and not packaging", "-p", "no:cacheprovider", "--durations", "25")
+        options += ("--numprocesses", "2", "--dist", "worksteal")
         if not layered:
             failed += not call(bin / "interact", "fetch", "smollm2")[0]
-        good, said = call(bin / "python", "-m", "pytest", "-q", *options, "--dist", "worksteal", *tests)
+        good, said = call(bin / "python", "-m", "pytest", "-q", *options, *tests)
         counts = {kind: int(count) for count, kind in re.findall(r"(\d+) (passed|failed|error)", said[-400:])}
         passed = counts.get("passed", 0)
         failed += counts.get("failed", 0) + counts.get("error", 0) or int(not good)

@@ -14,6 +14,7 @@ from bench.device.clock import Target, Time, clock, distance, in_full
 from bench.sparsify import planted, smooth
 from interact_kernels import lattice as lattice_operations
 from interact_kernels import sparsify
+from interact_kernels.sparsify.normal import cholesky_in_blocks
 
 F32, F64 = torch.float32, torch.float64
 
@@ -114,14 +115,13 @@ def _split(
     times: dict[str, Time],
 ) -> tuple[str, bool]:
     def call() -> sparsify.AndOrSplit:
-        # The form that the card knows.
-        return sparsify.and_or_split(v, kappa=0.04, impl=name)
+        return sparsify.and_or_split(v, impl=name)
 
     found = vars(call())
     plain = {field: torch.as_tensor(part).cpu().numpy() for field, part in found.items() if field != "form"}
     seen = sparsify.verify(sparsify.AndOrSplit(**plain, form=found["form"]), scores)
     steps = plain["iterations"]
-    right = bool(max(seen.matching, seen.noise_excess, seen.dual_excess) <= 1e-6 and seen.gap.max() <= 1.1e-3)
+    right = bool(max(seen.matching, seen.noise_excess, seen.dual_excess) <= 1e-6 and seen.gap.max() <= 1.1e-6)
     label = f"native, {torch.get_num_threads()} threads" if name == "native" else "torch, on the card"
     if right:
         times[name] = clock(cases.target, call, seconds=2.0)
@@ -145,7 +145,9 @@ def cholesky(cases: Cases, _: str) -> None:
         tries: dict[str, Callable[[], torch.Tensor]] = {
             "cholesky_ex": lambda m=matrices: torch.linalg.cholesky_ex(m)[0]
         }
-        tries |= {f"blocks of {w}": partial(_in_blocks, matrices, w) for w in (32, 64, 128, 256)}
+        tries |= {
+            f"blocks of {w}": lambda m=matrices, w=w: cholesky_in_blocks(m.clone(), w) for w in (32, 64, 128, 256)
+        }
         tries |= {"cholesky_solve": lambda t=truth, b=ones: torch.cholesky_solve(b, t)}
         cells = {"case": f"{count} x {n} {dtype}"}
         times: dict[str, Time] = {}
@@ -161,17 +163,3 @@ def cholesky(cases: Cases, _: str) -> None:
                 return off, 1e-3
 
             cases.case(f"{name}, {cells['case']}", timed, group=f"Cholesky {dtype}")
-
-
-def _in_blocks(matrices: torch.Tensor, width: int) -> torch.Tensor:
-    """Factor by blocks of columns, from the left."""
-    a, n = matrices.clone(), matrices.shape[-1]
-    for low in range(0, n, width):
-        high = min(n, low + width)
-        a[:, low:high, low:high] = corner = torch.linalg.cholesky_ex(a[:, low:high, low:high])[0]
-        if high < n:
-            one = torch.eye(high - low, dtype=a.dtype, device=a.device).expand(len(a), -1, -1)
-            inverse = torch.linalg.solve_triangular(corner, one, upper=False)
-            a[:, high:, low:high] = below = a[:, high:, low:high] @ inverse.mT
-            a[:, high:, high:].baddbmm_(below, below.mT, alpha=-1)
-    return a

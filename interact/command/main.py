@@ -43,10 +43,15 @@ class Extract:
     """The texts; their words are the players."""
     text_file: Path | None = None
     """A file with one more text a line; - reads standard input."""
+    messages: tuple[Path, ...] = ()
+    """Files of JSON with a conversation, or several: messages with role and content, in the place of texts."""
     target: str | None = None
     """The answer to explain; without it, what the model predicts."""
     players: tuple[str, ...] = ("words",)
-    """words, all-words, sentences, paragraphs or marked ([[...]]); the phrases themselves; or spans like 2:10."""
+    """words, all-words, sentences, paragraphs or marked ([[...]]); the phrases themselves; or spans like 2:10. Of
+    messages also messages, documents or examples, and spans like 0:2:10 (message, start, end)."""
+    in_messages: str | None = None
+    """Whose words are players: all, a role, or numbers like 0,2; without it, the last message of the user's."""
     limit: int | None = None
     """Most players; more candidates are drawn from."""
     seed: int = 0
@@ -59,10 +64,16 @@ class Extract:
     """What the model has said already before the target."""
     chat: bool | None = None
     """Use the tokenizer's chat template; without this, when there is one."""
-    target_tokens: int | None = None
-    """How many tokens of the target to score, when it is several."""
+    chat_template: str | None = None
+    """The name of one of several chat templates."""
+    template_arguments: str | None = None
+    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
+    target_tokens: int | Literal["all"] | None = None
+    """How many tokens of the target to score, when it is several, or all."""
     contrast: tuple[str, ...] = ()
     """Other answers: the score is the log-odds of the target against them, not against all other tokens."""
+    score: Literal["log-odds", "log-probability", "logit"] = "log-odds"
+    """What is explained; log-probability of several tokens is that of the whole answer."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
     """What an absent player becomes."""
     baseline: str | None = None
@@ -248,7 +259,6 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
 def _extract(command: Extract) -> None:
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
-    from interact.prompt.inputs import Template
     from interact.prompt.system_message import system_note
     from interact.results import load
     from interact.results.file import check_writable
@@ -257,8 +267,7 @@ def _extract(command: Extract) -> None:
     check_seed(command.seed)
     if command.open and (command.method != "sparse" or command.players not in (("sentences",), ("paragraphs",))):
         raise ValueError("--open belongs to --method sparse --players sentences (or paragraphs); pass these with it.")
-    texts = _texts(command)
-    template = Template(command.template, command.system, command.answer_prefix, command.chat)
+    texts, template = _texts(command), _template(command)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
     loaded: tuple[Any, Any] | None = None
     place = placed(command.dtype, command.device, command.device_map, command.bits)
@@ -277,8 +286,7 @@ def _extract(command: Extract) -> None:
         kept = file.with_name(f".{file.name}.scores") if file is not None else None
         if loaded is None:
             loaded = load_model(command.model, dtype=dtype, **_loading(command))
-            asked = command.system is not None or command.chat is False
-            if not asked and (note := system_note(command.model, loaded[1])):
+            if not _has_system(command, text) and (note := system_note(command.model, loaded[1])):
                 print(f"interact: note: {note}", file=sys.stderr)
         ask = _asking(command, loaded, text, template)
         result = ask(players=_players(command), budget=command.budget, cache=kept)
@@ -293,18 +301,20 @@ def _extract(command: Extract) -> None:
         _print(result, file, command.json, command.top)
 
 
-def _asking(command: Extract, loaded: tuple[Any, Any], text: str, template: Any) -> Callable[..., Any]:
+def _asking(command: Extract, loaded: tuple[Any, Any], text: str | list[Any], template: Any) -> Callable[..., Any]:
     """Return the extraction of a text, to be called with players and budget."""
     from interact.games.extract import extract
 
     return partial(
         extract,
         *loaded,
-        text,
+        text if isinstance(text, str) else None,
+        messages=None if isinstance(text, str) else text,
         target=command.target,
         template=template,
         target_tokens=command.target_tokens,
         contrast=command.contrast or None,
+        score=command.score,
         masking=command.masking,
         baseline=command.baseline,
         noise=command.noise,
@@ -321,8 +331,26 @@ def _loading(command: Extract) -> dict[str, Any]:
     return {name: getattr(command, name) for name in ("base", "device", "device_map", "bits")}
 
 
-def _texts(command: Extract) -> list[str]:
-    texts = list(command.text)
+def _template(command: Extract) -> Any:
+    from interact.command.prompts import template_arguments
+    from interact.prompt.inputs import Template
+
+    chat = command.chat if command.chat_template is None else command.chat_template
+    arguments = template_arguments(command.template_arguments)
+    return Template(command.template, command.system, command.answer_prefix, chat, arguments)
+
+
+def _has_system(command: Extract, text: str | list[Any]) -> bool:
+    """Say whether a prompt says itself what its system message is."""
+    said = not isinstance(text, str) and any(isinstance(m, dict) and m.get("role") == "system" for m in text)
+    return said or command.system is not None or command.chat is False
+
+
+def _texts(command: Extract) -> list[str | list[Any]]:
+    """Return the texts, and the conversations from files."""
+    from interact.command.prompts import conversations
+
+    texts: list[str | list[Any]] = list(command.text)
     if command.text_file is not None:
         try:
             piped = command.text_file == Path("-")
@@ -332,31 +360,36 @@ def _texts(command: Extract) -> list[str]:
                 f"{command.text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8."
             ) from error
         texts += [line.strip() for line in given.splitlines() if line.strip()]
+    texts += conversations(command.messages)
     if not texts:
-        raise ValueError("No text was given; pass --text or --text-file.")
+        raise ValueError("No text was given; pass --text, --text-file or --messages.")
     return texts
 
 
 def _players(command: Extract) -> Any:
-    from interact.prompt.players import PlayerChoice
+    from interact.prompt.players import OF_MESSAGES, PlayerChoice
 
-    given = command.players
-    if len(given) == 1 and given[0] in ("words", "all-words", "sentences", "paragraphs", "marked"):
-        return PlayerChoice(given[0], command.limit, command.seed)
+    given, where = command.players, command.in_messages
+    if where is not None and re.fullmatch(r"-?\d+(,-?\d+)*", where):
+        where = tuple(int(number) for number in where.split(","))
+    if len(given) == 1 and given[0] in ("words", "all-words", "sentences", "paragraphs", "marked", *OF_MESSAGES):
+        return PlayerChoice(given[0], command.limit, command.seed, where)
     if len(given) == 1 and given[0].isdigit():
-        return PlayerChoice("words", int(given[0]), command.seed) if int(given[0]) else []
-    if given and all(re.fullmatch(r"\d+:\d+", part) for part in given):
+        return PlayerChoice("words", int(given[0]), command.seed, where) if int(given[0]) else []
+    if given and all(re.fullmatch(r"\d+:\d+(:\d+)?", part) for part in given):
         return [tuple(int(edge) for edge in part.split(":")) for part in given]
     return list(given)
 
 
-def _key(command: Extract, text: str) -> str:
+def _key(command: Extract, text: str | list[Any]) -> str:
     """Name a result by everything that decides it."""
-    shown = ("text", "text_file", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
-    later = ("base", "bits", "contrast", "noise", "open")
+    shown = ("text", "text_file", "messages", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
+    later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments", "open")
     # Options that came later are left out where they were not given, so that older results keep their names.
     given = {k: v for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, (), 0))}
     options = {k: str(v) for k, v in given.items()}
+    if options["score"] == "log-odds":
+        del options["score"]
     if command.method == "sparse" and command.kappa is None:
         options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
     return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]

@@ -12,7 +12,7 @@ Whether this is right for a model is tested apart (`interact.engines.trust`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,6 +109,34 @@ def final_rows_only(model: Any, wanted: bool) -> Iterator[FinalRows]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def head_rows(model: Any) -> Iterator[Callable[[torch.Tensor], int | torch.Tensor]]:
+    """Yield what turns the rows that the head shall read into the model's `logits_to_keep`, for a while.
+
+    Where a model is spread over devices, accelerate moves its arguments to the first of them, but the states that the
+    rows choose from lie on the last: there the head's own input is cut, on the device on which it lies.
+    """
+    places = getattr(unwrapped(model), "hf_device_map", None) or {}
+    if len(set(places.values())) < 2:
+        yield lambda rows: rows
+        return
+    chosen: list[torch.Tensor] = []
+
+    def before(module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        states, *others = inputs
+        return (states.index_select(1, chosen[-1].to(states.device)), *others)
+
+    def turn(rows: torch.Tensor) -> int:
+        chosen[:] = [rows]
+        return 0
+
+    handle = model.get_output_embeddings().register_forward_pre_hook(before)
+    try:
+        yield turn
+    finally:
+        handle.remove()
 
 
 def last_layer(model: Any) -> torch.nn.Module | None:

@@ -89,15 +89,15 @@ def _groups(game: PromptGame, masks: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
-    """Score one batch of coalitions on the model's device: float32, shape [M]; keeps gradients where they are on."""
+    """Score one batch of coalitions on the model's device: float32, shape [M] (or [M, columns]); keeps gradients."""
     model, family, device = game.model, game.family, game.device
     target, ids = torch.tensor(game.target, device=device), torch.tensor(game.ids, device=device)
-    coalitions = coalitions.to(device)
+    here, coalitions = coalitions, coalitions.to(device)
     length, rows = len(ids), len(coalitions)
     arguments: dict[str, Any] = {}
     if game.masking == "text":
         placeholder = torch.tensor(game.prompt.placeholder_ids, dtype=ids.dtype, device=device)
-        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in coalitions.tolist()])
+        replaced = torch.stack([_with_placeholders(game, ids, placeholder, c) for c in here.tolist()])
         arguments["input_ids"] = replaced
         length = replaced.shape[1]
     else:
@@ -117,11 +117,10 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         arguments["token_type_ids"] = (
             types.expand(rows, length)
             if game.masking != "text"
-            else torch.stack([_with_placeholders(game, types, None, c) for c in coalitions.tolist()])
+            else torch.stack([_with_placeholders(game, types, None, c) for c in here.tolist()])
         )
     if family.kind == "classifier":
-        logits = model(**arguments, return_dict=True).logits.float()
-        return logits[:, target[0]] if family.independent else game.score(logits, target.expand(rows))
+        return game.rate(model(**arguments, return_dict=True).logits, target.expand(rows))
     if "position_ids" in family.takes:
         # Explicit, because some families count positions from the attention mask.
         arguments["position_ids"] = torch.arange(length, device=device).expand(rows, length)
@@ -129,7 +128,7 @@ def score_batch(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
     if "logits_to_keep" in family.takes:
         arguments["logits_to_keep"] = m
     logits = model(**arguments, use_cache=False, return_dict=True).logits[:, -m:]
-    return game.score(logits, target.to(logits.device).expand(rows, m)).sum(-1).to(device)
+    return game.rate(logits, target.expand(rows, m)).to(device)
 
 
 def _with_placeholders(

@@ -155,7 +155,7 @@ def _forward(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         arguments["position_ids"] = (place + family.first_position)[None]
         if game.types is not None:
             arguments["token_type_ids"] = torch.tensor(game.types, device=device)[place][None]
-        logits = model(**arguments, return_dict=True).logits.float()
+        logits = model(**arguments, return_dict=True).logits
     finally:
         hook.remove()
         _current.reset(token)
@@ -163,10 +163,7 @@ def _forward(game: PromptGame, coalitions: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
     if len(logits) != len(present):
         raise NotImplementedError(f"{type(model).__name__} does not read its answer at the first token.")
-    target = game.target[0]
-    if family.independent:
-        return logits[:, target]
-    return game.score(logits, torch.full((len(logits),), target, device=logits.device))
+    return game.rate(logits, torch.full((len(logits),), game.target[0], device=logits.device))
 
 
 def _last_layer(model: Any, family: Family) -> torch.nn.Module:

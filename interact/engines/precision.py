@@ -36,14 +36,14 @@ def noise_floor(
     Args:
         game: The game that gave `values`.
         masks: What was scored, bool, shape [M, n].
-        values: Their scores, float32, shape [M].
+        values: Their scores, float32, shape [M] or [M, columns].
         engine: What scored them; the repeated coalitions are scored by the tree if it was, else flat.
         seed: Seed of the draw of the repeated coalitions.
         options: What this model needs of the engine, see `interact.engines.engine.Verdict`.
 
     Returns:
-        None for a model in float32 or float64. Else ``dtype``, ``sigma`` (units of v; None where it could not be
-        measured, with the ``reason``) and ``coalitions``, how many were repeated.
+        None for a model in float32 or float64. Else ``dtype``, ``sigma`` (units of v, of each column; None where it
+        could not be measured, with the ``reason``) and ``coalitions``, how many were repeated.
     """
     dtype = game.model.get_input_embeddings().weight.dtype
     if dtype not in HALF:
@@ -64,4 +64,5 @@ def noise_floor(
         if not out_of_memory(error):
             raise
         return {"dtype": name, "sigma": None, "reason": "float32 weights do not fit in memory", "coalitions": 0}
-    return {"dtype": name, "sigma": float((values[drawn] - truth).double().std()), "coalitions": len(drawn)}
+    sigma = (values[drawn] - truth).double().std(0).tolist()
+    return {"dtype": name, "sigma": sigma, "coalitions": len(drawn)}

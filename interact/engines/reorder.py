@@ -183,8 +183,7 @@ class _Walk:
             held = None if batch.above is None else branch(batch.above.held, batch.parent, keep=not batch.last)
             logits, held = self._forward(batch, held)
             if batch.stop == n:
-                target = self._target.expand(len(batch.low), -1)
-                yield batch.low, self._game.score(logits, target.to(logits.device)).sum(-1).float()
+                yield batch.low, self._game.rate(logits, self._target.expand(len(batch.low), -1))
                 continue
             above = None if held is None else _Cache(held, held_bytes(held))
             kept = {id(b.above): b.above.bytes for b in stack if b.above is not None}

@@ -107,11 +107,12 @@ class _Queue:
         self._finish(_AHEAD if event else 0)
 
     def values(self, count: int) -> torch.Tensor:
-        """Return all scores on the CPU, float32 [count]."""
+        """Return all scores on the CPU, float32 [count] or [count, columns]."""
         self._finish(0)
         values = torch.empty(count, dtype=torch.float32)
         if self._scores:
             scores = torch.cat([part.to(self._device) for part in self._scores]).cpu()
+            values = torch.empty(count, *scores.shape[1:], dtype=torch.float32)
             values[torch.from_numpy(np.concatenate(self._rows))] = scores
         return values
 

@@ -23,7 +23,7 @@ from interact.engines.engine import Engine, Plan, Verdict
 from interact.engines.flat import flat_scores
 from interact.engines.half import in_float32, is_half
 from interact.engines.runner import run
-from interact.engines.score import log_odds
+from interact.engines.score import usual
 from interact.models.family import Family, device_of
 from interact.models.memory import out_of_memory
 
@@ -82,6 +82,9 @@ def trust_masking(game: PromptGame) -> None:
     model, family, masking = game.model, game.family, game.masking
     if masking == "text" or not game.n:
         return
+    # Trust is about the forward, so the score is the usual one whatever the game's is.
+    if game.score is not usual(family.independent):
+        game = dataclasses.replace(game, score=usual(family.independent))
     kept = None if family.kind == "classifier" else _named_tokens(game)
     if kept is not None and len(game.prompt.input_ids) <= game.passed.get((masking, kept), 0):
         return
@@ -110,10 +113,9 @@ def _trust(game: PromptGame, slack: float, relative: float) -> bool:
             game.passed["causal"] = 1
     target = torch.tensor(game.target)
     logits = plain_logits(model, family, list(game.ids), len(target), game.types).cpu()
-    plain = logits[0, target[0]] if family.independent else log_odds(logits, target).sum()
+    plain = game.score(logits, target).sum()
     try:
-        # Trust is about the forward, so the score is the usual one whatever the game's is.
-        masked = flat_scores(dataclasses.replace(game, score=log_odds), np.ones((1, game.n), dtype=bool))[0]
+        masked = flat_scores(game, np.ones((1, game.n), dtype=bool))[0]
     except Exception as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise

@@ -8,6 +8,7 @@ from interact.formats.extras import require
 require("study", "The evolution of interactions")
 
 
+from interact.evolution.certain import certain_classes, certain_metrics, only_certain
 from interact.evolution.classes import classify, mark_salient, salient
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import Forecast, forecast
@@ -39,6 +40,8 @@ __all__ = [
     "Stages",
     "across_seeds",
     "backbone_cross_entropy",
+    "certain_classes",
+    "certain_metrics",
     "check",
     "classify",
     "detect_stages",
@@ -58,6 +61,7 @@ __all__ = [
     "non_cancellation",
     "null_evolutions",
     "null_scores",
+    "only_certain",
     "overfitting",
     "overview",
     "permuted_gamma",

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from interact.engines.score import Contrast
+from interact.engines.score import Contrast, OfLogits, Score, score_of
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
 from interact.games.record import names_of, record
 from interact.models.family import inspect_model, opened
 from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
+from interact.prompt.messages import Conversation, Messages, as_json, asked_text
 from interact.prompt.players import LIMIT, Players
 
 
 def game(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | None = None,
     *,
+    messages: Messages | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     contrast: str | Sequence[str] | None = None,
+    score: str | Callable[[torch.Tensor], torch.Tensor] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     engine: str = "auto",
@@ -40,14 +42,18 @@ def game(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
+        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+            message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (all of them where more than 20 are allowed); see
             `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
         template: What stands around the text, see `interact.Template`.
-        target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: the score is then the log-odds of the target against them, by the first
             token of each, and not against all other tokens.
+        score: ``"log-odds"`` (None), ``"log-probability"`` (of several tokens that of the whole answer), ``"logit"``,
+            or a function of the final logits: float32 [rows, outputs] -> [rows].
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         engine: See `interact.coalition_values`.
@@ -63,19 +69,20 @@ def game(
     >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
     """
     check_masking(masking)
-    model = opened(model)
+    model, asked = opened(model), asked_text(text, messages)
     wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
-    inputs = prepare_for(model, tokenizer, text, target=target, target_tokens=target_tokens, **wording)
+    inputs = prepare_for(model, tokenizer, asked, target=target, target_tokens=target_tokens, **wording)
     against = None
     if contrast is not None:
         answers = [contrast] if isinstance(contrast, str) else list(contrast)
-        others = [prepare_for(model, tokenizer, text, target=a, target_tokens=1, **wording) for a in answers]
+        others = [prepare_for(model, tokenizer, asked, target=a, target_tokens=1, **wording) for a in answers]
         against = contrast_of(model, inputs, answers, [int((other.target_ids or (0,))[0]) for other in others])
     return prepared_game(
         model,
         tokenizer,
         inputs,
-        contrast=against,
+        score=_score(model, inputs, score, against),
+        asked=asked,
         players=players,
         template=template,
         target_given=target is not None,
@@ -98,7 +105,8 @@ def prepared_game(
     baseline: str | int | torch.Tensor | Baseline | None,
     engine: str,
     memory_budget: int | None,
-    contrast: Contrast | None = None,
+    score: Score | None = None,
+    asked: str | Conversation = "",
 ) -> PromptGame:
     """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
     model = opened(model)
@@ -113,12 +121,27 @@ def prepared_game(
         baseline=vector,
         target_given=target_given,
     )
+    if isinstance(asked, Conversation):
+        told["messages"] = as_json(asked)
+    if isinstance(score, Contrast):
+        told["contrast"] = {"ids": list(score.against), "texts": names_of(model, tokenizer, score.against)}
+    asking: dict[str, Any] = {"masking": masking, "baseline": vector, "engine": engine, "memory_budget": memory_budget}
+    return game_of(model, inputs, record=told, score=score, **asking)
+
+
+def _score(model: Any, inputs: CoalitionInputs, given: Any, contrast: Contrast | None) -> Score:
+    """Return the score that was asked for."""
     if contrast is not None:
-        told["contrast"] = {"ids": list(contrast.against), "texts": names_of(model, tokenizer, contrast.against)}
-    made = game_of(
-        model, inputs, masking=masking, baseline=vector, engine=engine, memory_budget=memory_budget, record=told
-    )
-    return made if contrast is None else replace(made, score=contrast)
+        if given not in (None, "log-odds"):
+            raise ValueError("A contrast is the log-odds of one answer against others; leave score out.")
+        return contrast
+    found = score_of(given, independent=inspect_model(model).independent)
+    if isinstance(found, OfLogits) and len(inputs.target_ids or ()) > 1:
+        raise ValueError(
+            f"A function of the final logits scores the token behind the prompt, but the target has "
+            f"{len(inputs.target_ids or ())}; pass target_tokens=1."
+        )
+    return found
 
 
 def contrast_of(model: Any, inputs: CoalitionInputs, answers: Sequence[str], ids: Sequence[int]) -> Contrast:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from interact.games.build import game
 from interact.games.game import check_method
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
+from interact.prompt.messages import Messages
 from interact.prompt.players import LIMIT, MOST_SAMPLED, Players
 from interact.results import Interactions
 from interact.sparse.scores import ScoreCache
@@ -22,13 +23,15 @@ from interact.sparse.search import SparseOptions
 def extract(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | None = None,
     *,
+    messages: Messages | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     contrast: str | Sequence[str] | None = None,
+    score: str | Callable[[torch.Tensor], torch.Tensor] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -53,13 +56,17 @@ def extract(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
+        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+            message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (sparse: all of them); see `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
         template: What stands around the text, see `interact.Template`.
-        target_tokens: How many tokens of a target text to score; None demands that it be one token.
+        target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: v(S) is then the log-odds of the target against them, by the first token
             of each, and not against all other tokens.
+        score: ``"log-odds"`` (None), ``"log-probability"`` (of several tokens that of the whole answer), ``"logit"``,
+            or a function of the final logits: float32 [rows, outputs] -> [rows].
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``; None for <unk>, else pad, else eos.
         noise: How noise of the scores is treated: ``"soft"`` (it has a price; one optimum), ``"box"`` (up to kappa, as
@@ -96,11 +103,13 @@ def extract(
         model,
         tokenizer,
         text,
+        messages=messages,
         players=players,
         target=target,
         template=template,
         target_tokens=target_tokens,
         contrast=contrast,
+        score=score,
         masking=masking,
         baseline=baseline,
         engine=engine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from interact.games.game import Scores, split_together
 from interact.games.prompt_game import PromptGame
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
+from interact.prompt.messages import Messages
 from interact.prompt.players import Players
 from interact.results import ExactInteractions, load
 from interact.results.file import check_writable
@@ -29,14 +30,16 @@ _TOGETHER = 16
 def extract_many(
     model: Any,
     tokenizer: Any,
-    texts: Sequence[str],
+    texts: Sequence[str] | None = None,
     *,
+    messages: Sequence[Messages] | None = None,
     folder: str | Path | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     contrast: str | Sequence[str] | None = None,
+    score: str | Callable[[torch.Tensor], torch.Tensor] | None = None,
     masking: str = "baseline",
     baseline: str | int | torch.Tensor | Baseline | None = None,
     noise: str | None = None,
@@ -51,6 +54,7 @@ def extract_many(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         texts: The users' texts.
+        messages: In their place: conversations, each a list of ``{"role": ..., "content": ...}``.
         folder: Where each result is kept, as ``NUMBER-KEY.interactions``; KEY is a hash of the weights, the prompt and
             the options. The same call goes on where it was interrupted, and takes what is there already.
         players: As in `interact.extract`, like all that follow but `progress`.
@@ -58,6 +62,7 @@ def extract_many(
         template: What stands around each text.
         target_tokens: How many tokens of a target text to score.
         contrast: Other answers that the target is held against.
+        score: What a score is.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``.
         noise: How noise of the scores is treated.
@@ -75,29 +80,40 @@ def extract_many(
 
     >>> results = extract_many(model, tokenizer, reviews, target="positive", folder="results")  # doctest: +SKIP
     """
-    if isinstance(texts, str):
-        raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
+    asked = _each(texts, messages)
     batch = _Batch(None if folder is None else Path(folder), noise, kappa)
     hidden = None if progress is None else not progress
-    with tqdm(texts, unit="text", disable=hidden, leave=False) as bar, batch:
-        for number, text in enumerate(bar):
+    with tqdm(asked, unit="text", disable=hidden, leave=False) as bar, batch:
+        for number, one_asked in enumerate(bar):
             with _of_text(number):
                 one = game(
                     model,
                     tokenizer,
-                    text,
+                    **one_asked,
                     players=players,
                     target=target,
                     template=template,
                     target_tokens=target_tokens,
                     contrast=contrast,
+                    score=score,
                     masking=masking,
                     baseline=baseline,
                     engine=engine,
                     memory_budget=memory_budget,
                 )
                 batch.add(number, one)
-    return [batch.found[number] for number in range(len(texts))]
+    return [batch.found[number] for number in range(len(asked))]
+
+
+def _each(texts: Any, messages: Any) -> list[dict[str, Any]]:
+    """Return what `game` is asked for each text or conversation."""
+    if (texts is None) == (messages is None):
+        raise ValueError("Pass texts, or conversations as messages=, and not both.")
+    if isinstance(texts, str):
+        raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
+    if messages is not None and any(isinstance(one, Mapping) for one in messages):
+        raise ValueError("messages is one conversation; pass a list of conversations, or call interact.extract.")
+    return [{"text": text} for text in texts] if messages is None else [{"messages": one} for one in messages]
 
 
 class _Batch:

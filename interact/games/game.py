@@ -10,25 +10,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from interact.formats.progress import Progress
 from interact.games.coalitions import presence
+from interact.games.splitting import split_on
 from interact.prompt.players import Player
 from interact.results import ExactInteractions, Interactions
 from interact.sparse.asking import Asking, check_same, fill
 from interact.sparse.scores import Interrupted, ScoreCache, Value, named
 from interact.sparse.search import SparseOptions, checked_budget, explain
-from interact_kernels.sparsify import NoiseForm, SplitOptions, and_or_split
+from interact_kernels.sparsify import NoiseForm
 
 METHODS = ("exact", "sparse")
 _MOST_SOFT = 12
 """Most players whose default is the soft form: with 13 it takes 63 s where a box takes 8, with 14 it did not end."""
-_SPLIT_SECONDS = 600.0
-"""After this the best split found is taken, with its gap said in a warning; only n > 12 can need so long."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Game(ABC):
     def text(self) -> str:
         """The text that the players are parts of; empty when there is none."""
         return ""
+
+    @cached_property
+    def device(self) -> torch.device | None:
+        """Where the model lies that gives the scores; None where there is none here."""
+        return None
 
     @abstractmethod
     def __call__(self, masks: Any) -> np.ndarray:
@@ -308,7 +314,7 @@ def split_together(
     values = np.stack([scores.values for _, scores in scored])
     if noise is None and kappa is None and scored[0][0].n > _MOST_SOFT:
         noise = "box"
-    split = and_or_split(values, noise=noise, kappa=kappa, options=SplitOptions(time_limit=_SPLIT_SECONDS))
+    split = split_on(values, scored[0][0].device, noise=noise, kappa=kappa)
     results = []
     for row, (game, scores) in enumerate(scored):
         arrays = {name: getattr(split, name)[row] for name in ("i_and", "i_or", "noise", "certificate")}

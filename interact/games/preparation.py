@@ -9,6 +9,7 @@ from typing import Any
 from interact.games.prompt_game import with_target
 from interact.models.family import inspect_model, label_index, opened
 from interact.prompt.inputs import CoalitionInputs, Template, prepare
+from interact.prompt.messages import Conversation
 from interact.prompt.players import LIMIT, Players
 from interact.prompt.template import Rendered
 
@@ -16,12 +17,12 @@ from interact.prompt.template import Rendered
 def prepare_for(
     model: Any,
     tokenizer: Any,
-    text: str,
+    text: str | Conversation,
     *,
     players: Players,
     target: str | int | Sequence[int] | None,
     template: Template | str | None,
-    target_tokens: int | None,
+    target_tokens: int | str | None,
     most_players: int = LIMIT,
     fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -25,7 +25,7 @@ from interact.engines import check_name
 from interact.engines.choose import Choice, choose
 from interact.engines.precision import noise_floor
 from interact.engines.runner import run
-from interact.engines.score import log_odds
+from interact.engines.score import Score, log_odds, name_of, rated, usual
 from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
 from interact.formats.progress import Progress
 from interact.games.coalitions import presence
@@ -40,10 +40,6 @@ from interact.prompt.players import Player
 from interact.sparse.scores import ScoreCache
 from interact.sparse.search import SparseOptions
 
-Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From logits [..., outputs] and target ids [...] to scores [...], such as `interact.engines.score.log_odds`."""
-
-
 _DRAWN = 512
 """Coalitions from which the tokens of a sample are extrapolated: as many as are asked together."""
 
@@ -53,7 +49,7 @@ class Scored:
     """Scores of coalitions and how they were computed.
 
     Attributes:
-        values: float32 on the CPU, shape [M].
+        values: float32 on the CPU, shape [M], or [M, columns] of a score with columns.
         choice: The engine, and why it was taken.
     """
 
@@ -149,6 +145,16 @@ class PromptGame(Game):
     def _number(self) -> int:
         return self.model.get_input_embeddings().weight.element_size()
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """How many numbers the score gives for each coalition, as a shape; empty for one."""
+        found = getattr(self.score, "columns", None)
+        return () if found is None else (found,)
+
+    def rate(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Score answers, see `interact.engines.score.rated`."""
+        return rated(self.score, logits, target.to(logits.device))
+
     def budget(self) -> int:
         """Return the bytes that one batch may take: as given, or a quarter of what is free now."""
         return self.memory_budget if self.memory_budget is not None else free_memory(self.device) // 4
@@ -182,6 +188,7 @@ class PromptGame(Game):
                 known[todo] = self._run(choice, distinct[todo], progress, cache)
         values = torch.from_numpy(known).float()[torch.from_numpy(inverse.reshape(-1))]
         bad = ~values.isfinite()
+        bad = bad.any(1) if bad.dim() > 1 else bad
         if bad.any():
             first = "".join("1" if here else "0" for here in masks[bad][0].tolist()[::-1])
             raise ValueError(
@@ -263,8 +270,10 @@ class PromptGame(Game):
         """Name the game: a hash of the model's name and weights, the prompt, its target and the masking."""
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
         told["weights"] = state_fingerprint(self.model)
-        if contrast := self.record.get("contrast"):
-            told["contrast"] = contrast
+        for name in ("contrast", "score"):
+            # Named only where they were given, so that older files of scores keep their names.
+            if self.record.get(name):
+                told[name] = self.record[name]
         if self.prompt.type_ids is not None and any(self.prompt.type_ids):
             told["type_ids"] = self.prompt.type_ids
         belongs = json.dumps([told, self.prompt.spans], sort_keys=True, default=str)
@@ -289,10 +298,12 @@ def game_of(
     engine: str = "auto",
     memory_budget: int | None = None,
     record: Mapping[str, Any] | None = None,
+    score: Score | None = None,
 ) -> PromptGame:
     """Make a game of a prepared prompt, and check everything that can be checked before the model runs.
 
-    Args and errors as `interact.coalition_values`; `record` is what results of the game tell of it.
+    Args and errors as `interact.coalition_values`; `record` is what results of the game tell of it, `score` is None for
+    the usual one.
     """
     check_masking(masking)
     check_name(engine)
@@ -312,7 +323,10 @@ def game_of(
     if silent := silent_players(model, fixed, masking, vector):
         warnings.warn(silent, stacklevel=3)
         told["notes"] = [*told.get("notes", ()), silent]
-    return PromptGame(model, family, fixed, masking, vector, engine, memory_budget, record=told)
+    rating = score or usual(family.independent)
+    if rating is not usual(family.independent) and (name := name_of(rating)):
+        told["score"] = name
+    return PromptGame(model, family, fixed, masking, vector, engine, memory_budget, rating, told)
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ import datetime
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -87,7 +86,7 @@ def _players_identity(players: Players) -> Any:
     if players is None or isinstance(players, (int, str)):
         return players
     return (
-        asdict(players)
+        players.content()
         if isinstance(players, PlayerChoice)
         else [p if isinstance(p, str) else list(p) for p in players]
     )

@@ -86,10 +86,9 @@ def _typed(
     tokenizer: Any, rendered: Rendered, ids: Sequence[int], offsets: Sequence[Span], controls: dict[int, str]
 ) -> list[str]:
     """Return the control tokens that stand in what the user wrote."""
-    low, high = rendered.content
     found = []
     for i, (a, b) in zip(ids, offsets, strict=True):
-        if not (a < b and low <= a < high and i in controls):
+        if not (a < b and i in controls and any(low <= a < high for low, high in _written(rendered))):
             continue
         written = rendered.prompt[a:b].strip()
         # A word that is not known is [UNK] too, but is not written so.
@@ -98,14 +97,28 @@ def _typed(
     return found
 
 
+def _written(rendered: Rendered) -> list[Span]:
+    return sorted((*rendered.others, rendered.content))
+
+
 def _as_text(
     tokenizer: Any, rendered: Rendered, ids: Sequence[int], offsets: Sequence[Span], controls: dict[int, str]
 ) -> tuple[list[int], list[Span]] | None:
     """Return ids and offsets with no control token in what the user wrote; None where pieces do not make the whole."""
-    prompt, (low, high) = rendered.prompt, rendered.content
+    prompt = rendered.prompt
     control = [(a, b) for i, (a, b) in zip(ids, offsets, strict=True) if a < b and i in controls]
-    first = max((b for _, b in control if b <= low), default=0)
-    last = min((a for a, _ in control if a >= high), default=len(prompt))
+    # The prompt in stretches: what the user wrote, up to the control tokens around it, and what lies between.
+    stretches: list[tuple[int, int, bool]] = []
+    for low, high in _written(rendered):
+        first = max((b for _, b in control if b <= low), default=0)
+        last = min((a for a, _ in control if a >= high), default=len(prompt))
+        end = stretches[-1][1] if stretches else 0
+        if stretches and first < end:
+            # No control token parts it from the one before.
+            stretches[-1] = (stretches[-1][0], max(end, last), True)
+        else:
+            stretches += [(end, first, False), (first, last, True)]
+    stretches.append((stretches[-1][1], len(prompt), False))
     # What the tokenizer puts round every text has no characters.
     lead = next((k for k, (a, b) in enumerate(offsets) if a < b), len(ids))
     trail = next((k for k, (a, b) in enumerate(reversed(offsets)) if a < b), 0)
@@ -113,13 +126,13 @@ def _as_text(
 
     def pieced(plain: bool) -> tuple[list[int], list[Span]]:
         found, places = list(ends[0]), [(0, 0)] * lead
-        for start, end, apart in ((0, first, False), (first, last, plain), (last, len(prompt), False)):
+        for start, end, said in stretches:
             piece = tokenizer(
                 prompt[start:end],
                 add_special_tokens=False,
                 return_offsets_mapping=True,
                 # Not a setting of the tokenizer, which keeps what it is told.
-                split_special_tokens=apart,
+                split_special_tokens=said and plain,
             )
             found += piece["input_ids"]
             places += [(a + start, b + start) for a, b in piece["offset_mapping"]]

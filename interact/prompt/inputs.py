@@ -17,8 +17,20 @@ from operator import index
 from typing import Any
 
 from interact.prompt.answers import answer_ids
+from interact.prompt.conversation import render_messages
 from interact.prompt.encoding import encode
-from interact.prompt.players import LIMIT, Player, Players, Span, choice_notes, choose_spans, map_to_tokens
+from interact.prompt.message_players import choose_in_messages
+from interact.prompt.messages import Conversation, Messages, asked_text
+from interact.prompt.players import (
+    LIMIT,
+    Player,
+    PlayerChoice,
+    Players,
+    Span,
+    choice_notes,
+    choose_spans,
+    map_to_tokens,
+)
 from interact.prompt.template import HERE, Rendered, Template, open_thought, render
 
 __all__ = ["CoalitionInputs", "Template", "encode_answer", "prepare"]
@@ -96,12 +108,13 @@ def _whole_numbers(name: str, given: Any) -> tuple[int, ...]:
 
 def prepare(
     tokenizer: Any,
-    text: str,
+    text: str | Conversation | None = None,
     *,
+    messages: Messages | None = None,
     players: Players = None,
     target: str | int | Sequence[int] | None = None,
     template: Template | str | None = None,
-    target_tokens: int | None = None,
+    target_tokens: int | str | None = None,
     most_players: int = LIMIT,
     fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
@@ -110,11 +123,13 @@ def prepare(
     Args:
         tokenizer: A fast Hugging Face tokenizer (it must report offsets).
         text: The user's text; the only part of the prompt that holds players.
-        players: See `interact.prompt.players.choose_spans`.
+        messages: In the place of a text: what was said, each with a role and a content, as `apply_chat_template` takes
+            it. Any of them may hold players.
+        players: See `interact.prompt.players.choose_spans`; of messages `interact.prompt.message_players`.
         target: The answer to score: text, a token id, several ids, or None for the model's own prediction.
         template: What stands around the text; a string is a `Template` with this user message.
-        target_tokens: How many tokens of a target text to score; None demands that it be one token. The paper
-            scores the first token of the response (1).
+        target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token. The
+            paper scores the first token of the response (1).
         most_players: Most players allowed; more than 20 only serve sampled coalitions.
         fixed: From the prompt as it is written now to the one to take, such as that of an earlier step.
 
@@ -128,15 +143,14 @@ def prepare(
             f"{type(tokenizer).__name__} reports no character offsets; load one that the library tokenizers backs, "
             "such as transformers.PreTrainedTokenizerFast.from_pretrained(FOLDER), where that has a tokenizer.json."
         )
-    marked, (text, spans) = text, choose_spans(text, players, most_players)
     if not isinstance(template, (Template, str, type(None))):
         raise ValueError(f"The template must be a string with {HERE} in it or a Template, but is {template!r:.60}.")
     wanted = template if isinstance(template, Template) else Template(user=template if template is not None else HERE)
-    rendered = render(tokenizer, text, wanted)
-    rendered = rendered if fixed is None else fixed(rendered)
+    said = _said(tokenizer, asked_text(text, messages), players, most_players, wanted, fixed)
+    rendered = said.rendered
     encoded = encode(tokenizer, rendered)
-    found, shared = map_to_tokens(text, spans, rendered.start, encoded.offsets)
-    notes = [*choice_notes(marked, players), *rendered.notes, *encoded.notes, *shared]
+    found, shared = map_to_tokens(said.text, said.spans, said.places, encoded.offsets)
+    notes = [*said.notes, *rendered.notes, *encoded.notes, *shared]
     if target is not None and (sign := open_thought(rendered)):
         notes.append(_inside_a_thought(sign))
     for note in notes:
@@ -148,12 +162,51 @@ def prepare(
         spans=[p.tokens for p in found],
         target_ids=_target_ids(tokenizer, target, target_tokens, rendered, encoded.ids),
         players=tuple(found),
-        text=text,
+        text=said.text,
         special_ids={name: int(i) for name, i in names.items() if i is not None},
         placeholder_ids=tuple(tokenizer(placeholder, add_special_tokens=False)["input_ids"]),
         notes=tuple(notes),
         type_ids=encoded.types,
     )
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What is asked, in characters: the text, the players in it and in the prompt, and what was decided."""
+
+    text: str
+    spans: list[Span]
+    places: list[Span]
+    rendered: Rendered
+    notes: list[str]
+
+
+def _said(
+    tokenizer: Any,
+    asked: str | Conversation,
+    players: Players,
+    most: int,
+    template: Template,
+    fixed: Callable[[Rendered], Rendered] | None,
+) -> _Said:
+    if isinstance(asked, Conversation):
+        documents = template.arguments.get("documents") if _unit(players) == "documents" else None
+        asked = asked if documents is None else asked.with_documents(documents)
+        conversation, spans = choose_in_messages(asked, players, most)
+        pieces = [n for n, (a, b) in enumerate(conversation.places) if any(a < high and low < b for low, high in spans)]
+        laid = render_messages(tokenizer, conversation, template, pieces)
+        where = "".join(conversation.pieces[number] for number in pieces)
+        places = laid.in_prompt(conversation, spans)
+        return _Said(conversation.text, spans, places, laid.rendered, choice_notes(where, players))
+    text, spans = choose_spans(asked, players, most)
+    rendered = render(tokenizer, text, template)
+    rendered = rendered if fixed is None else fixed(rendered)
+    places = [(rendered.start + low, rendered.start + high) for low, high in spans]
+    return _Said(text, spans, places, rendered, choice_notes(asked, players))
+
+
+def _unit(players: Players) -> Any:
+    return players.unit if isinstance(players, PlayerChoice) else players
 
 
 def encode_answer(
@@ -205,7 +258,7 @@ def _inside_a_thought(sign: str) -> str:
 def _target_ids(
     tokenizer: Any,
     target: str | int | Sequence[int] | None,
-    wanted: int | None,
+    wanted: int | str | None,
     rendered: Rendered,
     ids: list[int],
 ) -> tuple[int, ...] | None:
@@ -230,6 +283,8 @@ def _target_ids(
             f"The target {target!r} is {len(answer)} tokens {pieces}, so there are several candidates to score; "
             f"pass target_tokens=1 for the first (as the paper does) or target_tokens={len(answer)} for all."
         )
-    if wanted is not None and not 1 <= wanted <= len(answer):
-        raise ValueError(f"target_tokens={wanted} was asked for, but {target!r} has {len(answer)} tokens.")
+    if wanted == "all":
+        return answer
+    if isinstance(wanted, str) or (wanted is not None and not 1 <= wanted <= len(answer)):
+        raise ValueError(f"target_tokens={wanted!r} was asked for, but {target!r} has {len(answer)} tokens.")
     return answer[:wanted]

@@ -12,8 +12,9 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Integral
+from typing import Any
 
 from interact.prompt.sentences import sentence_spans
 from interact.prompt.words import Span, cut_into_characters, word_spans
@@ -59,19 +60,31 @@ class PlayerChoice:
 
     Attributes:
         unit: ``"words"`` (content words), ``"all-words"`` (stop words too), ``"sentences"``, ``"paragraphs"`` or
-            ``"marked"`` (phrases between double square brackets; the brackets are removed from the text).
+            ``"marked"`` (phrases between double square brackets; the brackets are removed from the text). In a
+            conversation also ``"messages"``, ``"documents"`` or ``"examples"``.
         limit: Most players; more candidates than this are drawn from with the seed. None means 10 for words and
             20 for everything else, where more than 20 is an error instead of a draw. For sampled coalitions None
             takes every candidate.
         seed: Seed of the draw.
+        messages: Of which messages of a conversation: a number, several, a role, or ``"all"``; None for the last one of
+            the role ``user`` (marked: all).
     """
 
     unit: str = "words"
     limit: int | None = None
     seed: int = 0
+    messages: int | str | tuple[int, ...] | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return the choice as JSON values, of which keys and fingerprints are made."""
+        content = asdict(self)
+        if content["messages"] is None:
+            # Keys from before there were messages stay what they were.
+            del content["messages"]
+        return content
 
 
-Players = PlayerChoice | str | int | Sequence[str] | Sequence[Span] | None
+Players = PlayerChoice | str | int | Sequence[str] | Sequence[Span] | Sequence[tuple[int, int, int]] | None
 
 
 def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, list[Span]]:
@@ -102,7 +115,7 @@ def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, l
         raise ValueError(
             f"players={players!r} is not known; pass a number, a unit's name, phrases or (start, end) spans."
         )
-    return text, _checked(text, [_span(text, players, index) for index in range(len(players))], most)
+    return text, checked(text, [_span(text, players, index) for index in range(len(players))], most)
 
 
 def choice_notes(text: str, players: Players) -> list[str]:
@@ -118,14 +131,14 @@ def choice_notes(text: str, players: Players) -> list[str]:
 
 
 def map_to_tokens(
-    text: str, spans: Sequence[Span], start: int, offsets: Sequence[Span]
+    text: str, spans: Sequence[Span], places: Sequence[Span], offsets: Sequence[Span]
 ) -> tuple[list[Player], list[str]]:
     """Map character spans to the tokens they touch.
 
     Args:
         text: The user's text.
         spans: Character spans in `text`, in order, disjoint.
-        start: Where `text` begins in the rendered prompt.
+        places: The same stretches in the rendered prompt.
         offsets: (start, end) characters of each token in the rendered prompt.
 
     Returns:
@@ -137,8 +150,11 @@ def map_to_tokens(
     """
     groups: list[tuple[Span, Span]] = []
     merged: set[int] = set()
-    for low, high in spans:
-        touched = [i for i, o in enumerate(offsets) if o[0] < o[1] and o[0] < start + high and o[1] > start + low]
+    # How far each end of a player lies behind its place in the text.
+    shifts: dict[int, int] = {}
+    for (low, high), (begin, end) in zip(spans, places, strict=True):
+        shifts[low], shifts[high] = begin - low, end - high
+        touched = [i for i, o in enumerate(offsets) if o[0] < o[1] and o[0] < end and o[1] > begin]
         if not touched:
             raise ValueError(
                 f"The player {text[low:high]!r} has no token; choose a span that holds visible characters."
@@ -158,8 +174,9 @@ def map_to_tokens(
     players = [Player(text[c[0] : c[1]], c, t) for c, t in groups]
     for player in players:
         outside = [offsets[player.tokens[0]][0], offsets[player.tokens[1] - 1][1]]
-        before = text[max(0, outside[0] - start) : player.chars[0]].strip()
-        after = text[player.chars[1] : max(player.chars[1], outside[1] - start)].strip()
+        first, last = player.chars
+        before = text[max(0, outside[0] - shifts[first]) : first].strip()
+        after = text[last : max(last, outside[1] - shifts[last])].strip()
         if before or after:
             notes.append(f"The player {player.text!r} takes {(before or after)!r} along, because they share a token.")
     return players, notes
@@ -167,7 +184,8 @@ def map_to_tokens(
 
 def _check_text(text: str) -> None:
     if not isinstance(text, str):
-        raise ValueError(f"The text must be one string, but is a {type(text).__name__}.")
+        way = "; pass messages as messages=" if isinstance(text, Sequence) else ""
+        raise ValueError(f"The text must be one string, but is a {type(text).__name__}{way}.")
     if not text.strip():
         raise ValueError("The text is empty; pass the sentence or document whose words are the players.")
     try:
@@ -176,7 +194,7 @@ def _check_text(text: str) -> None:
         raise ValueError(f"The text holds a broken character at {error.start}; pass valid UTF-8.") from error
 
 
-def _span(text: str, players: Sequence[str] | Sequence[Span], index: int) -> Span:
+def _span(text: str, players: Sequence[Any], index: int) -> Span:
     player = players[index]
     if isinstance(player, str):
         return _located(text, players, index)
@@ -187,43 +205,64 @@ def _span(text: str, players: Sequence[str] | Sequence[Span], index: int) -> Spa
 
 
 def _chosen(text: str, choice: PlayerChoice, most: int) -> tuple[str, list[Span]]:
-    if choice.unit not in _UNITS:
-        raise ValueError(f"players={choice.unit!r} is not a unit; choose one of {sorted(_UNITS)} or list phrases.")
-    if choice.limit is not None and not 0 < choice.limit <= most:
-        way = ", or sample coalitions of more players with method='sparse'" if most <= LIMIT else ""
-        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}{way}.")
+    if choice.messages is not None:
+        raise ValueError("PlayerChoice(messages=...) is for a prompt of messages; leave it out for a text.")
+    check_choice(choice, most)
     if choice.unit == "marked":
-        text, spans = _unmarked(text)
+        text, spans = unmarked(text)
     else:
-        spans = _UNITS[choice.unit](text)
-    if choice.unit == "words":
-        spans = [s for s in spans if text[s[0] : s[1]].lower().replace("’", "'") not in _STOP_WORDS]
+        spans = unit_spans(text, choice.unit)
     if not spans:
         raise ValueError(
             f"No players ({choice.unit}) were found in {_short(text)!r}; list phrases or choose another unit."
         )
+    return text, checked(text, drawn(spans, choice, most), most)
+
+
+def check_choice(choice: PlayerChoice, most: int) -> None:
+    """Raise ValueError unless the unit is one of a text, and the limit is possible."""
+    if choice.unit not in _UNITS:
+        way = "; it is one of a conversation (messages=...)" if choice.unit in OF_MESSAGES else ""
+        raise ValueError(f"players={choice.unit!r} is not a unit{way}; choose one of {sorted(_UNITS)} or list phrases.")
+    if choice.limit is not None and not 0 < choice.limit <= most:
+        way = ", or sample coalitions of more players with method='sparse'" if most <= LIMIT else ""
+        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}{way}.")
+
+
+def unit_spans(text: str, unit: str) -> list[Span]:
+    """Return the words, sentences or paragraphs of a text."""
+    spans = _UNITS[unit](text)
+    if unit == "words":
+        spans = [s for s in spans if text[s[0] : s[1]].lower().replace("’", "'") not in _STOP_WORDS]
+    return spans
+
+
+def drawn(spans: list[Span], choice: PlayerChoice, most: int) -> list[Span]:
+    """Draw players from candidates, where there are more than the limit."""
     usual = 10 if most <= LIMIT and choice.unit in ("words", "all-words") else None
     limit = choice.limit if choice.limit is not None else usual
     if limit is not None and len(spans) > limit:
         spans = sorted(random.Random(choice.seed).sample(spans, limit))
-    return text, _checked(text, spans, most)
+    return spans
 
 
 def _paragraphs(text: str) -> list[Span]:
-    return [_trimmed(text, match.span()) for match in _PARAGRAPH.finditer(text)]
+    return [trimmed(text, match.span()) for match in _PARAGRAPH.finditer(text)]
 
 
-def _unmarked(text: str) -> tuple[str, list[Span]]:
+def unmarked(text: str) -> tuple[str, list[Span]]:
+    """Return a text without its double brackets, and what stood between them."""
     plain, spans, last = "", [], 0
     for match in _MARK.finditer(text):
         plain += text[last : match.start()]
-        spans.append(_trimmed(plain + match[1], (len(plain), len(plain) + len(match[1]))))
+        spans.append(trimmed(plain + match[1], (len(plain), len(plain) + len(match[1]))))
         plain += match[1]
         last = match.end()
     return plain + text[last:], spans
 
 
-def _trimmed(text: str, span: Span) -> Span:
+def trimmed(text: str, span: Span) -> Span:
+    """Return a span without the white space at its ends."""
     part = text[span[0] : span[1]]
     return span[0] + len(part) - len(part.lstrip()), span[1] - (len(part) - len(part.rstrip()))
 
@@ -232,17 +271,30 @@ def _located(text: str, phrases: Sequence[object], index: int) -> Span:
     """Find a listed phrase; the k-th mention of a repeated phrase is its k-th occurrence, as whole words if it can."""
     phrase = str(phrases[index])
     wanted = sum(1 for p in phrases[:index] if p == phrase)
-    exact = re.escape(phrase)
-    for pattern in (rf"(?<!\w){exact}(?!\w)", exact):
-        found = [match.span() for match in re.finditer(pattern, text)] if phrase.strip() else []
-        if len(found) > wanted:
-            return found[wanted]
+    found = occurrences(phrase, text, wanted)
+    if len(found) > wanted:
+        return found[wanted]
     raise ValueError(
         f"The player {phrase!r} (mention {wanted + 1}) does not occur in {_short(text)!r}; copy phrases exactly."
     )
 
 
-def _checked(text: str, spans: list[Span], most: int) -> list[Span]:
+def occurrences(phrase: str, text: str, wanted: int = 0) -> list[Span]:
+    """Return where a phrase stands in a text: as whole words, or anywhere if that is not more than `wanted` times."""
+    exact, found = re.escape(phrase), []
+    for pattern in (rf"(?<!\w){exact}(?!\w)", exact):
+        found = [match.span() for match in re.finditer(pattern, text)] if phrase.strip() else []
+        if len(found) > wanted:
+            break
+    return found
+
+
+def checked(text: str, spans: list[Span], most: int) -> list[Span]:
+    """Return spans in text order.
+
+    Raises:
+        ValueError: One is empty or outside the text, two overlap, or there are more than `most`.
+    """
     spans = sorted(spans)
     for low, high in spans:
         if not 0 <= low < high <= len(text):
@@ -264,6 +316,8 @@ def _checked(text: str, spans: list[Span], most: int) -> list[Span]:
     return spans
 
 
+OF_MESSAGES = ("messages", "documents", "examples")
+"""Units that only a conversation has."""
 _UNITS: dict[str, Callable[[str], list[Span]]] = {
     "words": word_spans,
     "all-words": word_spans,

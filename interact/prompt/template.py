@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 HERE = "{text}"
@@ -79,6 +79,7 @@ class Rendered:
         content: (start, end) of what a user wrote: the message in a chat, else the text.
         chat: Whether a chat template was used, which writes the special tokens itself.
         notes: What is to be told.
+        others: The same as `content` of other messages, in the order of the prompt.
     """
 
     prompt: str
@@ -86,10 +87,15 @@ class Rendered:
     content: tuple[int, int]
     chat: bool
     notes: tuple[str, ...] = ()
+    others: tuple[tuple[int, int], ...] = ()
 
     def followed_by(self, answer: str) -> Rendered:
         """Return the prompt with an answer behind it."""
-        return Rendered(self.prompt + answer, self.start, self.content, self.chat, self.notes)
+        return replace(self, prompt=self.prompt + answer)
+
+    def record(self) -> dict[str, Any]:
+        """Return what a store keeps of the prompt of a text."""
+        return {name: getattr(self, name) for name in ("prompt", "start", "content", "chat")}
 
 
 def render(tokenizer: Any, text: str, template: Template) -> Rendered:
@@ -109,14 +115,20 @@ def render(tokenizer: Any, text: str, template: Template) -> Rendered:
             )
         start, end = len(before), len(before) + len(text)
         return Rendered(before + text + after + template.answer_prefix, start, (start, end), False)
-    prompt, low, shown = _found(_writer(tokenizer, template, _chosen(chats, chat)), before, text, after)
+    write = writer(tokenizer, template, lambda content: (_around(template, content), {}))
+    prompt, low, shown = found(write, text, before, after)
     # In front of the place, where the text's leading white space was taken away.
     lead = 0 if shown[:1].isspace() else len(text) - len(text.lstrip())
     start, high = low - lead, low + len(shown)
     # Around the text the message goes on; its outer white space may be gone.
     low -= next((len(b) for b in (before, before.lstrip()) if prompt[:low].endswith(b)), 0)
     high += next((len(a) for a in (after, after.rstrip()) if prompt[high:].startswith(a)), 0)
-    notes = _unknown_arguments(tokenizer, template)
+    notes = unknown_arguments(tokenizer, template)
+    if template.system is not None and template.system.strip() not in prompt:
+        notes += (
+            "The chat template does not write the system message as it stands, so the model sees another one or none; "
+            "write it into the user's message.",
+        )
     return Rendered(prompt + template.answer_prefix, start, (low, high), True, notes)
 
 
@@ -135,37 +147,31 @@ def prints_the_time(tokenizer: Any) -> bool:
     return "strftime_now" in str(getattr(tokenizer, "chat_template", None) or "")
 
 
-def _chosen(chats: Any, chat: bool | str) -> str | None:
-    """Return the name of the chat template to use, None for the only one or the default."""
-    if not chats:
-        raise ValueError("The template asks for a chat template, but the tokenizer has none; use Template(chat=False).")
-    names = sorted(chats) if isinstance(chats, dict) else []
-    if isinstance(chat, str):
-        if chat not in names:
-            has = f"the templates {names}" if names else "one template without a name, so pass chat=True"
-            raise ValueError(f"Template(chat={chat!r}) names no chat template of this tokenizer; it has {has}.")
-        return chat
-    if names and "default" not in names:
-        raise ValueError(
-            f"The tokenizer has several chat templates, {names}, and none of them is its default; choose one by name: "
-            f"Template(chat={names[0]!r})."
-        )
-    return None
+def writer(
+    tokenizer: Any, template: Template, asked: Callable[[str], tuple[list[dict[str, Any]], dict[str, Any]]]
+) -> Callable[[str], str]:
+    """Return the chat template as a function of the words in one place.
 
+    Args:
+        tokenizer: The tokenizer.
+        template: Which chat template, and what else it is told.
+        asked: From the words to the messages that hold them, and to arguments that do.
 
-def _writer(tokenizer: Any, template: Template, name: str | None) -> Callable[[str], str]:
-    """Return the chat template as a function of the user's message."""
+    Raises:
+        ValueError: There is no such chat template, or it cannot hold these messages.
+    """
+    name = _chosen(getattr(tokenizer, "chat_template", None), template.chat)
 
     def written(content: str, *, parts: bool) -> str:
-        messages = [{"role": "user", "content": content}]
-        if template.system is not None:
-            messages.insert(0, {"role": "system", "content": template.system})
+        messages, arguments = asked(content)
         if parts:
-            messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+            messages = [
+                {**m, "content": [{"type": "text", "text": m["content"]}]} if m.get("content") is not None else m
+                for m in messages
+            ]
         chosen = {} if name is None else {"chat_template": name}
-        return tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **chosen, **template.arguments
-        )
+        told = {**template.arguments, **arguments}
+        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **chosen, **told)
 
     # Some templates want a message as a list of parts: they lose a text, or fail on it.
     failure: Exception | None = None
@@ -186,7 +192,31 @@ def _writer(tokenizer: Any, template: Template, name: str | None) -> Callable[[s
     return lambda content: written(content, parts=False)
 
 
-def _found(write: Callable[[str], str], before: str, text: str, after: str) -> tuple[str, int, str]:
+def _around(template: Template, content: str) -> list[dict[str, Any]]:
+    """Return the messages of a text: the user's, and the system message where the template has one."""
+    user = {"role": "user", "content": content}
+    return [user] if template.system is None else [{"role": "system", "content": template.system}, user]
+
+
+def _chosen(chats: Any, chat: bool | str | None) -> str | None:
+    """Return the name of the chat template to use, None for the only one or the default."""
+    if not chats:
+        raise ValueError("The template asks for a chat template, but the tokenizer has none; use Template(chat=False).")
+    names = sorted(chats) if isinstance(chats, dict) else []
+    if isinstance(chat, str):
+        if chat not in names:
+            has = f"the templates {names}" if names else "one template without a name, so pass chat=True"
+            raise ValueError(f"Template(chat={chat!r}) names no chat template of this tokenizer; it has {has}.")
+        return chat
+    if names and "default" not in names:
+        raise ValueError(
+            f"The tokenizer has several chat templates, {names}, and none of them is its default; choose one by name: "
+            f"Template(chat={names[0]!r})."
+        )
+    return None
+
+
+def found(write: Callable[[str], str], text: str, before: str = "", after: str = "") -> tuple[str, int, str]:
     """Return the prompt, where the text stands in it, and what of it; nothing else in it depends on the text."""
     shown = dict.fromkeys((text, text.strip(), text.lstrip(), text.rstrip()))
     noisy, prompt, pieces = False, "", [[""]]
@@ -227,9 +257,10 @@ def _without_digits(prompt: str) -> str:
     return _DIGITS.sub("0", prompt)
 
 
-def _unknown_arguments(tokenizer: Any, template: Template) -> tuple[str, ...]:
+def unknown_arguments(tokenizer: Any, template: Template) -> tuple[str, ...]:
+    """Say which arguments the chat template never reads."""
     known = str(tokenizer.chat_template)
-    unknown = [name for name in template.arguments if name not in known and name not in ("tools", "documents")]
+    unknown = [name for name in template.arguments if name not in known]
     if not unknown:
         return ()
     return (f"The chat template knows no {', '.join(unknown)}, so the prompt is the same without it.",)

@@ -107,7 +107,7 @@ def figure(result: Interactions, found: Sequence[Interaction], orders: pd.DataFr
     bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
     bars.set_yticks(range(len(found)), names)
     bars.axvline(0, color="#888", linewidth=0.8)
-    bars.set_xlabel("effect on the log-odds of the answer")
+    bars.set_xlabel(f"effect on the {unit_of(result)} of the answer")
     picture.suptitle(_plain(shortened(result.text, 90)))
     for sign, colour in (("positive", blue), ("negative", red)):
         both = orders[f"and_{sign}"] + orders[f"or_{sign}"]
@@ -189,7 +189,18 @@ def answer_asked(result: Interactions, mark: Callable[[str], str] = repr) -> str
     if not target.get("text"):
         return ""
     against = ", ".join(mark(str(text)) for text in contrast.get("texts", ()))
-    return mark(str(target["text"])) + (f" against {against}" if against else "")
+    unit = unit_of(result)
+    return (
+        mark(str(target["text"]))
+        + (f" against {against}" if against else "")
+        + (f" ({unit})" if unit != "log-odds" else "")
+    )
+
+
+def unit_of(result: Interactions) -> str:
+    """Name what is explained: log-odds, another score, or a function."""
+    score = result.provenance.get("score")
+    return str(score.get("name")) if isinstance(score, Mapping) and score.get("name") else "log-odds"
 
 
 def _summary(result: Interactions) -> str:

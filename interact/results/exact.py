@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,13 +14,16 @@ from interact.results.answers import Interaction
 from interact.results.file import MISFIT, common_fields
 from interact.results.interactions import Interactions
 from interact_kernels import lattice
-from interact_kernels.sparsify import STATUSES, AndOrSplit, Certainty, NoiseForm, certainty
+from interact_kernels.sparsify import STATUSES, AndOrSplit, Certainty, NoiseForm, bounds, certainty, response
+from interact_kernels.sparsify.response import LARGEST as LARGEST_ANSWERED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ARRAYS = ("values", "i_and", "i_or", "noise", "certificate")
 _OPTIMAL = 1e-9
+Z = 1.96
+"""Standard errors within which noise of the scores carries an effect, 95 % two-sided."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -85,30 +88,37 @@ class ExactInteractions(Interactions):
         tau: float = 0.05,
         ranges: bool = False,
         *,
-        every: bool = False,
+        every: bool | Collection[tuple[str, int]] = False,
+        sigma: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
         """Say what every near-optimal split says of each interaction: is it salient in all of them?
 
         A split is near-optimal when it costs at most (1 + eps) times as much as this one; eps 1e-4 is for claims, and
         what is certain at 1e-3 is firm. An interaction is certain when its effect has one sign and stays above its
-        level in all of them. The level is that of `salient`: tau times the strongest effect, or the noise floor.
+        level in all of them. The level is that of `salient`: tau times the strongest effect, or the noise floor. Where
+        noise of the scores is known, an interaction that it carries across its level (95 %) is possible at most.
 
         Args:
             eps: How much more a near-optimal split may cost, relative.
             tau: Salience threshold, see `salient`.
             ranges: Find the least and the largest effect over all near-optimal splits, to a thousandth of the level.
-            every: Decide the weaker interactions too, not only the salient ones and those that are decided for free.
+            every: Decide the weaker interactions too, not only the salient ones and those that are decided for free; or
+                which of them, by kind and mask, such as those that are salient in another model.
+            sigma: Standard deviation of independent noise of each score; None for what was measured of half
+                precision, or 0.
             time_limit: Seconds after which what is left is undecided.
 
         Returns:
             One row an interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the best
             split costs, relative, in which a salient effect comes down to its level, or another one up to it (at least
             this where certain or excluded, at most this where possible); status (certain, possible, excluded,
-            undecided); low and high, proven bounds of the effect, or its range where `ranges`.
+            undecided); low and high, proven bounds of the effect, or its range where `ranges`; noise, its standard
+            error by sigma, to first order (`interact_kernels.sparsify.response`; not of the soft form: the floor), and
+            floor, that of a plain alternating sum, 2**(order/2) sigma.
 
         Raises:
-            ValueError: eps, tau or the time limit is out of range, or the result proves nothing.
+            ValueError: eps, tau, sigma or the time limit is out of range, or the result proves nothing.
 
         >>> from interact import game_from
         >>> r = game_from(lambda present: 2.0 * present.all(1), 2).interactions()
@@ -118,7 +128,8 @@ class ExactInteractions(Interactions):
         # Here, because scoring on a bare machine needs no pandas.
         import pandas as pd
 
-        found = self._certain(eps, tau, ranges=ranges, every=every, time_limit=time_limit)
+        noise, floor = self.noise_of_effects(sigma)
+        found = self._certain(eps, tau, noise, ranges=ranges, every=every, time_limit=time_limit)
         effects = np.stack(self.effects())
         rows = np.argwhere(self._columns())
         rows = rows[np.argsort(-np.abs(effects[rows[:, 0], rows[:, 1]]), kind="stable")]
@@ -133,31 +144,83 @@ class ExactInteractions(Interactions):
             "status": [STATUSES[code] for code in found.status[at]],
             "low": found.low[at],
             "high": found.high[at],
+            "noise": noise[at],
+            "floor": floor[at],
         }
         return pd.DataFrame(columns)
+
+    def noise_of_effects(self, sigma: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the standard errors of the effects that noise of the scores gives, as in `certainty`: noise and floor.
+
+        Returns:
+            Two float64 arrays of shape [2, 2**n], the AND effects and then the OR effects.
+
+        Raises:
+            ValueError: sigma is negative or not finite.
+        """
+        sigma = self.noise_floor(0) if sigma is None else sigma
+        if not (isfinite(sigma) and sigma >= 0):
+            raise ValueError(f"sigma is the standard deviation of a score's noise, at least 0, but is {sigma}.")
+        floor = sigma * np.exp2(np.stack(self._orders()) / 2) * self._columns()
+        price = self.form.relative * abs(self.total - self.bias) if sigma and self.names_form else 0.0
+        if not price or not self.form.soft or self.n > LARGEST_ANSWERED:
+            return floor, floor
+        return sigma * response(self.values, np.stack(self.effects()), price).size, floor
 
     def statuses(
         self, eps: float = 1e-4, tau: float = 0.05, *, time_limit: float = 600.0
     ) -> dict[tuple[str, int], str]:
         """Return the status of each salient interaction, by its kind and mask; see `certainty`."""
-        found = self._certain(eps, tau, ranges=False, every=False, time_limit=time_limit)
+        noise = self.noise_of_effects()[0]
+        found = self._certain(eps, tau, noise, ranges=False, every=False, time_limit=time_limit)
         chosen = np.argwhere(np.stack(self._salient(tau, merged=True)))
         return {(("and", "or")[f], int(mask)): STATUSES[found.status[f, mask]] for f, mask in chosen}
 
-    def _certain(self, eps: float, tau: float, *, ranges: bool, every: bool, time_limit: float) -> Certainty:
+    def _certain(
+        self,
+        eps: float,
+        tau: float,
+        noise: np.ndarray,
+        *,
+        ranges: bool,
+        every: bool | Collection[tuple[str, int]],
+        time_limit: float,
+    ) -> Certainty:
         self._salient(tau, merged=True)
-        if not (isfinite(self.gap) and isfinite(self.dual)):
-            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+        split, bound = self._split()
         effects = np.stack(self.effects())
         floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])
         levels = np.maximum(tau * np.abs(effects).max(initial=0.0), np.stack([floors[o] for o in self._orders()]))
-        form = self.form
+        asked = every if isinstance(every, bool) else self._places(every)
+        options = {"eps": eps, "every": asked, "ranges": ranges, "time_limit": time_limit}
+        return certainty(self.values, split, bound, levels=levels, reach=Z * noise, **options)
+
+    def bounds(
+        self, points: np.ndarray, eps: float = 1e-4, *, time_limit: float = 600.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return proven bounds of all effects over the near-optimal splits, see `interact_kernels.sparsify.bounds`.
+
+        Raises:
+            ValueError: The result proves nothing.
+        """
+        split, bound = self._split()
+        return bounds(self.values, split, bound, points=points, eps=eps, time_limit=time_limit)
+
+    def _split(self) -> tuple[AndOrSplit, float]:
+        """Return the split, and the absolute price or bound of its noise."""
+        if not (isfinite(self.gap) and isfinite(self.dual)):
+            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
         cells = (self.primal, self.dual, self.gap, 0, True)
-        split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, form)
-        bound = form.relative * abs(self.total - self.bias)
-        return certainty(
-            self.values, split, bound, levels=levels, eps=eps, every=every, ranges=ranges, time_limit=time_limit
-        )
+        split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, self.form)
+        return split, self.form.relative * abs(self.total - self.bias)
+
+    def _places(self, asked: Collection[tuple[str, int]]) -> np.ndarray:
+        chosen = np.zeros((2, 1 << self.n), dtype=bool)
+        for kind, mask in asked:
+            if kind not in ("and", "or") or not 0 < mask < 1 << self.n:
+                raise ValueError(f"every names interactions by kind and mask, such as ('and', 3), not {(kind, mask)}.")
+            chosen[("and", "or").index(kind), mask] = True
+        return chosen
 
     def _columns(self) -> np.ndarray:
         columns = np.ones((2, 1 << self.n), dtype=bool)

@@ -8,7 +8,7 @@ query moves the OR effect of a single player into its AND effect (`merged=True`)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -164,7 +164,8 @@ class Interactions(ABC):
         tau: float = 0.05,
         ranges: bool = False,
         *,
-        every: bool = False,
+        every: bool | Collection[tuple[str, int]] = False,
+        sigma: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
         """Say what every near-optimal split says of each interaction, see `interact.ExactInteractions.certainty`.

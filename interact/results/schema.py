@@ -29,7 +29,10 @@ _INTERACTION = {
         "kind": {"enum": ["and", "or"], "description": "all of the players together, or any of them"},
         "players": {"type": "array", "items": _COUNT, "uniqueItems": True, "description": "their places in `players`"},
         "words": {"type": "array", "items": {"type": "string"}, "description": "their words, in the same order"},
-        "effect": {**_NUMBER, "description": "what it adds to the log-odds of the target"},
+        "effect": {
+            **_NUMBER,
+            "description": "what it adds to the score (log-odds, or `provenance.score`)",
+        },
         "error": {**_KNOWN, "description": "standard error; null where none was computed"},
         "stability": {**_KNOWN, "description": "how surely it has its sign, 0 to 1; null likewise"},
     },

@@ -59,24 +59,28 @@ def summary(
             raise ValueError(f"{name} is {value}, but must be at least {lowest}.")
     if not 0 < level < 1:
         raise ValueError(f"level is {level}, but must lie between 0 and 1, such as 0.95.")
-    asked = Counter(_asked(result) for result in found)
+    asked = Counter(asked_of(result) for result in found)
     if len(asked) > 1:
-        raise ValueError(f"The results have different targets ({', '.join(map(repr, asked))}); sum up one at a time.")
+        raise ValueError(
+            f"The results have different targets or scores ({', '.join(map(repr, asked))}); sum up one at a time."
+        )
     effects: dict[tuple[str, tuple[str, ...]], list[float]] = defaultdict(list)
     for result in found:
-        for key, effect in _by_words(result, order, ignore_case).items():
+        for key, effect in effects_by_words(result, order, ignore_case).items():
             effects[key].append(effect)
     rows = [_row(key, np.array(values), level) for key, values in effects.items() if len(values) >= least]
     table = pd.DataFrame(rows, columns=pd.Index(_COLUMNS))
     return table.sort_values("strength", ascending=False, kind="stable", ignore_index=True)
 
 
-def _asked(result: Interactions) -> str:
+def asked_of(result: Interactions) -> str:
+    """Return which tokens were scored, and against which."""
     parts = [result.provenance.get(name) for name in ("target", "contrast")]
-    return str([part.get("ids") if isinstance(part, dict) else None for part in parts])
+    asked = [part.get("ids") if isinstance(part, dict) else None for part in parts]
+    return str([*asked, result.provenance["score"]] if result.provenance.get("score") else asked)
 
 
-def _by_words(result: Interactions, order: int, ignore_case: bool) -> dict[tuple[str, tuple[str, ...]], float]:
+def effects_by_words(result: Interactions, order: int, ignore_case: bool) -> dict[tuple[str, tuple[str, ...]], float]:
     """Return the effect of each set of words that are all players of a text, 0 where no interaction is listed."""
     words = [player.text.lower() if ignore_case else player.text for player in result.players]
     sums: dict[tuple[str, tuple[str, ...]], float] = {}

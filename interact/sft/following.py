@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from interact.engines.score import score_of
+from interact.evolution.certain import COLUMNS
 from interact.evolution.tables import check, orders_of
 from interact.formats.schema import CellKey, Run
 from interact.games.build import prepared_game
@@ -43,6 +45,7 @@ class FollowOptions:
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
         noise: How noise of the scores is treated, see `interact.extract`.
         kappa: Its price or bound, see `interact.extract`.
+        score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``, see `interact.extract`.
         tau: Salience threshold, see `interact.evolution.salient`.
         rule: Its rule.
         engine: How coalitions are scored, see `interact.coalition_values`.
@@ -60,6 +63,7 @@ class FollowOptions:
     rule: str = "max"
     engine: str = "auto"
     memory_budget: int | None = None
+    score: str | None = None
 
 
 def as_examples(samples: Sequence[Sample], template: Template | None = None) -> list[Example]:
@@ -118,7 +122,8 @@ def follow_sample(
         ValueError: As `interact.extract`.
     """
     start = time.monotonic()
-    causal, response = inspect_model(model).kind == "causal", sample.response.strip()
+    family, response = inspect_model(model), sample.response.strip()
+    causal = family.kind == "causal"
     wording: dict[str, Any] = {"players": players, "template": sample.template}
     inputs = prepare_for(
         model,
@@ -138,6 +143,7 @@ def follow_sample(
         baseline=options.baseline,
         engine=options.engine,
         memory_budget=options.memory_budget,
+        score=None if options.score is None else score_of(options.score, independent=family.independent),
         **wording,
     )
     result = game.interactions(noise=options.noise, kappa=options.kappa, progress=False)
@@ -154,9 +160,10 @@ def _named(sample: Example) -> str:
 def cell_path(store: Path, sample: Example, step: int, players: Players, options: FollowOptions) -> Path:
     """Return where a store keeps this cell: ``cells/KEY.interactions``, see `interact.formats.schema.CellKey`."""
     template = None if options.template is None else options.template.content()
-    chosen = asdict(players) if isinstance(players, PlayerChoice) else players
+    chosen = players.content() if isinstance(players, PlayerChoice) else players
     # An option that came later is left out where it was not given, so that older cells keep their names.
-    asked = {name: value for name, value in asdict(options).items() if not (name == "noise" and value is None)}
+    later = ("noise", "score")
+    asked = {name: value for name, value in asdict(options).items() if not (name in later and value is None)}
     key = CellKey.of(
         _run(options),
         step,
@@ -196,6 +203,52 @@ def interaction_rows(result: Interactions) -> pd.DataFrame:
         }
     )
     return check(table.assign(**_identity(result)), "interactions")
+
+
+def certainty_rows(
+    results: Iterable[Interactions],
+    *,
+    eps: float = 1e-4,
+    tau: float = 0.05,
+    ranges: bool = False,
+    sigma: float | None = None,
+    time_limit: float = 600.0,
+) -> pd.DataFrame:
+    """Return what is known of the interactions of followed cells, for `interact.evolution.certain_classes`.
+
+    Args:
+        results: With run, step and sample in their provenance, such as those of a store's cells.
+        eps: See `interact.ExactInteractions.certainty`.
+        tau: Salience threshold there, a share of the strongest effect of each cell.
+        ranges: Find exact ranges, without which bounds of strengths are wide.
+        sigma: Noise of the scores there.
+        time_limit: Seconds for each result.
+
+    Returns:
+        Columns run, step, sample, kind, mask, effect, salient, status, low, high: of each run and sample those
+        interactions that are salient at any step, at all its steps.
+
+    Raises:
+        ValueError: A result is sampled, proves nothing, or has no run, step and sample.
+    """
+    places: dict[tuple[str, str], list[Interactions]] = {}
+    for result in results:
+        if missing := [name for name in ("run", "step", "sample") if name not in result.provenance]:
+            raise ValueError(
+                f"A result that was followed has run, step and sample in its provenance, not {missing[0]}."
+            )
+        places.setdefault((str(result.provenance["run"]), str(result.provenance["sample"])), []).append(result)
+    parts = []
+    for (run, sample), cells in places.items():
+        chosen = {(item.kind, item.mask) for result in cells for item in result.salient(tau)}
+        for result in cells:
+            own = {(item.kind, item.mask) for item in result.salient(tau)}
+            found = result.certainty(eps, tau, ranges, every=chosen, sigma=sigma, time_limit=time_limit)
+            keys = list(zip(found["kind"], found["mask"], strict=True))
+            found = found.assign(run=run, step=int(result.provenance["step"]), sample=sample)
+            found["salient"] = [key in own for key in keys]
+            parts.append(found.loc[[key in chosen for key in keys], list(COLUMNS)])
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=pd.Index(COLUMNS))
 
 
 def cell_row(result: Interactions, key: str = "") -> dict[str, Any]:

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -54,7 +53,7 @@ class Prompts:
             known = self._read(sample)
             first = known.get(f"model {model}") or known.get(f"maker {maker}")
             if first is None:
-                first = {"maker": maker, **asdict(fresh), "notes": []}
+                first = {"maker": maker, **fresh.record(), "notes": []}
             names = (f"model {model}", f"maker {first['maker']}")
             if any(name not in known for name in names):
                 self._write(sample, {**dict.fromkeys(names, first), **known})

@@ -18,13 +18,14 @@ from typing import Any, Literal
 
 from interact.formats.schema import fingerprint as fingerprint
 from interact.formats.schema import short_name as short_name
+from interact.prompt.template import Template
 from interact.sft.steps import log_spaced_steps
 
 Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
 # Fields that came later are written when they are not what they were before, so that older stores keep the hashes of
 # their settings.
-_LATER = {"device_map": None, "bits": None, "classes": "ends", "noise": None}
+_LATER = {"device_map": None, "bits": None, "classes": "ends", "noise": None, "template_arguments": None}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class StudyConfig:
     """What the model has said already before the response; without this, the data set's own."""
     chat: bool | None = None
     """Use the tokenizer's chat template; without this, when there is one."""
+    template_arguments: str | None = None
+    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
 
     task: Literal["causal", "classifier"] = "causal"
     """What the models do: answer in words, or (encoders with a new head) choose a label."""
@@ -161,6 +164,8 @@ class StudyConfig:
             raise ValueError(f"learning_rate is {self.learning_rate}, but must be a positive number.")
         if self.template is not None and self.template.count("{text}") != 1:
             raise ValueError(f"The template must hold {{text}} exactly once, but is {self.template!r}.")
+        if self.template_arguments is not None:
+            Template(arguments=_object(self.template_arguments))
         if self.steps is not None and (self.steps[:1] != (0,) or list(self.steps) != sorted(set(self.steps))):
             raise ValueError(f"steps must rise from 0, the model before training, but are {list(self.steps)}.")
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
@@ -202,6 +207,9 @@ def from_json(content: Any, *, where: str = "The configuration") -> StudyConfig:
     kinds = typing.get_type_hints(StudyConfig)
     values = {}
     for name, value in content.items():
+        if name == "template_arguments" and isinstance(value, dict):
+            # A file of JSON may hold the object itself.
+            value = json.dumps(value)
         if name not in kinds:
             raise ValueError(f"{where} has the unknown field {name!r}{nearest(name, kinds)}")
         values[name] = _read(value, kinds[name], f"{where}: {name}")
@@ -234,6 +242,14 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     """End the sentence about a wrong name with the known name nearest to it."""
     close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(map(repr, known))}."
+
+
+def _object(given: str) -> Any:
+    """Read an object of JSON that a field holds as text."""
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"template_arguments are not JSON ({error}): {given!r:.80}.") from error
 
 
 def _at_least(config: StudyConfig, name: str, least: int) -> None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import warnings
 from collections.abc import Mapping, Sequence
@@ -135,6 +136,8 @@ def _worded(config: StudyConfig, example: Example) -> Example:
     template = example.template
     changes = {"user": config.template, "answer_prefix": config.answer_prefix, "system": config.system}
     changes = {name: value for name, value in changes.items() if value is not None}
+    if config.template_arguments is not None:
+        changes["arguments"] = json.loads(config.template_arguments)
     return replace(example, template=replace(template, chat=config.chat, **changes))
 
 

@@ -132,7 +132,7 @@ def map_players(text: str, unit: str, limit: int | None, edges: list[int]) -> bo
         plain, spans = choose_spans(text, PlayerChoice(unit, limit))
         cuts = sorted({0, len(plain), *(edge % (len(plain) + 1) for edge in edges)})
         offsets = [(low + 7, high + 7) for low, high in pairwise(cuts)]
-        players, _ = map_to_tokens(plain, spans, 7, offsets)
+        players, _ = map_to_tokens(plain, spans, [(low + 7, high + 7) for low, high in spans], offsets)
     except ValueError as error:
         assert judge(error) == "sentence", f"{type(error).__name__}: {error!s:.300}"
         return False

@@ -113,3 +113,17 @@ def test_a_model_whose_last_layer_is_not_the_last_computes_all_rows():
     assert (few - flat).abs().max() > 1e-2
     torch.testing.assert_close(coalition_values(model, INPUTS, masking="attention", engine="tree"), flat, **CLOSE)
     assert "auto takes tree" in explain_engine(model, INPUTS, masking="attention")
+
+
+def test_the_head_of_a_spread_model_reads_its_rows_where_its_states_lie():
+    model, asked = causal("gemma3"), []
+    game = game_of(model, INPUTS)
+    with torch.no_grad():
+        whole = score_by(Tree(), game, ALL.numpy())
+    rows = watched_rows(model.lm_head)
+    model.register_forward_pre_hook(lambda _, __, named: asked.append(named["logits_to_keep"]), with_kwargs=True)
+    model.hf_device_map = {"model.layers.0": 0, "model.layers.1": 1}
+    with torch.no_grad():
+        torch.testing.assert_close(score_by(Tree(), game, ALL.numpy()), whole, rtol=0, atol=0)
+    # The model is asked for all rows; the head computes those of the 16 leaves.
+    assert asked == [0] and rows == [16]

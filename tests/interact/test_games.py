@@ -10,6 +10,7 @@ import interact
 from interact import CoalitionInputs, engines
 from interact.engines.engine import Engine, Plan, Verdict
 from interact.engines.flat import score_batch
+from interact.games import splitting
 from interact.games.prompt_game import game_of
 from interact.indices import shapley
 from tests.interact.conftest import causal
@@ -135,3 +136,35 @@ def test_many_players_are_split_in_a_box_unless_asked_otherwise(monkeypatch):
     assert three.interactions(noise="soft").provenance["noise"] == "soft"
     two = interact.game_from(lambda masks: 1.0 * masks.all(1), 2)
     assert two.interactions().provenance["noise"] == "soft"
+
+
+@pytest.mark.parametrize(
+    ("device", "samples", "n", "card"),
+    [
+        ("cuda", 1, 11, True),
+        ("cuda:1", 8, 8, True),
+        ("cuda", 1, 10, False),
+        ("cuda", 99, 7, False),
+        ("cpu", 99, 12, False),
+    ],
+)
+def test_a_card_splits_where_there_is_enough_to_do(device, samples, n, card):
+    assert splitting.worth_a_card(torch.device(device), samples, 1 << n) == card
+
+
+def test_a_split_on_the_card_is_the_same_and_a_full_card_leaves_it_to_the_cpu(monkeypatch):
+    scores = np.random.default_rng(0).normal(size=(8, 256))
+    here = splitting.split_on(scores, None, noise=None, kappa=None)
+    # What would lie on the card lies on the CPU, as a tensor.
+    monkeypatch.setattr(splitting.torch, "as_tensor", lambda values, device: torch.from_numpy(values))
+    there = splitting.split_on(scores, torch.device("cuda"), noise=None, kappa=None)
+    assert all(type(part) is np.ndarray for part in (there.i_and, there.gap, there.certificate))
+    np.testing.assert_allclose(there.i_or, here.i_or, atol=1e-9)
+
+    def full(values, device):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(splitting.torch, "as_tensor", full)
+    np.testing.assert_array_equal(
+        splitting.split_on(scores, torch.device("cuda"), noise=None, kappa=None).i_or, here.i_or
+    )

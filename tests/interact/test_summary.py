@@ -58,5 +58,5 @@ def test_nonsense_is_refused():
         interact.summary(results(), level=95)
     game = interact.game_from(lambda masks: 1.0 * masks.any(1), ["a"], provenance={"target": {"ids": [1]}})
     other = interact.game_from(lambda masks: 1.0 * masks.any(1), ["a"], provenance={"target": {"ids": [2]}})
-    with pytest.raises(ValueError, match="different targets"):
+    with pytest.raises(ValueError, match="different targets or scores"):
         interact.summary([game.interactions(), other.interactions()])

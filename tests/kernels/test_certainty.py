@@ -64,7 +64,7 @@ def test_soft_prices_are_those_of_least_squares(seed):
         if abs(effect) <= level:
             assert STATUSES[known.status[kind, mask]] in ("excluded", "undecided")
             continue
-        price = soft_cost(v, column, np.sign(effect) * level) / float(split.primal) - 1
+        price = soft_cost(v, column, np.sign(effect) * level) * (1 + EPS) / known.limit - 1
         status = STATUSES[known.status[kind, mask]]
         if abs(price - EPS) > 1e-6:
             assert status == ("certain" if price > EPS else "possible"), (kind, mask, price)
@@ -88,6 +88,50 @@ def test_ends_of_soft_ranges_cost_what_a_near_optimal_split_may():
         for end, inwards in ((known.low[kind, mask], 1), (known.high[kind, mask], -1)):
             assert soft_cost(v, column, end) >= known.limit * (1 - 1e-6)
             assert soft_cost(v, column, end + inwards * 0.02 * levels[kind, mask]) <= known.limit * (1 + 1e-6)
+
+
+def test_what_the_ridge_alone_chooses_is_not_certain():
+    # AND + OR of two players is the sum of both players: of the splits that cost the same the ridge takes the middle.
+    present = (np.arange(8)[:, None] >> np.arange(3)) & 1
+    v = 1.9 * present[:, 0] + 1.8 * present[:, 1] - 3.0 * present[:, 2]
+    split, levels, known = found(v, eps=1e-4)
+    assert split.i_and[3] > levels[0, 3] and split.i_or[3] > levels[1, 3]
+    status = {place: STATUSES[known.status[place]] for place in ((0, 1), (0, 2), (0, 3), (1, 3), (0, 4))}
+    assert status == {**dict.fromkeys([(0, 1), (0, 2), (0, 3), (1, 3)], "possible"), (0, 4): "certain"}
+
+
+def test_the_response_is_the_derivative_of_the_split():
+    v = planted(5, 10, 0.1, 1)
+    rng = np.random.default_rng(0)
+    change = rng.normal(size=32)
+
+    def split(scores: np.ndarray) -> np.ndarray:
+        made = sparsify.merge_order_one(sparsify.and_or_split(scores))
+        return np.stack([made.i_and, made.i_or])
+
+    effects = split(v)
+    answer = sparsify.response(v, effects, 0.01 * abs(v[-1] - v[0]), change=change)
+    slope = (split(v + 1e-6 * change) - split(v - 1e-6 * change)) / 2e-6
+    active = np.abs(effects) > 1e-6
+    assert np.abs(answer.moved - slope)[active].max() < 1e-4 * np.abs(slope).max() and not slope[~active].any()
+    # Its size is the norm of the answers to changes of single scores.
+    each = np.stack([sparsify.response(v, effects, 0.01 * abs(v[-1] - v[0]), change=e).moved for e in np.eye(32)])
+    np.testing.assert_allclose(answer.size, np.sqrt((each**2).sum(0)), rtol=1e-9, atol=1e-12)
+
+
+def test_noise_that_crosses_a_level_leaves_nothing_certain():
+    v = planted(5, 8, 0.1, 3)
+    split, levels, known = found(v)
+    effects, place = np.stack([split.i_and, split.i_or]), np.unravel_index(np.argmax(known.status == 0), (2, 32))
+    gone = np.argwhere((known.status == 2) & (known.high > known.low))[0]
+    reach = np.zeros((2, 32))
+    bound = 0.01 * abs(v[-1] - v[0])
+    reach[place] = abs(effects[place]) - levels[place] * 0.99
+    reach[tuple(gone)] = levels[tuple(gone)] * 1.01
+    noisy = sparsify.certainty(v, split, bound, levels=levels, eps=EPS, reach=reach)
+    changed = {tuple(map(int, p)) for p in np.argwhere(noisy.status != known.status)}
+    assert changed == {tuple(map(int, place)), tuple(map(int, gone))}
+    assert STATUSES[noisy.status[place]] == STATUSES[noisy.status[tuple(gone)]] == "possible"
 
 
 def test_a_larger_eps_makes_less_certain_and_ranges_wider():
@@ -124,3 +168,5 @@ def test_bad_input_is_a_sentence():
     blind = sparsify.AndOrSplit(**{**vars(split), "certificate": np.zeros(8)})
     with pytest.raises(ValueError, match="proves no bound"):
         sparsify.certainty(v, blind, 0.1, levels=np.ones((2, 8)))
+    with pytest.raises(ValueError, match="at most 12 players and a price above 0, not 3 and 0"):
+        sparsify.response(v, np.ones((2, 8)), 0.0)

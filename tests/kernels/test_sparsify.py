@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from interact_kernels import sparsify
 from interact_kernels.sparsify import SplitOptions
+from interact_kernels.sparsify.normal import cholesky_in_blocks
 
 SOLVERS = ("native", "admm", "torch", "reference")
 
@@ -51,15 +52,12 @@ def test_split_matches_and_is_optimal(n, form, noise, seed, impl, polish):
     v = planted(n, 2 * n, noise, seed)
     soft = sparsify.NoiseForm.of(**form).soft
     options = SplitOptions(polish=polish and impl == "native" and not soft)
-    impl = "reference" if impl == "torch" and soft else impl
     holds(sparsify.and_or_split(v, **form, rtol=1e-4, impl=impl, options=options), v, None, 1e-4)
 
 
 @pytest.mark.parametrize("impl", SOLVERS)
 @pytest.mark.parametrize("kappa", [0.0, 0.04, None])
 def test_every_implementation_reaches_the_optimum_of_the_reference(impl, kappa):
-    if impl == "torch" and kappa is None:
-        pytest.skip("it has no soft form, and says so")
     v = np.stack([planted(5, 9, 0.05, seed) for seed in range(3)] + [np.zeros(32)])
     truth = sparsify.and_or_split(v, kappa=kappa, impl="reference")
     split = sparsify.and_or_split(v, kappa=kappa, rtol=1e-3, impl=impl)
@@ -79,6 +77,38 @@ def test_mixed_and_double_precision_agree_with_highs(n):
     if n == 8:
         truth = sparsify.and_or_split(v, kappa=0.04, impl="reference")
         assert float(mixed.primal) == pytest.approx(float(truth.primal), rel=2e-6)
+
+
+def test_a_soft_batch_ends_at_the_optimum_of_the_reference_with_its_zeros():
+    """Samples of all kinds leave the batch at their own time: noisy, sparse, silent, with equal ends."""
+    v = np.stack([planted(6, terms, noise, terms) for terms in (3, 20, 40) for noise in (0.0, 0.02, 0.5)])
+    v[4, -1] = v[4, 0]
+    v = np.concatenate([v, np.zeros((1, 64))])
+    truth = sparsify.and_or_split(v, impl="reference", rtol=1e-11)
+    for impl in ("torch", "native"):
+        split = sparsify.and_or_split(v, impl=impl)
+        holds(split, v, None, 1e-6)
+        priced = np.delete(np.arange(len(v)), 4)
+        for part in ("i_and", "i_or", "noise"):
+            np.testing.assert_allclose(getattr(split, part)[priced], getattr(truth, part)[priced], atol=1e-9)
+        assert ((split.i_and == 0) == (truth.i_and == 0))[priced].all()
+
+
+def test_a_batch_keeps_its_limit_of_steps():
+    v = np.stack([planted(5, 9, 0.05, seed) for seed in range(4)])
+    for kappa in (None, 0.04):
+        with pytest.warns(RuntimeWarning, match="4 of 4 AND-OR splits stopped at a limit"):
+            split = sparsify.and_or_split(v, kappa=kappa, impl="torch", options=SplitOptions(max_iterations=2))
+        assert (split.iterations == 2).all() and sparsify.verify(split, v).matching < 1e-9
+
+
+@pytest.mark.parametrize("size", [1, 5, 63, 130])
+def test_a_factor_by_blocks_is_the_factor(size):
+    x = torch.randn(3, size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(size))
+    matrix = x @ x.mT + size * torch.eye(size)
+    for width in (1, 7, 64, 200) if size < 64 else (64, 200):
+        found = cholesky_in_blocks(matrix.clone(), width).tril()
+        torch.testing.assert_close(found, torch.linalg.cholesky(matrix))
 
 
 def test_published_optimum_of_a_small_game():
@@ -253,8 +283,8 @@ def test_explain_names_the_choice_and_the_reasons():
         sparsify.and_or_split(np.zeros(1 << 15), impl="native")
     with pytest.raises(RuntimeError, match="no warm start and no polish"):
         sparsify.and_or_split(np.zeros(4), impl="admm", options=SplitOptions(polish=True))
-    with pytest.raises(RuntimeError, match="torch: no, it knows noise in a box only"):
-        sparsify.and_or_split(np.zeros(4), impl="torch")
+    with pytest.raises(RuntimeError, match="sgd-published: no, it knows noise in a box only"):
+        sparsify.and_or_split(np.zeros(4), impl="sgd-published")
     with pytest.raises(RuntimeError, match="a soft split has no vertex to polish"):
         sparsify.and_or_split(np.zeros(4), impl="native", options=SplitOptions(polish=True))
 

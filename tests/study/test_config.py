@@ -1,8 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from interact.study.config import StudyConfig, difference, from_json, load, to_json
+from interact.study.samples import materials
+from tests.reported.ground import TURN, letters
 
 
 def test_a_configuration_survives_json():
@@ -76,3 +79,18 @@ def test_differences_name_the_field():
 def test_a_store_from_before_there_were_forms_names_a_kappa_alone():
     old = {**to_json(StudyConfig()), "kappa": 0.04}
     assert "noise" not in old and to_json(from_json(old)) == old
+
+
+def test_arguments_of_the_chat_template_reach_the_samples_and_leave_older_hashes_alone(tmp_path):
+    plain, told = from_json({}), from_json({"template_arguments": {"enable_thinking": False}})
+    assert told == from_json({"template_arguments": '{"enable_thinking": false}'}) == from_json(to_json(told))
+    assert "template_arguments" not in to_json(plain)
+    rows = [{"text": f"a {word} film", "response": "good"} for word in "witty long dull slow quiet loud".split()]
+    (tmp_path / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    some = {"models": ("m",), "data": (str(tmp_path / "d.jsonl"),), "samples": 1, "limit": 2, "heldout_examples": 1}
+    chat = TURN + "{% if enable_thinking %}<think>{% endif %}"
+    (found,) = materials(replace(told, **some), {"m": letters(chat)}).values()
+    assert found.follow[0].template.arguments == found.train[0].template.arguments == {"enable_thinking": False}
+    for wrong in ("{", "[1]", '{"tokenize": true}'):
+        with pytest.raises(ValueError, match=r"template_arguments are not JSON|must be a mapping|interact sets itself"):
+            from_json({"template_arguments": wrong})

@@ -96,6 +96,7 @@ def result_payload(
         "players": told_apart([player.text for player in result.players]),
         "labels": labels([player.text for player in result.players], 15),
         "target": display.answer_asked(result, str),
+        "unit": display.unit_of(result),
         "bias": number(result.bias),
         "total": number(result.total),
         "strength": number(result.strength),

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from interact_kernels.sparsify.certainty import STATUSES, Certainty, certainty
+from interact_kernels.sparsify.certainty import STATUSES, Certainty, bounds, certainty
 from interact_kernels.sparsify.form import NoiseForm
 from interact_kernels.sparsify.joint import JointSplit, joint_and_or_split
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.order_one import merge_order_one
 from interact_kernels.sparsify.registration import SPLIT
 from interact_kernels.sparsify.request import SplitRequest
+from interact_kernels.sparsify.response import Response, response
 from interact_kernels.sparsify.result import AndOrSplit, assemble
 from interact_kernels.sparsify.verify import Verdict, verify
 
@@ -37,15 +38,18 @@ __all__ = [
     "Certainty",
     "JointSplit",
     "NoiseForm",
+    "Response",
     "SplitOptions",
     "SplitRequest",
     "Verdict",
     "and_or_split",
     "assemble",
+    "bounds",
     "certainty",
     "explain",
     "joint_and_or_split",
     "merge_order_one",
+    "response",
     "verify",
 ]
 
@@ -74,7 +78,7 @@ def and_or_split(
         kappa: Price or bound of the noise relative to |v[full] - v[empty]|; None for 0.01 (soft) or 0.04 (box).
         rtol: Relative duality gap to reach; None for 1e-6 (soft) or 1e-3.
         impl: ``"native"`` (C++ interior point, n <= 14, with noise n <= 18), ``"admm"`` (C++ Kronecker ADMM, any n),
-            ``"torch"`` (batched interior point, CUDA; not soft), ``"reference"`` (HiGHS, or Newton's method),
+            ``"torch"`` (batched interior point, CUDA; n <= 14), ``"reference"`` (HiGHS, or Newton's method),
             ``"sgd-published"`` (for comparison only), or ``"auto"``; `explain` says why.
         options: Absolute noise bounds, warm start, polish and limits; see `SplitOptions`.
 

@@ -1,11 +1,14 @@
 """The interior point for a batch at once in torch: batched Cholesky factorizations, for CUDA.
 
-In the basis of docs/split.md a sample is: minimise |a|_1 + |b|_1 subject to a + U b - L q = g, |q| <= delta, with
-L the sums over subsets and U the sums over supersets of the coalitions != empty.
+In the basis of docs/split.md a sample is: minimise |a|_1 + |b|_1 + ridge/2 (|a|^2 + |b|^2) + |q|^2 / (2 gamma) subject
+to a + U b - L q = g, with L the sums over subsets and U the sums over supersets of the coalitions != empty; and
+|q| <= delta without a price (box), or q = 0 (exact).
 
-1. Pairs x, s >= 0: a+, a-, b+, b- with slacks 1 - z, 1 + z, 1 - U^T z, 1 + U^T z, and q + delta, delta - q.
-2. Newton's matrix D1 + U D2 U^T + L D3 L^T is gathered: upper[S | S'] + lower[S & S'].
-3. Mehrotra's predictor and corrector; samples that have converged no longer move.
+1. Pairs x, s >= 0: a+, a-, b+, b- with slacks 1 + ridge x - slope, slopes z, -z, U^T z, -U^T z; in a box also
+   q + delta and delta - q. With a price q = -gamma L^T z.
+2. Newton's matrix D1 + U D2 U^T + L D3 L^T is gathered and factored (normal.py).
+3. Mehrotra's predictor and corrector; samples that have converged leave the batch.
+4. A soft split ends at its one optimum by Newton's method on the dual (sharpen.py).
 """
 
 from __future__ import annotations
@@ -14,138 +17,174 @@ import time
 
 import torch
 
-from interact_kernels import lattice
+from interact_kernels.sparsify.batch_programme import Programme
+from interact_kernels.sparsify.normal import factor, scaled_matrix
 from interact_kernels.sparsify.options import SplitOptions
 from interact_kernels.sparsify.request import SplitRequest
 from interact_kernels.sparsify.result import AndOrSplit, assemble
+from interact_kernels.sparsify.sharpen import sharpen
 
 _DAMPING = 0.995
-_MATRIX_BYTES = 4 << 30
+_MATRICES = 3
+"""Matrices of a sample that are there at once: the gathered one, its factor, and room to work."""
+_HOST_BYTES = 4 << 30
+_SHARE = 0.6
+_CROWDED = 0.75
+"""Share of samples still moving below which the others are taken out: that copies the state."""
+_FIRST, _FURTHER, _TRIES = 100.0, 0.03, 3
+"""Gaps at which a soft split is sharpened, relative to the one asked for: the rest of the way is a step or two."""
 
 
 def interior_point(request: SplitRequest) -> AndOrSplit:
     """Solve on the device of the scores, as many samples at a time as memory holds."""
-    v, bound, rtol, options, device, _ = request
+    v, bound, rtol, options, device, form = request
     size = v.shape[-1]
-    chunk = max(1, _MATRIX_BYTES // (3 * 8 * size * size))
+    chunk = max(1, _memory(device) // (_MATRICES * 8 * size * size))
     parts = []
     for first in range(0, len(v), chunk):
         rows = torch.as_tensor(v[first : first + chunk], dtype=torch.float64, device=device)
         bounds = torch.as_tensor(bound[first : first + chunk], dtype=torch.float64, device=device)
-        parts.append(_Batch(rows, bounds).solve(rtol, options))
+        parts.append(_solve(Programme(rows, bounds, form), rtol, options))
     columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     return assemble(request, columns[:4], columns[4])
 
 
+def _memory(device: torch.device | None) -> int:
+    if device is None or device.type != "cuda":
+        return _HOST_BYTES
+    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(_SHARE * (torch.cuda.mem_get_info(device)[0] + held))
+
+
+def _solve(programme: Programme, rtol: float, options: SplitOptions) -> list[torch.Tensor]:
+    deadline = time.monotonic() + options.time_limit
+    most = 200 if options.max_iterations is None else options.max_iterations
+    batch = _Batch(programme)
+    # The effects of a soft optimum show only near it: where they were not found yet, the interior point goes on.
+    if programme.soft:
+        batch.run(_FIRST * rtol, most, deadline)
+        sharpen(programme, batch.best, deadline)
+    batch.run(rtol, most, deadline)
+    for k in range(_TRIES):
+        if not programme.soft or not sharpen(programme, batch.best, deadline):
+            break
+        batch.run(rtol * _FURTHER ** (k + 1), most, deadline, programme.gamma[:, 0] > 0)
+    return [*programme.in_units(batch.best), batch.best.iterations]
+
+
 class _Batch:
-    """State of a batch; every vector has shape [batch, 2**n] and entry 0 at rest."""
+    """State of a batch; every vector has shape [batch, 2**n] and entry 0 at rest.
 
-    def __init__(self, v: torch.Tensor, delta: torch.Tensor) -> None:
-        size = v.shape[-1]
-        index = torch.arange(size, device=v.device)
-        self.odd = torch.tensor([1.0 if bin(i).count("1") % 2 else -1.0 for i in range(size)], device=v.device).double()
-        self.union, self.meet = index[:, None] | index[None, :], index[:, None] & index[None, :]
-        self.live = (index > 0).double()
-        self.w = v - v[:, :1]
-        self.scale = self.w.abs().amax(-1, keepdim=True)
-        self.unit = torch.where(self.scale > 0, self.scale, 1.0)
-        self.bound = delta[:, None]
-        self.delta = self.bound / self.unit
-        self.noisy = self.delta > 0
-        self.g = self.live * self.odd * lattice.moebius(self.w / self.unit)
+    `all` and `kept` are those of every sample; `p`, `x`, `s`, `z` and `counted` those of the samples
+    `rows`, which move.
+    """
+
+    def __init__(self, programme: Programme) -> None:
+        self.all = self.p = programme
+        self.best = programme.nothing()
+        self.rows = torch.arange(len(programme.g), device=programme.g.device)
         self._start()
+        self.kept = [part.clone() for part in (self.x, self.s, self.z, self.counted)]
 
-    def lower(self, x: torch.Tensor) -> torch.Tensor:
-        return self.live * lattice.zeta(self.live * x)
+    def run(self, rtol: float, most: int, deadline: float, among: torch.Tensor | None = None) -> None:
+        """Iterate until the gap of each sample (or of those `among` all) is rtol or a limit is met; keep the best."""
+        self._take(torch.arange(len(self.all.g), device=self.rows.device))
+        self._record()
+        for _ in range(most + 1):
+            gap = self.best.primal - self.best.dual > rtol * self.best.primal
+            moving = gap & (self.best.iterations < most)
+            moving = (moving if among is None else moving & among)[self.rows]
+            count = int(moving.sum())
+            if not count or time.monotonic() > deadline:
+                return
+            if count < _CROWDED * len(moving):
+                self._take(self.rows[moving])
+                moving = moving[moving]
+            self.best.iterations[self.rows] += moving
+            self._iterate(moving.double()[:, None])
+            self._record()
 
-    def upper(self, x: torch.Tensor) -> torch.Tensor:
-        return self.live * lattice.zeta(x.contiguous(), adjoint=True)
+    def _take(self, rows: torch.Tensor) -> None:
+        """Let these samples move from here on."""
+        state = (self.x, self.s, self.z, self.counted)
+        for whole, part in zip(self.kept, state, strict=True):
+            whole[self.rows] = part
+        self.rows, self.p = rows, self.all.take(rows)
+        self.x, self.s, self.z, self.counted = (whole[rows] for whole in self.kept)
 
     def _start(self) -> None:
-        half = (self.w / self.unit).flip(-1) / 2
-        b = -self.live * lattice.moebius(half.contiguous())
-        a = self.g - self.upper(b)
+        p = self.p
+        b = p.half_or()
+        a = p.rest(b, torch.zeros_like(b))
         strength = (a.abs() + b.abs()).sum(-1, keepdim=True)
         margin = torch.where(strength > 0, strength, 1.0) / (2 * a.shape[-1])
         signed = torch.stack([a, -a, b, -b], 1)
-        box = torch.where(self.noisy, self.delta, 1.0).expand_as(a)
-        price = torch.where(self.noisy, margin / torch.where(self.noisy, self.delta, 1.0), 1.0).expand_as(a)
+        box = torch.where(p.boxed, p.delta, 1.0).expand_as(a)
+        price = torch.where(p.boxed, margin / torch.where(p.boxed, p.delta, 1.0), 1.0).expand_as(a)
         self.x = torch.cat([signed.clamp_min(0) + margin[:, None], box[:, None], box[:, None]], 1)
-        self.s = torch.cat([torch.ones_like(signed), price[:, None], price[:, None]], 1)
-        self.x[..., 0] = self.s[..., 0] = 1.0
+        self.s = torch.cat([1 + p.ridge * self.x[:, :4], price[:, None], price[:, None]], 1)
         # Which of the six products of a sample count.
-        self.counted = self.live.expand_as(self.x).clone()
-        self.counted[:, 4:] *= self.noisy[:, None].double()
+        self.counted = p.live.expand_as(self.x).clone()
+        self.counted[:, 2:4] *= p.live_or
+        self.counted[:, 4:] *= p.boxed[:, None].double()
+        self.x = torch.where(self.counted > 0, self.x, 1.0)
+        self.s = torch.where(self.counted > 0, self.s, 1.0)
         self.z = torch.zeros_like(a)
-        self.best_b, self.best_q, self.best_z = (torch.zeros_like(a) for _ in range(3))
-        self.primal = self.g.abs().sum(-1)
-        self.dual = torch.zeros_like(self.primal)
-
-    def solve(self, rtol: float, options: SplitOptions) -> list[torch.Tensor]:
-        deadline = time.monotonic() + options.time_limit
-        most = 200 if options.max_iterations is None else options.max_iterations
-        iterations = torch.zeros(len(self.z), dtype=torch.int64, device=self.z.device)
-        for step in range(most + 1):
-            self._record()
-            moving = self.primal - self.dual > rtol * self.primal
-            if step == most or not moving.any() or time.monotonic() > deadline:
-                break
-            iterations += moving
-            self._iterate(moving.double()[:, None])
-        return [*self._finish(), iterations]
 
     def _point(self) -> tuple[torch.Tensor, torch.Tensor]:
-        b = self.live * (self.x[:, 2] - self.x[:, 3])
-        q = self.live * (self.x[:, 4] - self.x[:, 5]) / 2
-        return b, torch.where(self.noisy, torch.minimum(torch.maximum(q, -self.delta), self.delta), 0.0)
+        b = self.p.live_or * (self.x[:, 2] - self.x[:, 3])
+        if self.p.soft:
+            return b, -self.p.gamma * self.p.upper(self.z)
+        q = self.p.live * (self.x[:, 4] - self.x[:, 5]) / 2
+        return b, torch.where(self.p.boxed, torch.minimum(torch.maximum(q, -self.p.delta), self.p.delta), 0.0)
 
     def _record(self) -> None:
         b, q = self._point()
-        primal = (self.g - self.upper(b) + self.lower(q)).abs().sum(-1) + b.abs().sum(-1)
-        top = torch.maximum(self.z.abs().amax(-1), self.lower(self.z).abs().amax(-1))
-        dual = (self.g * self.z - self.delta * self.upper(self.z).abs()).sum(-1) / torch.where(top > 0, top, 1.0)
-        better, higher = primal < self.primal, dual > self.dual
-        self.best_b, self.best_q = (
-            torch.where(better[:, None], new, old) for new, old in ((b, self.best_b), (q, self.best_q))
-        )
-        self.best_z = torch.where(higher[:, None], self.z, self.best_z)
-        self.primal, self.dual = torch.minimum(primal, self.primal), torch.maximum(dual, self.dual)
+        a = self.p.rest(b, q)
+        self.best.offer(self.rows, a, b, q, self.z, self.p.cost(a, b, q), self.p.bound(self.z))
 
     def _iterate(self, moving: torch.Tensor) -> None:
-        ratio = self.counted * self.x / self.s
+        p = self.p
+        ratio = self.counted[:, :4] * self.x[:, :4] / self._slack()
         d1, d2 = ratio[:, 0] + ratio[:, 1], ratio[:, 2] + ratio[:, 3]
-        d3 = torch.where(self.noisy, self.live / (self.s[:, 4] / self.x[:, 4] + self.s[:, 5] / self.x[:, 5]), 0.0)
-        matrix = self.upper(d2)[:, self.union] + self.lower(d3)[:, self.meet]
-        matrix.diagonal(dim1=-2, dim2=-1).add_(d1)
-        root = matrix.diagonal(dim1=-2, dim2=-1).clamp_min(1e-300).rsqrt() * self.live
-        matrix *= root[:, :, None] * root[:, None, :]
-        matrix.diagonal(dim1=-2, dim2=-1).copy_(torch.ones_like(root) * (1 + 1e-13))
-        factor = torch.linalg.cholesky_ex(matrix)[0]
+        d3 = p.gamma * p.live
+        if not p.soft:
+            d3 = torch.where(p.boxed, p.live / (self.s[:, 4] / self.x[:, 4] + self.s[:, 5] / self.x[:, 5]), 0.0)
+        upper, lower = p.upper(d2), p.lower(d3)
+        root = (upper + lower + d1).clamp_min(1e-300).rsqrt() * p.live
+        solved = factor(scaled_matrix(upper, lower, root))
         b, q = self._point()
-        rest = self.g - self.upper(b) + self.lower(q) - self.live * (self.x[:, 0] - self.x[:, 1])
+        rest = p.rest(b, q) - p.live * (self.x[:, 0] - self.x[:, 1])
         products = self.x * self.s
         count = self.counted.sum((1, 2)).clamp_min(1.0)
         mu = (self.counted * products).sum((1, 2)) / count
-        dx, ds, dz = self._newton(-products, rest, factor, root, d3)
+        dx, ds, dz = self._newton(-products, rest, solved, root, d3)
         up, down = self._lengths(dx, ds)
         ahead = (self.counted * (self.x + up * dx) * (self.s + down * ds)).sum((1, 2)) / count
         aim = ((ahead / mu.clamp_min(1e-300)) ** 3 * mu)[:, None, None]
-        dx, ds, dz = self._newton(aim - products - dx * ds, rest, factor, root, d3)
+        dx, ds, dz = self._newton(aim - products - dx * ds, rest, solved, root, d3)
         up, down = (moving[:, :, None] * _DAMPING * length for length in self._lengths(dx, ds))
         self.x, self.s, self.z = self.x + up * dx, self.s + down * ds, self.z + down[:, 0] * dz
 
+    def _slack(self) -> torch.Tensor:
+        """Return what a change of x costs its slack: with a ridge the slack grows with x."""
+        return self.s[:, :4] + self.p.ridge * self.x[:, :4]
+
     def _newton(
-        self, target: torch.Tensor, rest: torch.Tensor, factor: torch.Tensor, root: torch.Tensor, d3: torch.Tensor
+        self, target: torch.Tensor, rest: torch.Tensor, solved: torch.Tensor, root: torch.Tensor, d3: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        h = target / self.s
-        hq = d3 * (target[:, 4] / self.x[:, 4] - target[:, 5] / self.x[:, 5])
-        rhs = self.live * (rest - h[:, 0] + h[:, 1]) - self.upper(h[:, 2] - h[:, 3]) + self.lower(hq)
-        dz = root * torch.cholesky_solve((root * rhs)[:, :, None], factor)[:, :, 0]
-        slope = self.lower(dz)
-        dq = hq - d3 * self.upper(dz)
+        p, slack = self.p, self._slack()
+        h = self.counted[:, :4] * target[:, :4] / slack
+        hq = d3 * (target[:, 4] / self.x[:, 4] - target[:, 5] / self.x[:, 5]) * self.counted[:, 4]
+        rhs = p.live * (rest - h[:, 0] + h[:, 1]) - p.upper(h[:, 2] - h[:, 3]) + p.lower(hq)
+        dz = root * torch.cholesky_solve((root * rhs)[:, :, None], solved)[:, :, 0]
+        slope = p.lower(dz)
+        dq = hq - d3 * p.upper(dz)
         slopes = torch.stack([dz, -dz, slope, -slope], 1)
-        dx = torch.cat([(target[:, :4] + self.x[:, :4] * slopes) / self.s[:, :4], dq[:, None], -dq[:, None]], 1)
-        ds = torch.cat([-slopes, (target[:, 4:] - self.s[:, 4:] * dx[:, 4:]) / self.x[:, 4:]], 1)
+        plain = (target[:, :4] + self.x[:, :4] * slopes) / slack
+        dx = torch.cat([plain, dq[:, None], -dq[:, None]], 1)
+        ds = (target[:, 4:] - self.s[:, 4:] * dx[:, 4:]) / self.x[:, 4:]
+        ds = torch.cat([p.ridge * plain - slopes, ds], 1)
         # A failed factorization (NaN) must not spoil the point reached.
         dx, ds = (torch.nan_to_num(self.counted * d, 0.0, 0.0, 0.0) for d in (dx, ds))
         return dx, ds, torch.nan_to_num(dz, 0.0, 0.0, 0.0)
@@ -155,14 +194,7 @@ class _Batch:
             torch.where(d < 0, -x / torch.where(d < 0, d, 1.0), torch.inf).amin((1, 2))
             for x, d in ((self.x, dx), (self.s, ds))
         ]
+        if self.p.soft:
+            # The slacks hold the ridge and the noise is that of the dual, so both sides take one step.
+            reach = [torch.minimum(*reach)] * 2
         return [length.clamp_max(1.0)[:, None, None] for length in reach]
-
-    def _finish(self) -> list[torch.Tensor]:
-        noise = self.odd * self.scale * self.best_q
-        noise = torch.minimum(torch.maximum(noise, -self.bound), self.bound)
-        i_or = self.scale * self.best_b
-        inside = lattice.zeta(i_or)
-        i_and = self.live * lattice.moebius(self.w + noise - (inside[:, -1:] - inside.flip(-1)))
-        top = torch.maximum(self.best_z.abs().amax(-1), self.lower(self.best_z).abs().amax(-1))[:, None]
-        y = self.odd * self.upper(self.best_z) / torch.where(top > 0, top, 1.0)
-        return [i_and, i_or, noise, y]

@@ -1,16 +1,20 @@
 """What is known of each effect: its range over all splits that cost nearly as little as the one that was found.
 
-A split is *near-optimal* when its cost F is at most U = (1 + eps) F(found). For any dual vector y with slopes s, and
-for each effect T apart, every split obeys, with r = ridge / max |w| (docs/split.md)::
+A split is *near-optimal* when its cost F, the strength and the price of the noise, is at most U = (1 + eps) F(found).
+The ridge is left out of F: it chooses one of the splits that cost the same, so it makes nothing certain. For any dual
+vector y whose slopes s are within 1 but for that of an effect T, every split obeys (docs/split.md)::
 
-    F  >=  D_T(y) + |x_T| - s_T x_T + r/2 x_T^2,      D_T(y) the dual bound without T's column
+    F  >=  D(y) + |x_T| - s_T x_T,      D(y) the dual bound
 
-1. With the split's own certificate this bounds every effect at no cost.
+1. With a certificate this bounds every effect at no cost. The soft split's own is for a cost with a ridge, so a split
+   without one gives another.
 2. phi_T(t), the least cost with x_T held at t, is convex. So x_T stays beyond a level in every near-optimal split if
    and only if phi_T(level) > U, and phi_T is one more split, from where the first one stood (csrc/sparsify/
    held_columns.cpp). Each of its iterates proves bounds from both sides, and the first that passes U ends it.
-3. A range's end is where phi_T reaches U. The bound of 1 with the y of a held split is a line (a parabola) below
-   phi_T, so its root is a proven end, and closer to the true one than the level that was held.
+3. A range's end is where phi_T reaches U. The bound of 1 with the y of a held split is a line below phi_T, so its root
+   is a proven end, and closer to the true one than the level that was held.
+4. Noise of the scores, where it is known, is held against the same levels: what it may carry across its level is
+   possible at most (`interact_kernels.sparsify.response` says how far it may carry).
 
 What is returned is recomputed here from the dual vectors and the splits that the solver found: nothing it says of
 itself is used.
@@ -19,7 +23,7 @@ itself is used.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,6 +40,7 @@ LARGEST_HELD = 12
 _CHUNK = 64
 _ROUNDS = 12
 _RTOL = 1e-7
+_FREE_RTOL = 1e-6
 _ENDS = 1e-3
 
 
@@ -45,7 +50,8 @@ class Certainty:
 
     Attributes:
         status: Place in `STATUSES`, int8: certain (salient with one sign in every near-optimal split), possible
-            (salient in one and not, or with the other sign, in another), excluded (salient in none), undecided.
+            (salient in one and not, or with the other sign, in another, or noise may make it so), excluded (salient in
+            none), undecided.
         price: What it costs, relative to the split's cost, to take a salient effect down to its level, or another
             one up to it: at least this where certain or excluded, at most this where possible, NaN where undecided.
         low: Proven lower end of the effect over all near-optimal splits.
@@ -69,11 +75,14 @@ def certainty(
     *,
     levels: np.ndarray,
     eps: float = 1e-4,
-    every: bool = False,
+    every: bool | np.ndarray = False,
     ranges: bool = False,
+    reach: np.ndarray | None = None,
     time_limit: float = float("inf"),
 ) -> Certainty:
     """Classify the effects of one split by what every near-optimal split says of them.
+
+    A near-optimal split costs at most (1 + eps) times what this one costs without its ridge.
 
     Args:
         v: The scores, float64, shape [2**n].
@@ -81,8 +90,10 @@ def certainty(
         bound: Its absolute noise bound (box), gamma (soft) or 0: kappa |v[full] - v[empty]|.
         levels: The level above which an effect is salient, shape [2, 2**n].
         eps: How much more than the split a near-optimal one may cost, relative.
-        every: Decide the other effects too, not only the salient ones and those that are decided for free.
-        ranges: Find the ends of the salient effects (with `every`, of all) to a thousandth of their levels.
+        every: Decide the other effects too, not only the salient ones and those that are decided for free; or which
+            of them, bool, shape [2, 2**n].
+        ranges: Find the ends of the salient effects (with `every`, of those too) to a thousandth of their levels.
+        reach: How far noise of the scores may carry each effect, shape [2, 2**n]; None for not at all.
         time_limit: Seconds after which what is left is undecided.
 
     Raises:
@@ -102,21 +113,55 @@ def certainty(
     deadline = time.monotonic() + time_limit
     chosen = work.columns & (every | work.salient)
     if work.n <= LARGEST_HELD:
+        if split.form.ridge:
+            work.split_without_ridge(deadline)
         for at, sides in work.questions(chosen):
             work.hold(at, sides, deadline)
         if ranges:
             work.find_ends(chosen, deadline)
-    return work.answer()
+    return work.answer(np.zeros(work.levels.shape) if reach is None else reach)
+
+
+def bounds(
+    v: np.ndarray,
+    split: AndOrSplit,
+    bound: float,
+    *,
+    points: np.ndarray,
+    eps: float = 1e-4,
+    time_limit: float = float("inf"),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return proven bounds of all effects over the near-optimal splits, of shape [2, 2**n] each.
+
+    Args:
+        v: As in `certainty`.
+        split: As in `certainty`.
+        bound: As in `certainty`.
+        points: Where the bounds of an effect need to be told from, shape [2, 2**n], NaN for nowhere: a bound lies
+            between the effect and its point if every near-optimal split lies on the effect's side of it.
+        eps: As in `certainty`.
+        time_limit: Seconds after which no more bounds are sought.
+    """
+    deadline = time.monotonic() + time_limit
+    work = _Work(np.asarray(v, dtype=np.float64), split, bound, np.zeros_like(points), eps)
+    if work.n <= LARGEST_HELD:
+        if split.form.ridge:
+            work.split_without_ridge(deadline)
+        flat = points.ravel()
+        asked = np.flatnonzero(np.isfinite(flat) & (work.low.ravel() <= flat) & (flat <= work.high.ravel()))
+        for first in range(0, len(asked), _CHUNK):
+            part = asked[first : first + _CHUNK]
+            work.hold(part, np.ones(len(part)), deadline, flat[part], decide=True)
+    return np.where(work.columns, work.low, 0.0), np.where(work.columns, work.high, 0.0)
 
 
 class _Work:
     def __init__(self, v: np.ndarray, split: AndOrSplit, bound: float, levels: np.ndarray, eps: float) -> None:
         split = merge_order_one(split)
-        self.v, self.form, self.levels = v, split.form, levels
+        self.v, self.levels = v, levels
+        self.form = replace(split.form, ridge=0.0)
         self.bound = np.array([bound])
         self.n = len(v).bit_length() - 1
-        unit = float(np.abs(v - v[0]).max()) or 1.0
-        self.ridge = split.form.ridge / unit
         self.effects = np.stack([np.asarray(split.i_and), np.asarray(split.i_or)])
         i_and, i_or = self.effects[:, None]
         noise = np.asarray(split.noise)[None]
@@ -125,32 +170,36 @@ class _Work:
         self.columns = single_ors_at_rest(np.ones_like(levels)).astype(bool)
         self.columns[:, 0] = False
         self.salient = (np.abs(self.effects) > levels) & self.columns
-        self.low, self.high = np.full_like(levels, -np.inf), np.full_like(levels, np.inf)
+        # No effect is larger than what its split costs.
+        self.low, self.high = np.full_like(levels, -self.limit), np.full_like(levels, self.limit)
         # Proven bounds of phi at +level and -level.
         self.least, self.most = np.zeros((2, *levels.shape)), np.full((2, *levels.shape), np.inf)
         self.solved = 0
-        y = np.asarray(split.certificate, dtype=np.float64)
-        slopes = single_ors_at_rest(dual_slopes(y))
-        if not self.ridge:
-            y = y / max(1.0, float(np.abs(slopes).max()))
-            slopes = single_ors_at_rest(dual_slopes(y))
-        whole = float(dual_bound(self.form, v, self.bound, y, slopes)[0])
-        without = whole + (self._beyond(slopes) if self.ridge else 0.0)
-        self._cut(np.nonzero(self.columns), slopes[self.columns], np.broadcast_to(without, levels.shape)[self.columns])
+        self._learn(np.asarray(split.certificate, dtype=np.float64))
 
-    def _beyond(self, slopes: np.ndarray) -> np.ndarray:
-        return np.maximum(np.abs(slopes) - 1, 0.0) ** 2 / (2 * self.ridge)
+    def split_without_ridge(self, deadline: float) -> None:
+        """Bound every effect by the certificate of a split without a ridge."""
+        options = SplitOptions(time_limit=max(deadline - time.monotonic(), 0.0))
+        request = SplitRequest(self.v[None], self.bound, _FREE_RTOL, options, None, self.form)
+        self._learn(native.interior_point(request).certificate[0])
+
+    def _learn(self, y: np.ndarray) -> None:
+        """Bound every effect by one dual vector."""
+        slopes = single_ors_at_rest(dual_slopes(y))
+        scale = max(1.0, float(np.abs(slopes).max()))
+        y, slopes = y / scale, slopes / scale
+        whole = float(dual_bound(self.form, self.v, self.bound, y, slopes)[0])
+        self._cut(np.nonzero(self.columns), slopes[self.columns], np.full(int(self.columns.sum()), whole))
 
     def _cut(self, at: tuple[np.ndarray, ...], slopes: np.ndarray, without: np.ndarray) -> None:
         """Take what dual vectors prove of the columns `at`: their slopes there, and their bounds without them."""
-        low, high = ends(slopes, self.limit - without, self.ridge)
+        low, high = ends(slopes, self.limit - without)
         # A column may be there twice, held at either end.
         np.maximum.at(self.low, at, low)
         np.minimum.at(self.high, at, high)
         for side, sign in enumerate((1.0, -1.0)):
             level = self.levels[at]
-            phi = without + level - sign * slopes * level + self.ridge / 2 * level**2
-            np.maximum.at(self.least[side], at, phi)
+            np.maximum.at(self.least[side], at, without + level - sign * slopes * level)
 
     def questions(self, chosen: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return places (flat) and signs of the levels to hold, a few at a time."""
@@ -168,15 +217,24 @@ class _Work:
         return list(zip(np.split(place[order], cuts), np.split(side[order], cuts), strict=True)) if len(order) else []
 
     def hold(
-        self, place: np.ndarray, sign: np.ndarray, deadline: float, levels: np.ndarray | None = None
+        self,
+        place: np.ndarray,
+        sign: np.ndarray,
+        deadline: float,
+        levels: np.ndarray | None = None,
+        *,
+        decide: bool = False,
     ) -> np.ndarray | None:
-        """Hold columns (flat places) at their levels; return the least cost found of each, None out of time."""
+        """Hold columns (flat places) at their levels; return the least cost found of each, None out of time.
+
+        With other levels than the own a split runs to its end, unless it is to `decide` only.
+        """
         left = deadline - time.monotonic()
         if left <= 0 or not len(place):
             return None
         at = np.unravel_index(place, self.levels.shape)
         level = sign * self.levels[at] if levels is None else levels
-        decision = self.limit if levels is None else float("nan")
+        decision = self.limit if levels is None or decide else float("nan")
         options = SplitOptions(time_limit=left)
         request = SplitRequest(self.v[None], self.bound, _RTOL, options, None, self.form)
         i_and, i_or, noise, y = native.hold_columns(request, at[0], at[1], level, decision)
@@ -184,13 +242,11 @@ class _Work:
         slopes = single_ors_at_rest(dual_slopes(y))
         rows = np.arange(len(place))
         own = slopes[at[0], rows, at[1]].copy()
-        if not self.ridge:
-            # Without a ridge the slopes of all other columns must stay within 1.
-            slopes[at[0], rows, at[1]] = 0.0
-            scale = np.maximum(1.0, np.abs(slopes).max((0, 2)))
-            y, own = y / scale[:, None], own / scale
+        # The slopes of all other columns must stay within 1.
         slopes[at[0], rows, at[1]] = 0.0
-        without = dual_bound(self.form, np.broadcast_to(self.v, y.shape), self.bound, y, slopes)
+        scale = np.maximum(1.0, np.abs(slopes).max((0, 2)))
+        y, own = y / scale[:, None], own / scale
+        without = dual_bound(self.form, np.broadcast_to(self.v, y.shape), self.bound, y)
         self._cut(at, own, without)
         most = cost(self.form, np.broadcast_to(self.v, y.shape), self.bound, i_and, i_or, noise)
         reached = np.where(at[0] == 0, i_and[rows, at[1]], i_or[rows, at[1]])
@@ -210,8 +266,6 @@ class _Work:
             place = np.array([p for p, _ in open_ends])
             sign = np.array([float(s) for _, s in open_ends])
             before = np.where(sign > 0, self.high.ravel()[place], self.low.ravel()[place])
-            # Where nothing bounds an effect its own cost does.
-            before = np.clip(before, -self.limit, self.limit)
             for first in range(0, len(place), _CHUNK):
                 part = slice(first, first + _CHUNK)
                 if self.hold(place[part], sign[part], deadline, before[part]) is None:
@@ -220,7 +274,7 @@ class _Work:
             moved = np.abs(after - before) > _ENDS * self.levels.ravel()[place]
             open_ends = {(int(p), int(s)): 0.0 for p, s, m in zip(place, sign, moved, strict=True) if m}
 
-    def answer(self) -> Certainty:
+    def answer(self, reach: np.ndarray) -> Certainty:
         least, most = (np.where(self.columns, part, np.nan) for part in (self.least, self.most))
         own = np.where(self.effects >= 0, 0, 1)[None]
         down = [np.take_along_axis(part, own, 0)[0] for part in (least, most)]
@@ -231,7 +285,9 @@ class _Work:
         gone = ~self.salient & (within | (least_any > self.limit))
         either = np.where(self.salient, down[1] <= self.limit, most_any <= self.limit)
         status = np.full(self.levels.shape, UNDECIDED, dtype=np.int8)
-        for code, which in ((POSSIBLE, either), (EXCLUDED, gone), (CERTAIN, sure)):
+        size = np.abs(self.effects)
+        crossed = np.where(self.salient, size - reach <= self.levels, size + reach > self.levels) & (reach > 0)
+        for code, which in ((POSSIBLE, either), (EXCLUDED, gone), (CERTAIN, sure), (POSSIBLE, crossed)):
             status[which & self.columns] = code
         proven = np.where(self.salient, down[0], least_any)
         shown = np.where(self.salient, down[1], most_any)
@@ -243,22 +299,16 @@ class _Work:
         return Certainty(status, price, low, high, self.limit, self.solved)
 
 
-def ends(slope: np.ndarray, slack: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the least and the largest t with |t| - slope t + ridge/2 t^2 <= slack; both 0 where there is none."""
-    low, high = -_upper(-slope, slack, ridge), _upper(slope, slack, ridge)
+def ends(slope: np.ndarray, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest t with |t| - slope t <= slack; both 0 where there is none."""
+    low, high = -_upper(-slope, slack), _upper(slope, slack)
     # With less than no slack one side alone is left, where the effect saves more than it costs.
     far = np.abs(slope) - 1
-    root = np.sqrt(np.maximum(far**2 + 2 * ridge * slack, 0.0))
     alone = (slack < 0) & (far > 0)
-    near = np.divide(-2 * slack, far + root, out=np.zeros_like(root), where=alone)
+    near = np.divide(-slack, far, out=np.zeros_like(far), where=alone)
     return np.where(alone & (slope > 0), near, low), np.where(alone & (slope < 0), -near, high)
 
 
-def _upper(slope: np.ndarray, slack: np.ndarray, ridge: float) -> np.ndarray:
+def _upper(slope: np.ndarray, slack: np.ndarray) -> np.ndarray:
     rise = 1 - slope
-    if not ridge:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(rise > 0, np.maximum(slack, 0.0) / rise, np.inf)
-    root = np.sqrt(np.maximum(rise**2 + 2 * ridge * slack, 0.0))
-    below = np.divide(2 * np.maximum(slack, 0.0), rise + root, out=np.zeros_like(root), where=rise + root > 0)
-    return np.where(rise < 0, np.maximum(root - rise, 0.0) / ridge, below)
+    return np.divide(np.maximum(slack, 0.0), rise, out=np.full_like(rise, np.inf), where=rise > 0)

@@ -140,9 +140,12 @@ def dual_bound(
     value = ((v - v[..., :1]) * y).sum(-1)
     if not form.soft:
         return value - bound * np.abs(y).sum(-1)
+    value = value - bound / 2 * (y**2).sum(-1)
+    if not form.ridge:
+        return value
     slopes = single_ors_at_rest(dual_slopes(y)) if slopes is None else slopes
     beyond = (np.maximum(np.abs(slopes) - 1, 0.0) ** 2).sum((0, -1))
-    return value - bound / 2 * (y**2).sum(-1) - beyond * _unit(v) / (2 * form.ridge)
+    return value - beyond * _unit(v) / (2 * form.ridge)
 
 
 def single_ors_at_rest(columns: np.ndarray) -> np.ndarray:

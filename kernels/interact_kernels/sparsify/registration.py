@@ -39,7 +39,7 @@ def _native_refusal(request: SplitRequest) -> str | None:
 
 
 def _torch_refusal(request: SplitRequest) -> str | None:
-    return _no_price(request) or _too_large(request) or _asked_for_more(request)
+    return _too_large(request) or _asked_for_more(request)
 
 
 def _published_refusal(request: SplitRequest) -> str | None:

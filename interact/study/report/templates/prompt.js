@@ -38,7 +38,7 @@ function promptView(cell, chosen, heading) {
     prompt.append(chip);
   }
   if (heading) view.append(el("h3", {}, heading));
-  view.append(prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}log-odds ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
+  view.append(prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}${cell.unit} ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
     + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`), el("div", {class: "split"}, model, list));
   if (cell.removed.length) view.append(removedList(cell));
   refresh();
@@ -81,7 +81,7 @@ function fidelityView(cell) {
   const {values, rebuilt, ranks, counts, widest, terms, r2, size} = cell.fidelity;
   const all = [...values, ...rebuilt].filter(known), span = Math.max(...all) - Math.min(...all) || 1;
   const line = lineChart(`Fidelity: ${terms} interactions rebuild ${size} scores, R squared ${short(r2)}`, {
-    x: [0, Math.max(1, size - 1)], y: [Math.min(...all) - 0.05 * span, Math.max(...all) + 0.05 * span], xLabel: "masked inputs, sorted by score", yLabel: "log-odds", xTicks: [[0, "1"], [size - 1, String(size)]],
+    x: [0, Math.max(1, size - 1)], y: [Math.min(...all) - 0.05 * span, Math.max(...all) + 0.05 * span], xLabel: "masked inputs, sorted by score", yLabel: cell.unit, xTicks: [[0, "1"], [size - 1, String(size)]],
     series: [{kind: "all", quiet: true, points: ranks.map((r, i) => [r, values[i]])}, {kind: "emerged", points: ranks.map((r, i) => [r, rebuilt[i]]), quiet: true}]});
   const total = counts.reduce((a, b) => a + b, 0) || 1, edge = (i) => short(((2 * i) / 20 - 1) * widest);
   const shares = counts.map((count, i) => [i % 5 === 0 ? edge(i) : "", count / total, 0]);

@@ -1,0 +1,242 @@
+"""Classes with three values: what every near-optimal split says of a fine-tuning, and what it leaves open.
+
+An interaction of one cell is certainly salient (status certain), certainly not (excluded), or open (possible,
+undecided). With s and t what is known of it at step 0 and at a later step, by Kleene's three-valued logic::
+
+    removed = s and not t        preserved = s and t        emerged = t and not s
+
+each of them "yes" where both parts are, "no" where one part is not, else "open". Figures of a class have bounds:
+certain members count with the least effect of their range, open ones with none or the largest of theirs, whichever
+makes the figure smallest, and largest. The effects of a class range on their own, so the bounds may be wider than what
+one split of each cell can reach. They say nothing of other texts: that is what bootstrap intervals are for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interact.evolution.tables import CLASSES
+
+COLUMNS = ("run", "step", "sample", "kind", "mask", "effect", "salient", "status", "low", "high")
+STATUSES = ("certain", "possible", "excluded", "undecided")
+ANSWERS = ("no", "open", "yes")
+_TERM = ["run", "sample", "kind", "mask"]
+_NO, _OPEN, _YES = range(3)
+
+
+def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
+    """Say of every interaction at every later step whether it is removed, preserved or emerged, or may be.
+
+    Args:
+        known: Columns run, step, sample, kind, mask, effect, salient, status, low and high: what `result.certainty()`
+            says of the interactions of each cell (`interact.sft.following.certainty_rows` makes it); of one sample
+            the same interactions at all steps, step 0 among them.
+
+    Returns:
+        One row an interaction and later step: run, step, sample, kind, mask; class by the splits found ("none"
+        where it is salient in neither); removed, preserved and emerged, each "yes", "no" or "open"; effect_start,
+        low_start, high_start, effect, low, high. Rows of which all three are "no" are left out.
+
+    Raises:
+        ValueError: A column or step 0 is missing, a status is unknown, or an interaction is not there at all steps.
+
+    >>> certain_classes(known).groupby("class")[["removed", "preserved", "emerged"]].value_counts()  # doctest: +SKIP
+    """
+    known = _checked(known)
+    start = known[known["step"] == 0].set_index(_TERM)
+    later = known[known["step"] > 0].reset_index(drop=True)
+    at = pd.MultiIndex.from_frame(later[_TERM])
+    if not at.isin(start.index).all():
+        row = later[~at.isin(start.index)].iloc[0]
+        raise ValueError(
+            f"The interaction {row['kind']} {row['mask']} of {row['sample']!r} in {row['run']!r} is known at step "
+            f"{row['step']}, but not at step 0; ask for the same interactions at all steps."
+        )
+    first = start.loc[at].reset_index(drop=True)
+    s, t = _value(first), _value(later)
+    table = later[["run", "step", "sample", "kind", "mask"]].copy()
+    both = first["salient"].to_numpy(dtype=bool), later["salient"].to_numpy(dtype=bool)
+    found = [both[0] & ~both[1], both[0] & both[1], both[1] & ~both[0]]
+    table["class"] = np.select(found, list(CLASSES), default="none")
+    answers = {"removed": np.minimum(s, 2 - t), "preserved": np.minimum(s, t), "emerged": np.minimum(t, 2 - s)}
+    for name in CLASSES:
+        table[name] = np.array(ANSWERS)[answers[name]]
+    for name in ("effect", "low", "high"):
+        table[f"{name}_start"] = first[name].to_numpy()
+    for name in ("effect", "low", "high"):
+        table[name] = later[name].to_numpy()
+    settled = np.all([answers[name] == _NO for name in CLASSES], axis=0)
+    return table[~settled | (table["class"] != "none")].reset_index(drop=True)
+
+
+def certain_metrics(
+    known: pd.DataFrame, *, classes: pd.DataFrame | None = None, reference: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Measure every class by the splits that were found, by its certain members, and within its bounds.
+
+    Args:
+        known: As in `certain_classes`.
+        classes: What `certain_classes` returned, or None to call it.
+        reference: The same of another model on the same players, one run; matched by step, sample, kind and mask.
+
+    Returns:
+        One row a run, later step, class and name (count, strength, rho, gamma with a reference; the formulas of
+        `measure`): value, by the splits found; certain, the same of certain members alone; low and high, its bounds.
+
+    Raises:
+        ValueError: As in `certain_classes`, or the reference has more than one run.
+    """
+    known = _checked(known)
+    classes = certain_classes(known) if classes is None else classes
+    samples = known.groupby(["run", "step"])["sample"].nunique()
+    other = None if reference is None else _reference(reference)
+    rows = []
+    for (run, step), count in samples.items():
+        if step == 0:
+            continue
+        own = classes[(classes["run"] == run) & (classes["step"] == step)]
+        for group in CLASSES:
+            rows += [(run, step, group, *row) for row in _figures(_Members(own, group, other), int(count))]
+    return pd.DataFrame(rows, columns=pd.Index(["run", "step", "class", "name", "value", "certain", "low", "high"]))
+
+
+def only_certain(interactions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
+    """Return the table `interactions` with its certain ones alone salient, for `verdicts` and `measure`.
+
+    Args:
+        interactions: Table, `salient` filled in.
+        known: As in `certain_classes`.
+
+    Raises:
+        ValueError: A column is missing or a status unknown.
+    """
+    known = _checked(known)
+    names = ["run", "step", "sample", "kind", "mask"]
+    sure = pd.MultiIndex.from_frame(known.loc[known["status"] == "certain", names].astype({"mask": "uint64"}))
+    plain = interactions[names].astype({"run": "str", "sample": "str", "kind": "str", "mask": "uint64"})
+    return interactions.assign(salient=interactions["salient"] & pd.MultiIndex.from_frame(plain).isin(sure))
+
+
+class _Members:
+    """The possible members of one class at one step: bounds of their effects, and whether each is one."""
+
+    def __init__(self, rows: pd.DataFrame, group: str, other: pd.DataFrame | None) -> None:
+        rows = rows[(rows[group] != "no") | (rows["class"] == group)]
+        end = "_start" if group == "removed" else ""
+        self.sample = rows["sample"].to_numpy(dtype=object)
+        self.effect = rows[f"effect{end}"].to_numpy()
+        self.low, self.high = rows[f"low{end}"].to_numpy(), rows[f"high{end}"].to_numpy()
+        self.sure, self.found = (rows[group] == "yes").to_numpy(), (rows["class"] == group).to_numpy()
+        self.maybe = (rows[group] != "no").to_numpy()
+        inside = (self.low <= 0) & (self.high >= 0)
+        self.least = np.where(inside, 0.0, np.minimum(np.abs(self.low), np.abs(self.high))) * self.sure
+        self.most = np.maximum(np.abs(self.low), np.abs(self.high)) * self.maybe
+        self.general = self.general_found = None
+        if other is not None:
+            step = np.zeros(len(rows), dtype=np.int64) if group == "removed" else rows["step"].to_numpy()
+            keys = pd.MultiIndex.from_arrays([step, rows["sample"], rows["kind"], rows["mask"]])
+            there = other.reindex(keys)
+            alike = np.sign(there["effect"].fillna(0.0).to_numpy()) == np.sign(self.effect)
+            value = _value(there.fillna({"status": "undecided"}))
+            # One sign is known of what is certain on both sides.
+            self.general = np.where(value == _YES, np.where(self.sure, 2 * alike, _OPEN), value)
+            self.general_found = alike & there["salient"].eq(True).to_numpy()
+
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds of the sums of positive and of negative effects, each float64 [samples, 2 (least, most)]."""
+        _, place = np.unique(self.sample.astype(str), return_inverse=True)
+        size = int(place.max(initial=-1)) + 1
+        up = (self.low > 0) * self.least, self.maybe * np.maximum(self.high, 0.0)
+        down = (self.high < 0) * self.least, self.maybe * np.maximum(-self.low, 0.0)
+        both = [np.stack([np.bincount(place, part, minlength=size) for part in side], 1) for side in (up, down)]
+        return both[0], both[1]
+
+
+def _figures(own: _Members, samples: int) -> list[tuple[Any, ...]]:
+    """Return name, value, certain, low and high of each figure."""
+    size = np.abs(own.effect)
+    certain = size * own.sure
+    low, high = _rho_bounds(*own.sides())
+    rows = [
+        (
+            "count",
+            own.found.sum() / samples,
+            own.sure.sum() / samples,
+            own.sure.sum() / samples,
+            own.maybe.sum() / samples,
+        ),
+        (
+            "strength",
+            size[own.found].sum() / samples,
+            certain.sum() / samples,
+            own.least.sum() / samples,
+            own.most.sum() / samples,
+        ),
+        ("rho", _rho(own, own.found), _rho(own, own.sure), low, high),
+    ]
+    if own.general is not None and own.general_found is not None:
+        matched = own.least[own.general == _YES].sum(), own.most[own.general != _NO].sum()
+        others = own.least[own.general == _NO].sum(), own.most[own.general != _YES].sum()
+        found = [_share(size[part & own.general_found].sum(), size[part].sum()) for part in (own.found, own.sure)]
+        low = _share(matched[0], matched[0] + others[1])
+        rows.append(("gamma", *found, low, _share(matched[1], matched[1] + others[0])))
+    return rows
+
+
+def _rho(own: _Members, chosen: np.ndarray) -> float:
+    sums = pd.Series(own.effect[chosen]).groupby(own.sample[chosen]).sum().abs().sum()
+    return _share(float(sums), float(np.abs(own.effect[chosen]).sum()))
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole > 0 else float("nan")
+
+
+def _rho_bounds(up: np.ndarray, down: np.ndarray) -> tuple[float, float]:
+    """Return the least and the largest sum |P - N| / sum (P + N), P and N of each sample within their bounds.
+
+    Dinkelbach's method: for a ratio r the sums |P - N| - r (P + N) are extreme at corners, or where P = N.
+    """
+    least, most = np.maximum(up[:, 0], down[:, 0]), np.minimum(up[:, 1], down[:, 1])
+    meet = [np.where(least <= most, point, np.nan) for point in (least, most)]
+    pairs = [(up[:, i], down[:, j]) for i in (0, 1) for j in (0, 1)] + [(point, point) for point in meet]
+    above = np.stack([np.abs(p - n) for p, n in pairs])
+    below = np.stack([p + n for p, n in pairs])
+    if not np.nansum(below) > 0:
+        return float("nan"), float("nan")
+    ends = []
+    for way in (1.0, -1.0):
+        ratio = _share(above[3].sum(), below[3].sum())
+        for _ in range(50):
+            value = np.where(np.isnan(above), np.inf, way * (above - ratio * below))
+            at = np.argmin(value, 0), np.arange(above.shape[1])
+            if not below[at].sum() > 0 or value[at].sum() >= -1e-12 * below[at].sum():
+                break
+            ratio = _share(above[at].sum(), below[at].sum())
+        ends.append(ratio)
+    return ends[0], ends[1]
+
+
+def _value(rows: pd.DataFrame) -> np.ndarray:
+    status = rows["status"].to_numpy(dtype=object)
+    return np.where(status == "certain", _YES, np.where(status == "excluded", _NO, _OPEN))
+
+
+def _reference(table: pd.DataFrame) -> pd.DataFrame:
+    table = _checked(table)
+    if table["run"].nunique() > 1:
+        raise ValueError(f"The reference is one run, but has {table['run'].nunique()}.")
+    return table.set_index(["step", "sample", "kind", "mask"])
+
+
+def _checked(known: pd.DataFrame) -> pd.DataFrame:
+    if missing := [name for name in COLUMNS if name not in known.columns]:
+        raise ValueError(f"What is known of interactions has the columns {', '.join(COLUMNS)}, but {missing[0]} lacks.")
+    if strange := sorted(set(known["status"]) - set(STATUSES)):
+        raise ValueError(f"A status is one of {', '.join(STATUSES)}, but {strange[0]!r} is among them.")
+    if len(known) and (late := set(known["run"]) - set(known.loc[known["step"] == 0, "run"])):
+        raise ValueError(f"Classes are told from step 0, at which the run {min(late)!r} was not followed.")
+    return known

@@ -1,0 +1,146 @@
+"""Classes with three values and figures with bounds: by hand, against chance, and from real results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import interact
+from interact.evolution import certain_classes, certain_metrics, only_certain
+from interact.sft.following import certainty_rows
+
+RUN = "m/d/seed-0"
+COLUMNS = ["step", "sample", "kind", "mask", "effect", "salient", "status", "low", "high"]
+
+
+def known(rows, run=RUN):
+    return pd.DataFrame(rows, columns=COLUMNS).assign(run=run)
+
+
+# One sample: {a} stays, {b} goes, {c} comes, {a, b} may go, {a, c} may have been there, {b, c} never was.
+STORY = known(
+    [
+        (0, "x", "and", 1, 2.0, True, "certain", 1.5, 2.5),
+        (0, "x", "and", 2, -1.0, True, "certain", -1.2, -0.8),
+        (0, "x", "and", 4, 0.0, False, "excluded", 0.0, 0.0),
+        (0, "x", "and", 3, 1.0, True, "certain", 0.5, 1.0),
+        (0, "x", "or", 5, 0.0, False, "undecided", -1.0, 1.0),
+        (0, "x", "or", 6, 0.0, False, "excluded", 0.0, 0.0),
+        (7, "x", "and", 1, 3.0, True, "certain", 2.0, 4.0),
+        (7, "x", "and", 2, 0.0, False, "excluded", 0.0, 0.0),
+        (7, "x", "and", 4, -2.0, True, "certain", -2.0, -1.0),
+        (7, "x", "and", 3, 0.5, True, "possible", -0.5, 1.0),
+        (7, "x", "or", 5, 1.0, True, "certain", 0.5, 1.5),
+        (7, "x", "or", 6, 0.0, False, "excluded", 0.0, 0.0),
+    ]
+)
+
+
+def test_classes_are_those_of_kleenes_logic():
+    table = certain_classes(STORY).set_index(["kind", "mask"])
+    assert ("or", 6) not in table.index and len(table) == 5
+    truth = {
+        ("and", 1): ("preserved", "no", "yes", "no"),
+        ("and", 2): ("removed", "yes", "no", "no"),
+        ("and", 4): ("emerged", "no", "no", "yes"),
+        ("and", 3): ("preserved", "open", "open", "no"),
+        ("or", 5): ("emerged", "no", "open", "open"),
+    }
+    for place, answers in truth.items():
+        assert tuple(table.loc[place, ["class", "removed", "preserved", "emerged"]]) == answers
+    assert table.loc[("and", 2), "effect_start"] == -1.0 and table.loc[("and", 2), "effect"] == 0.0
+
+
+def figure(table, group, name):
+    row = table[(table["class"] == group) & (table["name"] == name)].iloc[0]
+    return tuple(row[["value", "certain", "low", "high"]])
+
+
+def test_figures_have_bounds():
+    table = certain_metrics(STORY)
+    assert figure(table, "removed", "count") == (1, 1, 1, 2)
+    assert figure(table, "preserved", "count") == (2, 1, 1, 3)
+    assert figure(table, "emerged", "count") == (2, 1, 1, 2)
+    assert figure(table, "removed", "strength") == pytest.approx((1, 1, 0.8, 1.2 + 1.0))
+    assert figure(table, "preserved", "strength") == pytest.approx((3.5, 3, 2, 4 + 1 + 1.5))
+    # Preserved: +[2, 4] for sure, perhaps [-0.5, 1] and [0.5, 1.5]; rho is least with 2 and -0.5.
+    assert figure(table, "preserved", "rho") == pytest.approx((1, 1, 1.5 / 2.5, 1))
+    # Emerged: -[1, 2] for sure, perhaps +[0.5, 1.5]: they may cancel.
+    assert figure(table, "emerged", "rho") == pytest.approx((1 / 3, 1, 0, 1))
+
+
+def test_gamma_has_bounds_too():
+    other = STORY.assign(run="other")
+    other.loc[other["mask"] == 1, ["effect", "low", "high"]] = -1.0
+    table = certain_metrics(STORY, reference=other)
+    assert figure(table, "removed", "gamma")[:3] == pytest.approx((1, 1, 0.8 / (0.8 + 1.0)))
+    # {a} has the other sign there; what may be preserved may be general.
+    value, certain, low, high = figure(table, "preserved", "gamma")
+    assert (value, certain, low) == pytest.approx((0.5 / 3.5, 0, 0)) and high == pytest.approx(2.5 / 4.5)
+
+
+def test_bounds_hold_whatever_is_drawn_within_them():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        rows = []
+        for sample in ("x", "y"):
+            for mask in range(1, 6):
+                low, high = np.sort(rng.normal(size=2))
+                sure = low * high > 0 and rng.random() < 0.5
+                end = (0.5 * (low + high), sure, "certain" if sure else "possible", low, high)
+                rows += [(0, sample, "and", mask, 1.0, True, "certain", 0.9, 1.1), (3, sample, "and", mask, *end)]
+        table = certain_metrics(known(rows))
+        bounds = {name: figure(table, "preserved", name)[2:] for name in ("count", "strength", "rho")}
+        ends = [row for row in rows if row[0] == 3]
+        for _ in range(50):
+            sums = {"x": [], "y": []}
+            for _, sample, _, _, _, _, status, low, high in ends:
+                if status == "certain" or rng.random() < 0.5:
+                    sums[sample].append(rng.choice([low, high, rng.uniform(low, high)]))
+            strength = sum(np.abs(part).sum() for part in sums.values())
+            drawn = {"count": sum(map(len, sums.values())) / 2, "strength": strength / 2}
+            if strength > 0:
+                drawn["rho"] = sum(abs(sum(part)) for part in sums.values()) / strength
+            for name, value in drawn.items():
+                assert bounds[name][0] - 1e-9 <= value <= bounds[name][1] + 1e-9
+
+
+def test_certain_ones_alone_stay_salient():
+    names = ["run", "step", "sample", "kind", "mask", "effect", "salient"]
+    table = only_certain(STORY[names].astype({"mask": "uint64"}), STORY)
+    assert table["salient"].sum() == 6 and not (table["salient"] & (STORY["status"] != "certain")).any()
+
+
+def test_followed_results_give_the_table():
+    sets = np.arange(16)
+    scores = {
+        0: 2.0 * ((sets & 3) == 3) - 1.5 * ((sets & 12) == 12),
+        5: 2.0 * ((sets & 3) == 3) + 1.0 * ((sets & 5) == 5),
+    }
+    results = []
+    for step, v in scores.items():
+        r = interact.game_from(lambda present, v=v: v[present @ (1 << np.arange(4))], 4).interactions()
+        r.provenance.update(run=RUN, step=step, sample="x")
+        results.append(r)
+    rows = certainty_rows(results, ranges=True)
+    assert len(rows) == 6 and set(rows["step"]) == {0, 5}
+    table = certain_classes(rows).set_index("mask")
+    assert table.loc[12, "removed"] == table.loc[3, "preserved"] == table.loc[5, "emerged"] == "yes"
+    metrics = certain_metrics(rows)
+    value, certain, low, high = figure(metrics, "removed", "strength")
+    assert value == certain and low <= value <= high and high - low < 0.1
+    with pytest.raises(ValueError, match="has run, step and sample in its provenance, not run"):
+        certainty_rows([interact.game_from(lambda present: present.sum(1) * 1.0, 3).interactions()])
+
+
+def test_tables_that_do_not_fit_are_refused():
+    for table, words in (
+        (STORY.drop(columns="low"), "but low lacks"),
+        (STORY.assign(status="maybe"), "A status is one of certain, possible, excluded, undecided, but 'maybe'"),
+        (STORY[STORY["step"] > 0], "told from step 0, at which the run 'm/d/seed-0' was not followed"),
+        (STORY.drop(index=0), "is known at step 7, but not at step 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            certain_classes(table)
+    with pytest.raises(ValueError, match="The reference is one run, but has 2"):
+        certain_metrics(STORY, reference=pd.concat([STORY, STORY.assign(run="other")]))
+    assert not len(certain_metrics(STORY[:0]))
