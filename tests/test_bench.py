@@ -6,6 +6,7 @@ import sys
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from bench import __main__ as command
@@ -136,3 +137,32 @@ def test_turns_without_work_for_every_worker_are_refused(given, monkeypatch, cap
     with pytest.raises(SystemExit):
         scaling.main()
     assert re.search(r"error: --(cells|blocks) is .* at least 1", capsys.readouterr().err)
+
+
+def test_peers_are_compared_on_a_lattice_and_go_on_where_they_were(monkeypatch, capsys, tmp_path):
+    from bench.peers import __main__ as peers
+    from interact.indices import shapley
+
+    v = np.random.default_rng(0).normal(size=64)
+    np.savez(tmp_path / "small.npz", v=v)
+    np.testing.assert_allclose(peers.exact_shapley(v), shapley(v), atol=1e-12)
+    line = [
+        "peers",
+        "--budgets",
+        "40",
+        "--seeds",
+        "1",
+        "--folder",
+        str(tmp_path),
+        "--files",
+        str(tmp_path / "small.npz"),
+    ]
+    for _ in range(2):
+        monkeypatch.setattr("sys.argv", [*line, "--methods", "ours", "ours, terms"])
+        peers.main()
+        out = capsys.readouterr().out
+        assert "| ours | " in out and "| ours, terms | " in out and "Means over 1 lattices" in out
+        assert len((tmp_path / "small.jsonl").read_text().splitlines()) == 2
+    monkeypatch.setattr("sys.argv", [*line, "--python", str(tmp_path / "none"), "--methods", "ProxySPEX"])
+    with pytest.raises(SystemExit, match=r"none is not there\. Make it: python3\.12 -m venv"):
+        peers.main()

@@ -4,9 +4,9 @@
 
     python -m bench.lattices       # scores what is missing, with SmolLM2 in float32; resumable
 
-Short reviews with their content words as players, the first of the file's seventh rows with 12 or 13 of them, and a
-longer one with its sentences. Attention masking, log-odds of the label. Review 1068 was scored in bfloat16 with a
-float32 head, and chosen among 18 for a wide spread of its scores.
+A short review with its content words as players, the first of the file's seventh rows with 12 of them, with attention
+masking; the score is the log-odds of the label. `imdb-1068-sentences.npz` was scored earlier, in bfloat16 with a
+float32 head, with 13 sentences as they were split then, and chosen among 18 reviews for a wide spread of its scores.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).parent
-REVIEWS = (
-    ("rotten_tomatoes", 7, "words"),
-    ("rotten_tomatoes", 154, "words"),
-    ("imdb", 1068, "sentences"),
-)
+REVIEWS = (("rotten_tomatoes", 7, "words"),)
+"""Source, place in its file and players of what is scored."""
 
 
 def path(source: str, place: int, players: str) -> Path:

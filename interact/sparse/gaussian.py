@@ -42,6 +42,10 @@ _START, _START_OF_ALL = 0.12, 5.0
 """Where a scale begins, and what all scales are together there at most: larger ones make every coalition a stranger."""
 _WIDTH = 0.8
 """Standard deviation of the prior of the logit of a scale."""
+CARE = 1.15
+"""Errors of effects are wider by so much, because they take the scales as known."""
+_UNLIKE, _LEAST_UNLIKE = 0.75, 0.2
+"""How inputs of few players are unlike the others: u of `_near_empty`, and the least standard deviation there."""
 _JITTER = 1e-8
 _LAPACK: Any = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
 _POTRF, _POTRI = _LAPACK
@@ -105,7 +109,8 @@ class GaussianProcess:
 
         Args:
             kind: With D_T(p) the mean change of the score by the players T together, others present with chance p:
-                ``"and"``, the Harsanyi dividend D_T(0) (of a player alone its score minus that of no players);
+                ``"and"``, the Harsanyi dividend D_T(0) (of a player alone its score minus that of no players), whose
+                error holds how far the empty input is from what the others foretell;
                 ``"or"``, what the set adds as an OR term, -(-1)^|T| D_T(1); ``"banzhaf"``, D_T(1/2); ``"shapley"``, the
                 integral of D_T(p): for one player its Shapley value, for more the Shapley interaction index.
             sets: Players of each effect, at least one each.
@@ -114,8 +119,30 @@ class GaussianProcess:
         members = _members(sets, self.n)
         cross, before = self._derivatives(members, *at), self._own_variance(members, *at)
         sign = -((-1.0) ** members.sum(axis=1)) if kind == "or" else np.ones(len(members))
-        left = np.maximum(before - (self.whitened(cross) ** 2).sum(axis=0), 0)
+        left = CARE**2 * np.maximum(before - (self.whitened(cross) ** 2).sum(axis=0), 0)
+        if kind == "and":
+            left += self._near_empty(members)
         return self.unit * sign * (cross.T @ self.weights), self.unit * np.sqrt(left)
+
+    def _near_empty(self, members: np.ndarray) -> np.ndarray:
+        """Return what the effects of sets at the empty input have of their own, by how wrong that input is foretold.
+
+        Were that a process of covariance v (1 - u)^|S + S'|, known at the empty input alone, the effect of a set T
+        would have the variance v (u^|T| - u^(2 |T|)). An effect of which all 2^|T| scores are known has none.
+        """
+        order = members.sum(axis=1)
+        inside = ((self.z > 0) @ (~members).T.astype(np.float64) == 0).sum(axis=0)
+        return np.where(inside < 2.0**order, self._unlike() * (_UNLIKE**order - _UNLIKE ** (2 * order)), 0.0)
+
+    def _unlike(self) -> float:
+        """Return the squared error of what is expected of the empty input without its score, in units."""
+        row = np.flatnonzero((self.z < 0).all(axis=1))
+        if not len(row):
+            return 1.0
+        unit = np.zeros(len(self.z))
+        unit[row[0]] = 1.0
+        alone = self.weights[row[0]] / (self.whitened(unit) ** 2).sum()
+        return float(max(abs(alone), _LEAST_UNLIKE) ** 2)
 
     def mean(self) -> float:
         """Return what is expected of the mean of all scores."""

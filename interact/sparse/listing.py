@@ -20,7 +20,7 @@ from scipy import sparse
 from scipy.special import ndtr
 
 from interact.sparse.dictionary import Term
-from interact.sparse.gaussian import GaussianProcess
+from interact.sparse.gaussian import CARE, GaussianProcess
 
 _MOST_SETS = 3000
 """Sets looked at of each order; of the error bars, the time grows with the square of the sets listed."""
@@ -81,7 +81,7 @@ def _with_given(
     mean = whole @ (cross.T @ process.weights)
     seen = whole @ process.whitened(cross).T
     variance = whole.multiply(whole) @ before - (seen**2).sum(axis=1)
-    errors = np.sqrt(np.maximum(variance, 0))
+    errors = CARE * np.sqrt(np.maximum(variance, 0))
     sure = ndtr(np.abs(mean) / np.maximum(errors, 1e-12 * max(float(np.abs(mean).max(initial=0.0)), 1e-300)))
     bias = _bias(process, every, mean)
     return Listed(every, process.unit * mean, process.unit * errors, sure, bias)

@@ -192,3 +192,23 @@ def test_constants_and_few_players(n):
         r = sparse.explain(value, n, options=SparseOptions(estimator="gaussian"), budget=256)
         masks = np.random.default_rng(0).random((40, n)) < 0.5
         np.testing.assert_allclose(r.predict(masks), value(masks), atol=0.3 if n == 40 else 1e-3)
+
+
+def test_effects_at_an_empty_input_unlike_all_others_are_covered():
+    rng, covered, known = np.random.default_rng(3), [], []
+    sets = [{0}, {3}, {7}, {0, 1}, {2, 5}, {6, 8}]
+    n = 10
+    every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+    for _ in range(5):
+        single = rng.normal(size=n)
+        # What is said of next to nothing has little to do with what is said of half a text.
+        values = every @ single - 4 * 0.4 ** every.sum(axis=1) * (1 + 0.3 * rng.normal(size=1 << n))
+        rows = np.unique(np.r_[0, rng.choice(1 << n, 150, replace=False), (1 << n) - 1])
+        effects, errors = gaussian.fit(every[rows], values[rows]).effects("and", sets)
+        truth = np.array([by_hand(values, "and", s) for s in sets])
+        covered += (np.abs(effects - truth) < 1.96 * errors).tolist()
+        alone = np.unique(np.r_[0, 1, rows])
+        known.append(gaussian.fit(every[alone], values[alone]).effects("and", [{0}])[1][0])
+    assert np.mean(covered) >= 0.85
+    # What was scored is known.
+    assert max(known) < 1e-3
