@@ -134,7 +134,7 @@ class Game(ABC):
             return self._sampled(cache, progress=progress, **sampling)
         NoiseForm.of(noise, kappa)  # What is wrong with it is said before the scores are computed.
         presence(self.n, None)  # So are too many players.
-        # The name of a game hashes its weights, which takes a while; in memory nothing is taken for another's.
+        # The name of a game reads some of every weight; in memory no score can be taken for another game's.
         kept = self._kept(ScoreCache() if cache is None else cache)
         check_same(self, kept)
         with self._keeping(kept):
