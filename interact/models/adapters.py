@@ -95,7 +95,10 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
 
 def merged(model: Any) -> Any:
     """Add an adapter to the weights of its base model, and return that."""
-    return model.merge_and_unload()
+    base = model.merge_and_unload()
+    # PEFT 0.18 leaves its configuration there, and then warns of the next adapter.
+    base.__dict__.pop("peft_config", None)
+    return base
 
 
 def record_base(model: Any, checkpoint: Path) -> None:
