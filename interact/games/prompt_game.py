@@ -180,8 +180,8 @@ class PromptGame(Game):
         """
         masks = presence(self.n, coalitions)
         distinct, inverse = np.unique(masks.numpy(), axis=0, return_inverse=True)
-        known = np.full(len(distinct), np.nan) if cache is None else cache.get(distinct)
-        todo = np.flatnonzero(np.isnan(known))
+        known = np.full((len(distinct), *self.columns), np.nan) if cache is None else cache.get(distinct)
+        todo = np.flatnonzero(np.isnan(known).reshape(len(distinct), -1).any(1)) if len(distinct) else np.arange(0)
         with quiet(self.model):
             choice = self._choose(distinct[todo] if len(todo) else distinct)
             if len(todo):

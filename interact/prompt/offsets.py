@@ -11,8 +11,6 @@ from typing import Any
 
 from interact.prompt.words import Span
 
-_MARKS_OF_A_SPACE = "▁Ġ "
-
 
 def with_characters(
     tokenizer: Any, prompt: str, ids: Sequence[int], offsets: Sequence[Span], controls: Collection[int]
@@ -29,18 +27,13 @@ def with_characters(
     empty = [i for i, (a, b) in enumerate(offsets) if a == b and ids[i] not in controls]
     if not empty:
         return list(offsets)
-    written = dict(zip(empty, tokenizer.convert_ids_to_tokens([ids[i] for i in empty]), strict=True))
     found = list(offsets)
     for i in empty:
-        if not written[i].strip(_MARKS_OF_A_SPACE):
-            continue
-        start = found[i][0]
-        # What the tokenizer puts behind the text has no place in it.
+        start, said = found[i][0], tokenizer.decode([ids[i]]).strip().casefold()
         later = zip(offsets[i + 1 :], ids[i + 1 :], strict=True)
         after = next((a for (a, b), one in later if one not in controls or a < b), len(prompt))
         before = max((b for a, b in found[:i] if a < b), default=0)
-        if after > start:
-            found[i] = (start, after)
-        elif before < start:
-            found[i] = (before, start)
+        # What a tokenizer puts round a text, or before a word, is not written there.
+        spans = ((start, after), (before, start))
+        found[i] = next((s for s in spans if said and prompt[s[0] : s[1]].strip().casefold() == said), found[i])
     return found
