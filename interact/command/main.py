@@ -370,6 +370,8 @@ def _players(command: Extract) -> Any:
     from interact.prompt.players import OF_MESSAGES, PlayerChoice
 
     given, where = command.players, command.in_messages
+    if where is not None and len(given) > 1:
+        raise ValueError("--in-messages says whose words are players, but --players lists them; leave one of them out.")
     if where is not None and re.fullmatch(r"-?\d+(,-?\d+)*", where):
         where = tuple(int(number) for number in where.split(","))
     if len(given) == 1 and given[0] in ("words", "all-words", "sentences", "paragraphs", "marked", *OF_MESSAGES):

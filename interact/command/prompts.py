@@ -23,6 +23,11 @@ def conversations(files: Sequence[Path]) -> list[list[Any]]:
             raise ValueError(f"{file} holds no conversation; write a list of messages with role and content.")
         for number, one in enumerate(several):
             messages = one.get("messages") if isinstance(one, dict) else one
+            if isinstance(one, dict) and (more := sorted(one.keys() - {"messages"})):
+                raise ValueError(
+                    f"{file} has {', '.join(more)} beside the messages of conversation {number}; what a chat "
+                    "template is told is given as --template-arguments, so leave the rest out of the file."
+                )
             if not isinstance(messages, list) or not messages:
                 raise ValueError(
                     f'{file} must hold messages such as [{{"role": "user", "content": "words"}}], but '
@@ -62,7 +67,7 @@ def _read(file: Path) -> list[Any]:
         raise ValueError(f"{file} is nested too deeply to be messages.") from error
     except ValueError as whole:
         try:
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         except (ValueError, RecursionError):
             raise ValueError(f"{file} is not JSON: {whole}.") from whole
     if isinstance(told, dict):

@@ -6,13 +6,13 @@ added up. A score with `columns` gives several numbers for each coalition in one
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
 import torch
+
+from interact.engines.function_hash import function_hash
 
 Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From logits [..., outputs] and target ids [...] to scores [...]."""
@@ -114,19 +114,9 @@ class OfLogits:
         return values.float().reshape(target.shape)
 
     def name(self) -> dict[str, str]:
-        """Name the function for the record, by what it is called and a hash of its code."""
-        function = self.function
-        held = [cell.cell_contents for cell in getattr(function, "__closure__", None) or ()]
-        parts = [_content(getattr(function, "__code__", function)), held, getattr(function, "__defaults__", None)]
-        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-        return {"name": getattr(function, "__qualname__", type(function).__name__), "code": digest}
-
-
-def _content(code: Any) -> Any:
-    """Return what a function's code is made of; the code objects inside have addresses, which change."""
-    if not isinstance(code, CodeType):
-        return code
-    return [code.co_code, code.co_names, [_content(constant) for constant in code.co_consts]]
+        """Name the function for the record, by what it is called and a hash of its code and of all it uses."""
+        name = getattr(self.function, "__qualname__", type(self.function).__name__)
+        return {"name": name, "code": function_hash(self.function)}
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ def disagreement(
         named: What it is called in a sentence.
         plans: From a game and coalitions (bool [M, n]) to the plans to be tried.
     """
+    # The usual score: another one may be the same for all logits, and would find no difference. What passes is kept.
+    game = dataclasses.replace(game, score=usual(game.family.independent))
     players = np.arange(game.n)
     some = np.unique(np.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1]), axis=0)
     if not is_half(game.model):

@@ -55,6 +55,16 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
             f"The interaction {row['kind']} {row['mask']} of {row['sample']!r} in {row['run']!r} is known at step "
             f"{row['step']}, but not at step 0; ask for the same interactions at all steps."
         )
+    if known.duplicated([*_TERM, "step"]).any():
+        raise ValueError("An interaction is there twice at one step; give each once.")
+    steps, there = known.groupby("run")["step"].nunique(), known.groupby(_TERM).size()
+    short = there[there.to_numpy() != there.index.get_level_values("run").map(steps).to_numpy()]
+    if len(short):
+        run, sample, kind, mask = (short.index.get_level_values(name)[0] for name in _TERM)
+        raise ValueError(
+            f"The interaction {kind} {mask} of {sample!r} in {run!r} is known at {short.iloc[0]} of {steps[run]} "
+            "steps; ask for the same interactions at all steps."
+        )
     first = start.loc[at].reset_index(drop=True)
     s, t = _value(first), _value(later)
     table = later[["run", "step", "sample", "kind", "mask"]].copy()

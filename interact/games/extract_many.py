@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from interact.games.build import game
-from interact.games.game import Scores, split_together
+from interact.games.game import Scores, form_for, split_together
 from interact.games.prompt_game import PromptGame
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
@@ -123,7 +123,7 @@ class _Batch:
         self.found: dict[int, ExactInteractions] = {}
         self._noise, self._kappa = noise, kappa
         self._folder = folder
-        self._form = NoiseForm.of(noise, kappa)
+        NoiseForm.of(noise, kappa)  # What is wrong with it is said before any text is scored.
         self._waiting: list[tuple[int, Path | None, PromptGame, Scores]] = []
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +155,7 @@ class _Batch:
         self._waiting.clear()
 
     def _key(self, one: PromptGame) -> str:
-        told = [one.identity(), self._form.record()]
+        told = [one.identity(), form_for(one.n, self._noise, self._kappa).record()]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

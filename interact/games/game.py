@@ -136,7 +136,7 @@ class Game(ABC):
         presence(self.n, None)  # So are too many players.
         # The name of a game reads some of every weight; in memory no score can be taken for another game's.
         kept = self._kept(ScoreCache() if cache is None else cache)
-        check_same(self, kept)
+        check_same(self._value(), kept, self._asked(None))
         with self._keeping(kept):
             scores = self.all_scores(progress=progress, cache=kept)
             return split_together([(self, scores)], noise=noise, kappa=kappa)[0]
@@ -257,7 +257,12 @@ class FunctionGame(Game):
         return self.function
 
     def _asked(self, given: SparseOptions | None) -> SparseOptions:
-        return given or SparseOptions(**asdict(self.asking))
+        own = asdict(self.asking)
+        if given is None:
+            return SparseOptions(**own)
+        # What the options leave as it is by default is asked as the game was made to be asked.
+        usual = asdict(Asking())
+        return replace(given, **{name: own[name] for name in own if getattr(given, name) == usual[name]})
 
     def identity(self) -> str:
         """Return the name that the function was given."""
@@ -305,6 +310,16 @@ def game_from(
     return FunctionGame(function, made, dict(provenance or {}), asking or Asking(), name)
 
 
+def form_for(n: int, noise: str | None, kappa: float | None) -> NoiseForm:
+    """Return the form of a split of n players, as `Game.interactions` takes it.
+
+    Raises:
+        ValueError: There is no such form.
+    """
+    plain = noise is None and kappa is None and n > _MOST_SOFT
+    return NoiseForm.of("box" if plain else noise, kappa)
+
+
 def split_together(
     scored: Sequence[tuple[Game, Scores]], *, noise: str | None = None, kappa: float | None = None
 ) -> list[ExactInteractions]:
@@ -312,8 +327,8 @@ def split_together(
     if not scored:
         return []
     values = np.stack([scores.values for _, scores in scored])
-    if noise is None and kappa is None and scored[0][0].n > _MOST_SOFT:
-        noise = "box"
+    form = form_for(scored[0][0].n, noise, kappa)
+    noise, kappa = form.noise, form.kappa
     split = split_on(values, scored[0][0].device, noise=noise, kappa=kappa)
     results = []
     for row, (game, scores) in enumerate(scored):

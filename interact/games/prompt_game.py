@@ -269,6 +269,11 @@ class PromptGame(Game):
     def identity(self) -> str:
         """Name the game: a hash of the model's name and weights, the prompt, its target and the masking."""
         told = {name: self.record.get(name) for name in ("model", "target", "masking", "baseline", "input_ids")}
+        if told["input_ids"] is None:
+            # A game that was made of ids has no record of its prompt.
+            vector = None if self.baseline is None else self.baseline.vector.double().sum().item()
+            told |= {"input_ids": self.ids, "target": self.target, "masking": self.masking, "baseline": vector}
+            told["placeholder"] = self.prompt.placeholder_ids
         told["weights"] = state_fingerprint(self.model)
         for name in ("contrast", "score"):
             # Named only where they were given, so that older files of scores keep their names.

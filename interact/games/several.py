@@ -80,6 +80,10 @@ def extract_targets(
             f"Several answers share the logits behind the prompt, so each is scored by its first token, but "
             f"target_tokens={target_tokens}; pass 1, or call interact.extract for each."
         )
+    if score is not None and not isinstance(score, str):
+        raise ValueError(
+            "A function of the final logits is the same for every answer; name a score, or call interact.extract."
+        )
     asked: dict[str, Any] = {
         **{"players": players, "template": template, "target_tokens": target_tokens, "score": score},
         **{"masking": masking, "baseline": baseline, "engine": engine, "memory_budget": memory_budget},

@@ -51,6 +51,12 @@ class Laid:
         Raises:
             ValueError: The template writes them in another order.
         """
+        unseen = [(a, b) for a, b in spans if not conversation.text[a:b].strip()]
+        if unseen:
+            raise ValueError(
+                f"The span {unseen[0]} of the conversation's text is white space, which a chat template may leave out; "
+                "choose spans that hold visible characters."
+            )
         edges = [(self._edge(conversation, low), self._edge(conversation, high, last=True)) for low, high in spans]
         if any(a >= b for a, b in edges) or edges != sorted(edges):
             raise ValueError(
@@ -141,6 +147,6 @@ def _check_template(tokenizer: Any, template: Template) -> None:
 
 def _changed(conversation: Conversation, number: int) -> str:
     return (
-        f"The chat template does not write {conversation.name(number)} as it stands, so the model sees something else "
-        "or nothing of it."
+        f"The chat template does not write {conversation.name(number)} as it stands and once, so the model sees "
+        "something else, nothing of it, or more than one copy."
     )

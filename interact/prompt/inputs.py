@@ -271,7 +271,11 @@ def _target_ids(
         outside = [i for i in given if not 0 <= i < len(tokenizer)]
         if outside:
             raise ValueError(f"The target ids {outside} are not in the vocabulary of {len(tokenizer)} tokens.")
-        return given
+        if wanted in (None, "all"):
+            return given
+        if isinstance(wanted, str) or not 1 <= wanted <= len(given):
+            raise ValueError(f"target_tokens={wanted!r} was asked for, but {len(given)} token ids were given.")
+        return given[:wanted]
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
     answer = answer_ids(tokenizer, target, rendered, ids)

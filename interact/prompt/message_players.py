@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -26,6 +26,7 @@ from interact.prompt.players import (
     trimmed,
     unit_spans,
     unmarked,
+    whole_words,
 )
 
 _DOCUMENT = re.compile(r"<(document|doc|passage|source|context)\b[^>]*>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
@@ -73,6 +74,11 @@ def choose_in_messages(
 
 def _chosen(conversation: Conversation, choice: PlayerChoice, most: int) -> tuple[Conversation, list[Span]]:
     if choice.unit in OF_MESSAGES:
+        if choice.messages is not None:
+            raise ValueError(
+                f"messages={choice.messages!r} says whose words are players, but the players are the {choice.unit}; "
+                "leave it out, or list spans (message, start, end)."
+            )
         found = {"messages": _messages, "documents": _documents, "examples": _examples}[choice.unit](conversation)
         if not found:
             raise ValueError(f"No players ({choice.unit}) were found in these messages; {_ADVICE[choice.unit]}.")
@@ -115,10 +121,14 @@ def _selected(conversation: Conversation, choice: PlayerChoice) -> list[int]:
         if not found:
             raise ValueError(f"No message with words has the role {wanted!r}; the roles are {roles}.")
         return [first + number for number in found]
-    numbers = [wanted] if isinstance(wanted, int) else list(wanted)
-    if wrong := [n for n in numbers if isinstance(n, bool) or not -len(roles) <= int(n) < len(roles)]:
+    numbers = list(wanted) if isinstance(wanted, Iterable) else [wanted]
+    if wrong := [n for n in numbers if not _counts(n) or not -len(roles) <= int(n) < len(roles)]:
         raise ValueError(f"There is no message {wrong[0]!r} among {len(roles)}; they are counted from 0.")
     return sorted({first + int(number) % len(roles) for number in numbers})
+
+
+def _counts(number: Any) -> bool:
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def _listed(conversation: Conversation, players: Sequence[Any], index: int) -> Span:
@@ -147,15 +157,18 @@ def _located(conversation: Conversation, players: Sequence[Any], index: int) -> 
     phrase = players[index]
     wanted = sum(1 for player in players[:index] if player == phrase)
     first = len(conversation.documents)
-    found = {number: occurrences(phrase, piece) for number, piece in enumerate(conversation.pieces)}
-    found = {number: spans for number, spans in found.items() if spans}
+    # As in one text, whole words come first: "art" is not looked for in "party" where it stands by itself.
+    found = {number: spans for number, p in enumerate(conversation.pieces) if (spans := whole_words(phrase, p))}
+    if not found:
+        found = {number: spans for number, p in enumerate(conversation.pieces) if (spans := occurrences(phrase, p))}
     if len(found) > 1:
         spans = [(number - first, *spans[0]) for number, spans in found.items() if number >= first]
         raise ValueError(
             f"The player {phrase!r} stands in {len(found)} messages; say which is meant by its span (message, start, "
             f"end), such as {' or '.join(map(str, spans[:3]))}."
         )
-    number, spans = next(iter(found.items()), (0, []))
+    number = next(iter(found), 0)
+    spans = occurrences(phrase, conversation.pieces[number], wanted) if found else []
     if len(spans) <= wanted:
         raise ValueError(f"The player {phrase!r} (mention {wanted + 1}) is in no message; copy phrases exactly.")
     start = conversation.places[number][0]

@@ -281,12 +281,16 @@ def _located(text: str, phrases: Sequence[object], index: int) -> Span:
 
 def occurrences(phrase: str, text: str, wanted: int = 0) -> list[Span]:
     """Return where a phrase stands in a text: as whole words, or anywhere if that is not more than `wanted` times."""
-    exact, found = re.escape(phrase), []
-    for pattern in (rf"(?<!\w){exact}(?!\w)", exact):
-        found = [match.span() for match in re.finditer(pattern, text)] if phrase.strip() else []
-        if len(found) > wanted:
-            break
-    return found
+    found = whole_words(phrase, text)
+    if len(found) > wanted or not phrase.strip():
+        return found
+    return [match.span() for match in re.finditer(re.escape(phrase), text)]
+
+
+def whole_words(phrase: str, text: str) -> list[Span]:
+    """Return where a phrase stands in a text as whole words."""
+    pattern = rf"(?<!\w){re.escape(phrase)}(?!\w)"
+    return [match.span() for match in re.finditer(pattern, text)] if phrase.strip() else []
 
 
 def checked(text: str, spans: list[Span], most: int) -> list[Span]:

@@ -88,17 +88,19 @@ def compare(
     >>> compare(before, after).query("status == 'certain'")  # doctest: +SKIP
     """
     require("study", "A comparison", "pandas")
-    _check(by, control, level, order, least)
+    _check(by, control, level, order, least, eps, time_limit)
     pairs = _pairs(a, b)
     if by == "words" and not isinstance(a, Interactions):
         return _by_words(pairs, order, least, control)
     return _by_text(pairs, isinstance(a, Interactions), tau, eps, sigma, level, control, time_limit)
 
 
-def _check(by: str, control: Control, level: float, order: int, least: int) -> None:
+def _check(by: str, control: Control, level: float, order: int, least: int, eps: float, time_limit: float) -> None:
     for name, value, known in (("by", by, BY), ("control", control, CONTROLS)):
         if value not in known:
             raise ValueError(f"{name} is one of {' and '.join(map(repr, known))}, but is {value!r}.")
+    if not (np.isfinite(eps) and eps >= 0 and time_limit >= 0):
+        raise ValueError(f"eps and time_limit must be >= 0, but eps is {eps} and time_limit {time_limit}.")
     if not 0 < level < 1:
         raise ValueError(f"level is a share of false ones, between 0 and 1, but is {level}.")
     for name, count, lowest in (("order", order, 1), ("least", least, 2)):
@@ -146,7 +148,8 @@ def _by_text(
     table = pd.concat(parts, ignore_index=True)
     table["q"] = corrected(table["p"].to_numpy(), control)
     apart = (table["low"] > 0) | (table["high"] < 0)
-    beyond = table["p"].isna() | ((table["q"] <= level) & table["alike"])
+    # Where there is no noise, nothing is tested; noise that is known and could not be tested leaves it open.
+    beyond = (table["noise"] == 0) | ((table["q"] <= level) & table["alike"])
     decided = np.where(apart & beyond, "certain", np.where(table["asked"] | apart, "possible", "undecided"))
     table = table.assign(status=decided).drop(columns=["asked", "alike"])
     table = table.sort_values("difference", key=np.abs, ascending=False, kind="stable", ignore_index=True)
@@ -157,7 +160,7 @@ def _by_text(
 def _sigmas(a: ExactInteractions, b: ExactInteractions, sigma: Sigma | None) -> tuple[float, float]:
     if sigma is None:
         return a.noise_floor(0), b.noise_floor(0)
-    both = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    both = tuple(sigma) if isinstance(sigma, (tuple, list)) else (sigma, sigma)
     if len(both) != 2 or not all(np.isfinite(s) and s >= 0 for s in both):
         raise ValueError(f"sigma is the standard deviation of a score's noise, at least 0, one or two, but is {sigma}.")
     return both

@@ -140,7 +140,10 @@ def remarks(result: Interactions) -> list[str]:
     said = []
     if more := result.provenance.get("outlook"):
         expected = ", ".join(f"{r2:.2f} from {m:,}" for m, r2 in zip(more["budgets"][1:], more["r2"][1:], strict=True))
-        said.append(f"with more scores expect R^2 of about {expected}")
+        said.append(
+            f"R^2 is about {more['r2'][0]:.2f} by all scores, each foretold without itself; with more scores expect "
+            f"about {expected}"
+        )
     if spread := float(result.provenance.get("spread") or 0.0):
         share = 1 - (spread / max(float(result.values.std()), spread)) ** 2
         said.append(
@@ -190,11 +193,10 @@ def answer_asked(result: Interactions, mark: Callable[[str], str] = repr) -> str
         return ""
     against = ", ".join(mark(str(text)) for text in contrast.get("texts", ()))
     unit = unit_of(result)
-    return (
-        mark(str(target["text"]))
-        + (f" against {against}" if against else "")
-        + (f" ({unit})" if unit != "log-odds" else "")
-    )
+    named, token = mark(str(target["text"])), result.provenance.get("token")
+    if isinstance(token, Mapping) and "index" in token:
+        named = f"{mark(str(token.get('text')))} (token {int(token['index']) + 1} of {named})"
+    return named + (f" against {against}" if against else "") + (f" ({unit})" if unit != "log-odds" else "")
 
 
 def unit_of(result: Interactions) -> str:

@@ -12,10 +12,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from urllib.error import HTTPError
 
 import numpy as np
@@ -28,6 +30,8 @@ _MOST_FAILURES = 64
 _LARGEST = 1e100
 _SURE = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
 """Errors of what was given, which come again; all others may be of the moment (a connection, a server)."""
+_GARBLED = (json.JSONDecodeError, UnicodeDecodeError)
+"""A reply that cannot be read, such as a page of a proxy's; it may be of the moment, though these are `ValueError`s."""
 _ROUNDING = 1e-5
 """Scores that differ by less than this share of their spread are the same."""
 
@@ -50,6 +54,8 @@ class Asking:
     repeats: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.batch, Integral) or not isinstance(self.retries, Integral):
+            raise ValueError(f"batch ({self.batch}) and retries ({self.retries}) must be whole numbers.")
         if self.batch < 1:
             raise ValueError(f"batch must be positive, but is {self.batch}.")
         if self.retries < 0 or not 0 <= self.wait < float("inf"):
@@ -214,7 +220,8 @@ def _ask(
         if len(masks) == 1:
             _failed(cache, masks[0], f"{type(error).__name__}: {error}", as_drawn)
             return
-        middle, hasty = len(masks) // 2, Asking(asking.batch, 0)
+        # One more try each, so that a failure of the moment is not taken for the prompt's.
+        middle, hasty = len(masks) // 2, Asking(asking.batch, min(1, asking.retries), asking.wait)
         yield from _ask(value, masks[:middle], cache, hasty, as_drawn)
         yield from _ask(value, masks[middle:], cache, hasty, as_drawn)
         return
@@ -250,7 +257,11 @@ def _called(value: Value, masks: np.ndarray, cache: ScoreCache, asking: Asking) 
             time.sleep(asking.wait * 2 ** (turn - 1))
         try:
             return _numbers(value, masks)
-        except (MemoryError, RecursionError, *_SURE):
+        except (MemoryError, RecursionError):
+            raise
+        except _GARBLED as error:
+            failure = error
+        except _SURE:
             raise
         except Exception as error:
             if isinstance(error, HTTPError):

@@ -74,7 +74,8 @@ def _opened(
     n = len(spans)
     usual = max(least_budget(n), min(1 << min(n, 30), int(4 * n * np.log2(max(n, 2)))))
     local = again(players=list(spans), budget=usual if budget is None else budget)
-    assert isinstance(local, SampledInteractions)
+    if not isinstance(local, SampledInteractions):
+        raise ValueError("What document calls must give a result of sampled coalitions; give it method='sparse'.")
     values, errors = posterior(local).effects("shapley", [{i} for i in range(n)])
     words = [
         Part("word", text[low:high], float(value), float(error))

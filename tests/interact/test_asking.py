@@ -1,5 +1,6 @@
 """Functions that answer late, wrongly, never or at random; runs that are stopped, killed, or long."""
 
+import json
 import logging
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import interact
 from interact import sparse
 from interact.formats.progress import Progress
 from interact.sparse import Asking, ScoreCache, SparseOptions
+from interact.sparse.asking import score
 from interact.sparse.stability import with_spread
 from tests.interact.conftest import causal
 
@@ -62,6 +64,40 @@ def test_a_server_that_went_away_ends_the_run_and_its_scores_stay(tmp_path, monk
     assert back.and_terms[frozenset({1, 4})] == pytest.approx(2.0)
     with pytest.raises(ValueError, match="holds no scores of this value function"):
         interact.game_from(pair, 30, name="other").interactions("sparse", budget=400, cache=path)
+
+
+def test_a_refused_coalition_costs_no_other_its_score_and_garbled_replies_are_asked_again():
+    calls = []
+
+    def server(masks):
+        calls.append(len(masks))
+        if len(calls) % 4 == 0:
+            raise ConnectionError("503")
+        if len(calls) % 7 == 0:
+            json.loads("<html>busy</html>")
+        if (masks == np.array([True, False, True, True, False, True])).all(1).any():
+            raise ConnectionError("this prompt is refused")
+        return masks.sum(1) + 0.0
+
+    cache = ScoreCache()
+    masks = np.arange(64)[:, None] >> np.arange(6) & 1 == 1
+    with pytest.warns(UserWarning, match="failed for 1 coalitions"):
+        values = score(server, masks, cache, Asking(batch=16, retries=3, wait=0))
+    assert np.isnan(values).sum() == 1
+
+
+def test_a_game_keeps_to_the_way_it_is_asked():
+    sizes = []
+
+    def counted(masks):
+        sizes.append(len(masks))
+        return pair(masks)
+
+    game = interact.game_from(counted, 8, asking=Asking(batch=4))
+    game.interactions("sparse", budget=60, sparse=SparseOptions(paired=True))
+    assert max(sizes) <= 4
+    with pytest.raises(ValueError, match="must be whole numbers"):
+        Asking(batch=2.5)
 
 
 def test_an_error_of_what_was_given_is_not_tried_again():

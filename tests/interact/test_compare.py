@@ -123,3 +123,27 @@ def test_results_that_do_not_belong_together_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             interact.compare(r, s, **given)
+
+
+def test_noise_that_could_not_be_tested_leaves_a_difference_open():
+    a, b = (
+        interact.game_from(lambda m, v=v: np.array(v)[m @ np.array([1, 2])], 2).interactions()
+        for v in ([0.0, 5, 3, 9], [0.0, 1, 2, -16])
+    )
+    # The mean of both, weighed, has no difference between all and none, so its split has no price and no derivative.
+    frame = interact.compare(a, b, sigma=(300.0, 400.0))
+    assert len(frame) and set(frame["status"]) <= {"possible", "undecided"}
+    assert "certain" in set(interact.compare(a, b)["status"])
+
+
+@pytest.mark.parametrize("options", [{"eps": -1.0}, {"eps": float("nan")}, {"time_limit": -1.0}])
+def test_limits_that_mean_nothing_are_refused(options):
+    r = of(scores(0))
+    with pytest.raises(ValueError, match="must be >= 0, but"):
+        interact.compare(r, r, **options)
+
+
+def test_models_of_one_player_are_told_apart():
+    one, other = (interact.game_from(lambda m, by=by: by * m[:, 0], 1).interactions() for by in (1.0, 3.0))
+    assert "1 of 1 salient interactions" in str(one)
+    assert list(interact.compare(one, other, sigma=[0.01, 0.01])["status"]) == ["certain"]

@@ -274,3 +274,26 @@ def test_files_without_conversations_are_sentences(content, sentence, tmp_path, 
     with pytest.raises(SystemExit) as left:
         main(["extract", "--model", "none", "--messages", str(tmp_path / "talk.json")])
     assert left.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_whole_words_come_first_in_messages_too():
+    talk = [{"role": "system", "content": "the party is over"}, {"role": "user", "content": "modern art of the party"}]
+    assert seen(letters(TURN), messages=talk, players=["art", "art"])[1] == ["art", "art"]
+    assert seen(letters(TURN), messages=talk, players=["art"])[1] == ["art"]
+
+
+@pytest.mark.parametrize(
+    ("players", "sentence"),
+    [
+        (PlayerChoice("messages", messages="system"), "says whose words are players, but the players are the messages"),
+        (PlayerChoice("words", messages=1.5), "There is no message 1.5 among 6"),
+        (PlayerChoice("words", messages=(0, "a")), "There is no message 'a' among 6"),
+    ],
+)
+def test_a_choice_of_messages_that_means_nothing_is_refused(players, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        prepare(letters(TURN), messages=TALK, players=players, target=70)
+
+
+def test_a_place_of_a_message_may_be_any_whole_number():
+    assert seen(letters(TURN), messages=TALK, players=PlayerChoice("words", messages=np.int64(0)))[1] == ["brief"]

@@ -1,11 +1,16 @@
 """What is scored: whole answers, their tokens, several answers from one pass, any function of the final logits."""
 
+import functools
+import sys
+
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 import interact
 from interact import Template
+from interact.engines.function_hash import function_hash
 from interact.engines.score import SCORES
 from interact.sft.data import Example
 from interact.sft.following import FollowOptions, cell_path, follow_sample
@@ -133,7 +138,7 @@ def test_many_texts_and_a_summary_keep_to_one_score(byte_level, tmp_path):
     [
         ({"score": "odds"}, r"score='odds' is not known; choose one of \['log-odds'"),
         ({"score": 3}, "or a function of the final logits, but is 3"),
-        ({"score": entropy, "target": [5, 6]}, "the target has 2; pass target_tokens=1"),
+        ({"score": entropy, "target": [5, 6], "target_tokens": "all"}, "the target has 2; pass target_tokens=1"),
         ({"score": "logit", "contrast": "negative", "target_tokens": 1}, "leave score out"),
         ({"score": lambda logits: logits}, r"returns one number a row, a tensor of shape \(\d+,\), but returned \("),
         ({"score": lambda logits: 1.0}, "but returned float"),
@@ -152,7 +157,6 @@ def test_targets_that_mean_nothing_are_sentences(byte_level, wordpiece):
         ("positive", "must be a list of different answers"),
         (["positive", "positive"], "must be a list of different answers"),
         (["positive", " positive"], "begins with the same token as another"),
-        ([(5, 6), "positive"], r"has 2 tokens; pass one token each"),
     ):
         with pytest.raises(ValueError, match=sentence):
             interact.extract_targets(model, byte_level, TEXT, targets=targets, target_tokens=1, **ASK)
@@ -180,3 +184,72 @@ def test_a_followed_training_keeps_its_score(byte_level, tmp_path):
     assert "score" not in found[0].provenance and found[1].provenance["score"] == {"name": "log-probability"}
     assert found[1].total == pytest.approx(continued(causal(), byte_level, "positive")[0], abs=1e-4)
     assert len({cell_path(tmp_path, sample, 0, 2, one) for one in (usual, other)}) == 2
+
+
+SHIFT = 5
+
+
+def shifted(logits):
+    return logits[:, SHIFT]
+
+
+def test_a_function_is_named_by_all_that_it_uses(byte_level, monkeypatch):
+    def weighed(weights, *, power=1):
+        return lambda logits, power=power: (logits @ weights) ** power
+
+    first, second = torch.zeros(420), torch.zeros(420)
+    first[15], second[19] = 1.0, 1.0
+    layers = [torch.nn.Linear(420, 1) for _ in range(2)]
+    functions = [shifted, weighed(first), weighed(second), weighed(first, power=2), *layers, functools.partial(max, 1)]
+    hashes = [function_hash(one) for one in functions]
+    assert len(set(hashes)) == len(hashes) and hashes == [function_hash(one) for one in functions]
+    assert function_hash(weighed(first.clone())) == hashes[1]
+    monkeypatch.setattr(sys.modules[__name__], "SHIFT", 9)
+    assert function_hash(shifted) != hashes[0]
+
+
+def test_kept_results_are_of_the_function_as_it_is_now(byte_level, monkeypatch, tmp_path):
+    call = {**ASK, "score": shifted, "folder": tmp_path, "target": 70}
+    before = interact.extract_many(causal(), byte_level, [TEXT], **call)
+    monkeypatch.setattr(sys.modules[__name__], "SHIFT", 9)
+    after = interact.extract_many(causal(), byte_level, [TEXT], **call)
+    assert after[0].total == pytest.approx(
+        interact.extract(causal(), byte_level, TEXT, **{k: v for k, v in call.items() if k != "folder"}).total
+    )
+    assert abs(after[0].total - before[0].total) > 1e-3
+
+
+class AveragingForCausalLM(LlamaForCausalLM):
+    """A model that no engine but flat can score: each token also holds the mean of those before it."""
+
+    def forward(
+        self,
+        input_ids=None,
+        attention_mask=None,
+        position_ids=None,
+        inputs_embeds=None,
+        use_cache=None,
+        logits_to_keep=0,
+        **others,
+    ):
+        x = self.get_input_embeddings()(input_ids) if inputs_embeds is None else inputs_embeds
+        count = torch.arange(1, x.shape[1] + 1, device=x.device)[:, None]
+        others |= {"attention_mask": attention_mask, "position_ids": position_ids, "logits_to_keep": logits_to_keep}
+        return super().forward(inputs_embeds=x + x.cumsum(1) / count, use_cache=use_cache, **others)
+
+
+def test_a_score_that_is_always_the_same_proves_nothing_about_an_engine(byte_level):
+    model = AveragingForCausalLM(causal().config).eval()
+    call = {**ASK, "target": 70}
+    right = interact.extract(model, byte_level, TEXT, engine="flat", **call)
+    interact.extract(model, byte_level, TEXT, score=lambda logits: torch.zeros(len(logits)), **call)
+    assert np.allclose(interact.extract(model, byte_level, TEXT, **call).values, right.values, atol=1e-4)
+
+
+def test_a_function_has_one_answer_and_tokens_have_their_names(byte_level):
+    with pytest.raises(ValueError, match="is the same for every answer; name a score"):
+        interact.extract_targets(causal(), byte_level, TEXT, targets=[5, 6], score=entropy, **ASK)
+    tokens = interact.extract_tokens(causal(), byte_level, TEXT, target=[70, 71, 72], target_tokens=2, **ASK)
+    assert len(tokens) == 2 and "(token 2 of " in str(tokens[1])
+    with pytest.raises(ValueError, match="target_tokens=4 was asked for, but 3 token ids were given"):
+        interact.extract_tokens(causal(), byte_level, TEXT, target=[70, 71, 72], target_tokens=4, **ASK)

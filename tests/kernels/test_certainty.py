@@ -173,3 +173,21 @@ def test_bad_input_is_a_sentence():
         sparsify.certainty(v, blind, 0.1, levels=np.ones((2, 8)))
     with pytest.raises(ValueError, match="at most 12 players and a price above 0, not 3 and 0"):
         sparsify.response(v, np.ones((2, 8)), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("form", "ends"),
+    [({"kappa": 0.0}, (2.0, 2.0)), ({"kappa": 0.04}, (1.92, 2.08)), ({}, (1.97, 1.99))],
+)
+def test_the_effect_of_one_player_is_certain(form, ends):
+    split, _, known = found(np.array([0.0, 2.0]), eps=1e-4, ranges=True, **form)
+    assert STATUSES[known.status[0, 1]] == "certain"
+    assert ends[0] - 0.01 <= known.low[0, 1] <= split.i_and[1] + 1e-9 <= known.high[0, 1] + 2e-9 <= ends[1] + 0.01
+
+
+@pytest.mark.parametrize("v", [[0, 2, -2, 0], [0, -1, 1, 0], [0, 0, -2, 0]])
+@pytest.mark.parametrize("kappa", [0.0, 0.04])
+def test_no_slack_at_all_keeps_the_split_that_was_found(v, kappa):
+    split, _, known = found(np.array(v, dtype=float), kappa=kappa, eps=0.0, ranges=True)
+    effects = np.stack([split.i_and, split.i_or])
+    assert (known.low <= effects + 1e-6).all() and (effects <= known.high + 1e-6).all()

@@ -37,6 +37,7 @@ from interact_kernels.sparsify.result import AndOrSplit
 CERTAIN, POSSIBLE, EXCLUDED, UNDECIDED = range(4)
 STATUSES = ("certain", "possible", "excluded", "undecided")
 LARGEST_HELD = 12
+_ROUNDING = 1e-12
 _CHUNK = 64
 _ROUNDS = 12
 _RTOL = 1e-7
@@ -105,8 +106,7 @@ def certainty(
     >>> STATUSES[found.status[0, 3]]
     'certain'
     """
-    if not (np.isfinite(eps) and eps >= 0 and time_limit >= 0 and (np.asarray(levels) >= 0).all()):
-        raise ValueError(f"eps, levels and time_limit must be >= 0, but eps is {eps} and time_limit {time_limit}.")
+    _check(eps, time_limit, levels)
     if not np.any(split.certificate) and np.any(split.primal):
         raise ValueError("This split proves no bound (its certificate is 0), so nothing is certain of it; split again.")
     work = _Work(np.asarray(v, dtype=np.float64), split, bound, np.asarray(levels, dtype=np.float64), eps)
@@ -141,7 +141,12 @@ def bounds(
             between the effect and its point if every near-optimal split lies on the effect's side of it.
         eps: As in `certainty`.
         time_limit: Seconds after which no more bounds are sought.
+
+    Raises:
+        ValueError: eps or the time limit is negative.
     """
+    points = np.asarray(points, dtype=np.float64)
+    _check(eps, time_limit, np.zeros(1))
     deadline = time.monotonic() + time_limit
     work = _Work(np.asarray(v, dtype=np.float64), split, bound, np.zeros_like(points), eps)
     if work.n <= LARGEST_HELD:
@@ -155,6 +160,15 @@ def bounds(
     return np.where(work.columns, work.low, 0.0), np.where(work.columns, work.high, 0.0)
 
 
+def _check(eps: float, time_limit: float, levels: np.ndarray) -> None:
+    least = float(np.min(levels, initial=0.0))
+    if not (np.isfinite(eps) and eps >= 0 and time_limit >= 0 and least >= 0):
+        raise ValueError(
+            f"eps, levels and time_limit must be >= 0, but eps is {eps}, time_limit {time_limit} and the least level "
+            f"{least:g}."
+        )
+
+
 class _Work:
     def __init__(self, v: np.ndarray, split: AndOrSplit, bound: float, levels: np.ndarray, eps: float) -> None:
         split = merge_order_one(split)
@@ -166,7 +180,8 @@ class _Work:
         i_and, i_or = self.effects[:, None]
         noise = np.asarray(split.noise)[None]
         self.found = float(cost(self.form, v[None], self.bound, i_and, i_or, noise)[0])
-        self.limit = (1 + eps) * self.found
+        # The split that was found is near-optimal for every eps, rounding or not.
+        self.limit = (1 + max(eps, _ROUNDING)) * self.found
         self.columns = single_ors_at_rest(np.ones_like(levels)).astype(bool)
         self.columns[:, 0] = False
         self.salient = (np.abs(self.effects) > levels) & self.columns
@@ -238,6 +253,13 @@ class _Work:
         options = SplitOptions(time_limit=left)
         request = SplitRequest(self.v[None], self.bound, _RTOL, options, None, self.form)
         i_and, i_or, noise, y = native.hold_columns(request, at[0], at[1], level, decision)
+        if self.n == 1:
+            # The only column is held, so nothing moves, and the dual is one number without a limit.
+            apart = self.v[1] - self.v[0] - level
+            i_and[:, 1], noise[:, 1] = level, -apart
+            y[:, 1] = apart / self.bound if self.form.soft and self.bound > 0 else 1e9 * np.sign(apart)
+            if not self.form.soft:
+                i_and[np.abs(apart) > self.bound, 1] = np.inf
         self.solved += len(place)
         slopes = single_ors_at_rest(dual_slopes(y))
         rows = np.arange(len(place))
