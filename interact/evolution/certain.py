@@ -57,7 +57,7 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
         )
     if known.duplicated([*_TERM, "step"]).any():
         raise ValueError("An interaction is there twice at one step; give each once.")
-    steps, there = known.groupby("run")["step"].nunique(), known.groupby(_TERM).size()
+    steps, there = known.groupby("run")["step"].nunique().to_dict(), known.groupby(_TERM).size()
     short = there[there.to_numpy() != there.index.get_level_values("run").map(steps).to_numpy()]
     if len(short):
         run, sample, kind, mask = (short.index.get_level_values(name)[0] for name in _TERM)
