@@ -288,6 +288,8 @@ def test_gradients_are_the_adjoint(transform):
     assert torch.autograd.gradcheck(transform, x) and torch.autograd.gradgradcheck(transform, x)
 
 
+# torch 2.14 reads .grad of what is no leaf in its own check, and warns of that.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.parametrize("numbers", [(1, 0, -1, 1, 1, 0, 0), (0, 1, 1, -1, -1, 1, 0), (1, 1, 1, 0, 1, 0, 1)])
 def test_opcheck(numbers):
     for x in (scores(3, (2,)).requires_grad_(), torch.zeros(0, 8), torch.randn(8, 3).T[:, :4]):
