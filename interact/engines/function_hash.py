@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sysconfig
 from functools import partial
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -17,48 +18,68 @@ import numpy as np
 import torch
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def function_hash(function: Any) -> str:
     """Return 16 hexadecimal digits that change with what a function, or an object that can be called, computes."""
-    return hashlib.sha256(repr(_content(function, ())).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(_Contents().of(function)).encode()).hexdigest()[:16]
 
 
-def _content(part: Any, above: tuple[int, ...]) -> Any:
-    """Return what a value is made of, as text and tuples; `above` are those that hold it."""
-    if id(part) in above:
-        return "itself"
-    inner = partial(_content, above=(*above, id(part)))
-    if isinstance(part, torch.Tensor):
-        data = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return str(part.dtype), tuple(part.shape), hashlib.sha256(data.tobytes()).hexdigest()
-    if isinstance(part, np.ndarray) and not part.dtype.hasobject:
-        return str(part.dtype), part.shape, hashlib.sha256(part.tobytes()).hexdigest()
-    if isinstance(part, CodeType):
-        return part.co_code, part.co_names, [inner(constant) for constant in part.co_consts]
-    if isinstance(part, FunctionType):
+class _Contents:
+    """What values are made of, as text and tuples; a value that is met again is named by its number."""
+
+    def __init__(self) -> None:
+        # The values are held, so that no two of them have one identity.
+        self._seen: dict[int, tuple[int, Any]] = {}
+
+    def of(self, part: Any) -> Any:
+        """Return the content of a value."""
+        if part is None or isinstance(part, (bool, int, float, complex, str, bytes)):
+            return part
+        if id(part) in self._seen:
+            return "again", self._seen[id(part)][0]
+        self._seen[id(part)] = (len(self._seen), part)
+        if isinstance(part, torch.Tensor):
+            data = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            return str(part.dtype), tuple(part.shape), hashlib.sha256(data.tobytes()).hexdigest()
+        if isinstance(part, np.ndarray) and not part.dtype.hasobject:
+            return str(part.dtype), part.shape, hashlib.sha256(part.tobytes()).hexdigest()
+        if isinstance(part, (ModuleType, type)):
+            return part.__name__
+        if isinstance(part, FunctionType):
+            return self._function(part)
+        if isinstance(part, CodeType):
+            return part.co_code, part.co_names, [self.of(constant) for constant in part.co_consts]
+        if isinstance(part, MethodType):
+            return self.of(part.__func__), self.of(part.__self__)
+        if isinstance(part, partial):
+            return self.of(part.func), self.of(part.args), self.of(part.keywords)
+        if isinstance(part, (list, tuple)):
+            return [self.of(one) for one in part]
+        if isinstance(part, (set, frozenset)):
+            return sorted(_ADDRESS.sub("", repr(one)) for one in part)
+        if isinstance(part, dict):
+            return [(self.of(key), self.of(value)) for key, value in part.items()]
+        return self._object(part)
+
+    def _function(self, part: FunctionType) -> Any:
+        if part.__code__.co_filename.startswith(_LIBRARIES):
+            # What is installed changes with its version alone.
+            return part.__module__, part.__qualname__, [self.of(cell.cell_contents) for cell in part.__closure__ or ()]
         names = sorted(_names(part.__code__) & part.__globals__.keys())
-        used = [(name, inner(part.__globals__[name])) for name in names]
-        held = [inner(cell.cell_contents) for cell in part.__closure__ or ()]
-        return inner(part.__code__), held, inner(part.__defaults__), inner(part.__kwdefaults__), used
-    if isinstance(part, MethodType):
-        return inner(part.__func__), inner(part.__self__)
-    if isinstance(part, partial):
-        return inner(part.func), inner(part.args), inner(part.keywords)
-    if isinstance(part, (ModuleType, type)):
-        return part.__name__
-    if isinstance(part, (list, tuple)):
-        return [inner(one) for one in part]
-    if isinstance(part, (set, frozenset)):
-        return sorted(repr(inner(one)) for one in part)
-    if isinstance(part, dict):
-        return [(inner(key), inner(value)) for key, value in part.items()]
-    if isinstance(part, torch.nn.Module):
-        return type(part).__qualname__, repr(part), inner(dict(part.state_dict())), inner(type(part).forward)
-    if hasattr(part, "__dict__"):
-        own = vars(type(part)).get("__call__")
-        return type(part).__qualname__, inner(vars(part)), inner(own) if isinstance(own, FunctionType) else None
-    return _ADDRESS.sub("", repr(part))
+        used = [(name, self.of(part.__globals__[name])) for name in names]
+        held = [self.of(cell.cell_contents) for cell in part.__closure__ or ()]
+        return self.of(part.__code__), held, self.of(part.__defaults__), self.of(part.__kwdefaults__), used
+
+    def _object(self, part: Any) -> Any:
+        if isinstance(part, torch.nn.Module):
+            forwards = [self.of(type(one).forward) for one in part.modules()]
+            return type(part).__qualname__, repr(part), self.of(dict(part.state_dict())), forwards
+        if hasattr(part, "__dict__"):
+            methods = [value for value in vars(type(part)).values() if isinstance(value, FunctionType)]
+            return type(part).__qualname__, self.of(vars(part)), [self.of(one) for one in methods]
+        return _ADDRESS.sub("", repr(part))
 
 
 def _names(code: CodeType) -> set[str]:

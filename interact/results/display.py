@@ -141,7 +141,7 @@ def remarks(result: Interactions) -> list[str]:
     if more := result.provenance.get("outlook"):
         expected = ", ".join(f"{r2:.2f} from {m:,}" for m, r2 in zip(more["budgets"][1:], more["r2"][1:], strict=True))
         said.append(
-            f"R^2 is about {more['r2'][0]:.2f} by all scores, each foretold without itself; with more scores expect "
+            f"the leave-one-out R^2 of all scores is about {more['r2'][0]:.2f}; with more scores expect "
             f"about {expected}"
         )
     if spread := float(result.provenance.get("spread") or 0.0):

@@ -75,7 +75,9 @@ def _opened(
     usual = max(least_budget(n), min(1 << min(n, 30), int(4 * n * np.log2(max(n, 2)))))
     local = again(players=list(spans), budget=usual if budget is None else budget)
     if not isinstance(local, SampledInteractions):
-        raise ValueError("What document calls must give a result of sampled coalitions; give it method='sparse'.")
+        raise ValueError(
+            "`again` must return a result of sampled coalitions, but returned an exact one; pass it method='sparse'."
+        )
     values, errors = posterior(local).effects("shapley", [{i} for i in range(n)])
     words = [
         Part("word", text[low:high], float(value), float(error))

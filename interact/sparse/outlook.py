@@ -58,10 +58,12 @@ def outlook(result: SampledInteractions) -> Outlook:
         result: A first round. Its coalitions should be uniform, as they are by default.
 
     Raises:
-        ValueError: Nothing was held out, so that nothing is known of the first round's fit.
+        ValueError: The result is exact, or nothing was held out, so that nothing is known of the first fit.
 
     >>> more = outlook(first).needed(0.8)  # doctest: +SKIP
     """
+    if not isinstance(result, SampledInteractions):
+        raise ValueError("An exact result has all scores, so more cannot be expected; pass one of method='sparse'.")
     held = result.held_out
     if not held.any() or not np.ptp(result.values[held]):
         raise ValueError("No scores were held out (or all are equal), so there is no fit to begin from.")

@@ -84,6 +84,14 @@ def test_what_is_no_tree_is_a_sentence(found, ask):
         sparse.document(interact.game_from(lambda m: m.sum(1), 2).interactions(), ask)
 
 
+def test_exact_results_have_no_outlook_and_open_no_sentence(found):
+    exact = interact.game_from(lambda m: m.sum(1), 2).interactions()
+    with pytest.raises(ValueError, match="pass one of method='sparse'"):
+        sparse.outlook(exact)
+    with pytest.raises(ValueError, match="`again` must return a result of sampled coalitions"):
+        sparse.document(found, lambda **_: exact, keep=1)
+
+
 def test_a_text_beyond_the_context_is_offered_in_windows(byte_level):
     model = causal()
     model.config.max_position_embeddings = 90
