@@ -191,7 +191,7 @@ def examine(family: str) -> dict[str, str]:
                 found[f"{masking} {engine}"] = brief(error)
                 continue
             worst = float(((values - flat).abs() / flat.abs().clamp(min=1)).max())
-            single = "by one token a call" in explain_engine(model, INPUTS, masking=masking, engine=engine)
+            single = "by one token per call" in explain_engine(model, INPUTS, masking=masking, engine=engine)
             found[f"{masking} {engine}"] = "differs" if worst > EXACT else "by single tokens" if single else "yes"
     return found
 
@@ -279,7 +279,8 @@ check runs on the model at hand, so families that are not listed are served as w
 
 Of {families} families, {tiny} gave a tiny model. With baseline masking flat is right for {baseline_flat}, the tree for
 {baseline_tree}, the reordered cache for {baseline_reorder}, one of the two for {some}; with attention masking flat for
-{attention_flat}, the tree for {attention_tree}. *By single tokens*: the cache goes on right by one token a call only.
+{attention_flat}, the tree for {attention_tree}. *By single tokens*: the cache continues correctly only by one token
+per call.
 *Takes no positions*, *attention of its own*: the tree has no way in. Encoders are made with `is_decoder=True`.
 """
 

@@ -42,7 +42,7 @@ class Extract:
     text: tuple[str, ...] = ()
     """The texts; their words are the players."""
     text_file: Path | None = None
-    """A file with one more text a line; - reads standard input."""
+    """A file with one more text per line; - reads standard input."""
     messages: tuple[Path, ...] = ()
     """Files of JSON with a conversation, or several: messages with role and content, in the place of texts."""
     target: str | None = None
@@ -67,7 +67,7 @@ class Extract:
     chat_template: str | None = None
     """The name of one of several chat templates."""
     template_arguments: str | None = None
-    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
+    """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
     target_tokens: int | Literal["all"] | None = None
     """How many tokens of the target to score, when it is several, or all."""
     contrast: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Extract:
     out: Path | None = None
     """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
     json: bool = False
-    """Print JSON, one line a text."""
+    """Print JSON, one line per text."""
     top: int = 10
     """How many interactions to print."""
 
@@ -119,7 +119,7 @@ class Show:
     html: Path | None = None
     """Write a page of them here as well."""
     json: bool = False
-    """Print JSON, one line a file."""
+    """Print JSON, one line per file."""
     top: int = 10
     """How many interactions to print."""
 
@@ -131,7 +131,7 @@ class Fetch:
     names: tyro.conf.Positional[tuple[Literal["smollm2", "gemma3-270m", "minilm", "reviews"], ...]]
     """What to fetch."""
     json: bool = False
-    """Print JSON, one line a name."""
+    """Print JSON, one line per name."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _after(interrupt: KeyboardInterrupt) -> str:
         return "interrupted; what was finished is kept."
     if scores.path is None:
         return f"interrupted; {len(scores)} scores are lost, because no --out names a place for them."
-    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same line goes on from there."
+    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same command continues from there."
 
 
 def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
@@ -234,7 +234,7 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
             report.write_results(results, command.html)
     elif isinstance(command, Fetch):
         if not command.names:
-            raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
+            raise ValueError(f"No name was given; pass one or more of {', '.join(embedded.NAMES)}.")
         for name, folder in embedded.fetch_each(command.names):
             print(
                 json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True

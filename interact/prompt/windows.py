@@ -16,7 +16,7 @@ def cut(tokenizer: Any, text: str, most: int, template: Template | None = None) 
         tokenizer: A fast Hugging Face tokenizer.
         text: The text; it comes back whole, but for white space between the windows.
         most: Tokens of a prompt, with what the template adds.
-        template: What stands around each window.
+        template: What surrounds each window.
 
     Raises:
         ValueError: A sentence alone is longer than that.

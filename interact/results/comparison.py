@@ -6,7 +6,7 @@ Of one text, with v_a and v_b the scores of both models, sigma_a and sigma_b the
    independent of d where the noise is Gaussian.
 2. d is written in these interactions, by the response of that split (`interact_kernels.sparsify.response`). Under the
    hypothesis that both models have the same scores each term is normal with a known deviation, so its p-value is
-   uniform, whatever the split. The effects of b less those of a are held against the same deviation.
+   uniform, whatever the split. The effects of b less those of a are compared with the same deviation.
 3. The q-value bounds the share of false ones among all that have it or a smaller one, after Benjamini and Yekutieli
    2001, because the interactions of one split depend on each other in ways that nobody knows; Benjamini and Hochberg
    1995 need independent (or positively dependent) ones.

@@ -216,7 +216,7 @@ class ExactInteractions(Interactions):
     def _split(self) -> tuple[AndOrSplit, float]:
         """Return the split, and the absolute price or bound of its noise."""
         if not (isfinite(self.gap) and isfinite(self.dual)):
-            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+            raise ValueError("This result has no certificate, so it has no certain interactions; extract it again.")
         cells = (self.primal, self.dual, self.gap, 0, True)
         split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, self.form)
         return split, self.form.relative * abs(self.total - self.bias)

@@ -50,7 +50,7 @@ class Terms:
                     )
             for name in (f"{kind}_errors", f"{kind}_stability"):
                 if getattr(self, name).shape != (len(sets),):
-                    raise ValueError(f"{name} must hold {len(sets)} numbers, one a term.")
+                    raise ValueError(f"{name} must hold {len(sets)} numbers, one per term.")
 
     def predict(self, present: np.ndarray, i_and: np.ndarray, i_or: np.ndarray) -> np.ndarray:
         """Return phi of coalitions (bool, [m, n]) as float64 [m]."""

@@ -53,7 +53,7 @@ class StudyConfig:
     chat: bool | None = None
     """Use the tokenizer's chat template; without this, when there is one."""
     template_arguments: str | None = None
-    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
+    """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
 
     task: Literal["causal", "classifier"] = "causal"
     """What the models do: answer in words, or (encoders with a new head) choose a label."""
@@ -128,12 +128,12 @@ class StudyConfig:
             if not given:
                 raise ValueError(f"{name} is empty; a study needs at least one.")
             if len(set(given)) < len(given):
-                raise ValueError(f"{name} names something twice: {list(given)}.")
+                raise ValueError(f"{name} contains something twice: {list(given)}.")
         for name in ("models", "data"):
             last = [short_name(given) for given in getattr(self, name)]
             if twice := sorted({n for n in last if last.count(n) > 1}):
                 raise ValueError(
-                    f"Two {name} end in {twice[0]!r}, which would name their runs alike; rename one of them."
+                    f"Two {name} end in {twice[0]!r}, so their runs would have the same name; rename one of them."
                 )
         known = re.compile(r"auto|unk|pad|eos|mean|token:\d+")
         if wrong := [b for b in self.baselines if not known.fullmatch(b)]:
@@ -157,7 +157,7 @@ class StudyConfig:
         if self.kappa is not None and not 0 <= self.kappa < 1:
             raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
         if self.kappa is not None and (self.noise, self.kappa > 0) in (("soft", False), ("exact", True)):
-            raise ValueError(f"noise is {self.noise!r}, which does not go with kappa = {self.kappa}; leave kappa out.")
+            raise ValueError(f"noise is {self.noise!r}, which does not fit kappa = {self.kappa}; leave kappa out.")
         if not 0 <= self.tau < math.inf or (self.tau_rule in ("max", "initial") and self.tau >= 1):
             raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
         if not 0 < self.learning_rate < math.inf:
@@ -180,7 +180,7 @@ class StudyConfig:
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
         if self.masking != "baseline" and self.baselines != ("auto",):
-            raise ValueError(f"baselines mean nothing under masking={self.masking!r}; leave them out.")
+            raise ValueError(f"baselines have no effect under masking={self.masking!r}; leave them out.")
 
     @property
     def followed(self) -> tuple[int, ...]:

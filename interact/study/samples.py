@@ -166,7 +166,7 @@ def _follow(
             return tuple(chosen)
     reason = max(refused, key=lambda r: refused[r], default="there are no more.")
     raise ValueError(
-        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are wanted; "
+        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are needed; "
         f"most often: {reason} Ask for fewer samples or players, or longer texts."
     )
 

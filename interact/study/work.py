@@ -28,7 +28,7 @@ class Sample:
         text: The user's text.
         spans: The players' characters in it.
         response: The label, whose first token is scored.
-        template: What stands around the text.
+        template: What surrounds the text.
         split: ``"follow"``, or ``"train"`` for a sample that every run trains on.
     """
 

@@ -18,7 +18,7 @@ from interact_kernels.memory import out_of_memory
 
 
 class Request(Protocol):
-    """What is asked of an operation: its tensors and options."""
+    """A request to an operation: its tensors and options."""
 
     @property
     def kind(self) -> Hashable:
@@ -45,7 +45,7 @@ class Implementation(Generic[R, T]):
 
     Attributes:
         name: What `impl` calls it.
-        run: Does what a request asks; whoever calls it has asked `refusal` before.
+        run: Serves a request; the caller has called `refusal` before.
         refusal: Says in a few words why it cannot run for a request here, or None. It is asked at every call, so it
             must be quick.
     """
@@ -114,7 +114,7 @@ class Operation(Generic[R, T]):
         """Return the implementation to run.
 
         Args:
-            request: What is asked.
+            request: The request.
             impl: ``"auto"`` or the name of an implementation.
 
         Raises:
@@ -198,7 +198,7 @@ class Operation(Generic[R, T]):
         if request.in_place:
             raise RuntimeError(
                 f"{self.name} failed in place with {failed.name} ({reason}), so the values given may be spoiled; give "
-                f"them again. From now on auto takes {following.name} for the like."
+                f"them again. From now on auto takes {following.name} for similar requests."
             ) from error
         if (failed.name, reason) not in self._warned:
             self._warned.add((failed.name, reason))

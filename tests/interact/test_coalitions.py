@@ -198,7 +198,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(monkeypatch):
 
     expected = coalition_values(model, INPUTS)
     monkeypatch.setattr(flat, "score_batch", short_of_memory)
-    with pytest.warns(UserWarning, match="Memory ran out at 8 coalitions a batch; went on with 2"):
+    with pytest.warns(UserWarning, match="Memory ran out at 8 coalitions per batch; continuing with 2"):
         torch.testing.assert_close(coalition_values(model, INPUTS, engine="flat"), expected)
     assert max(seen) == 8
 

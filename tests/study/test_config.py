@@ -32,8 +32,8 @@ def test_a_configuration_survives_json():
         ({"limit": 21}, "limit is 21, but a full lattice holds at most 20 players"),
         ({"samples": 0}, "samples is 0, but must be at least 1"),
         ({"kappa": 1.5}, r"kappa is 1.5, but must lie in \[0, 1\)"),
-        ({"noise": "soft", "kappa": 0.0}, "noise is 'soft', which does not go with kappa = 0.0; leave kappa out"),
-        ({"noise": "exact", "kappa": 0.1}, "noise is 'exact', which does not go with kappa = 0.1"),
+        ({"noise": "soft", "kappa": 0.0}, "noise is 'soft', which does not fit kappa = 0.0; leave kappa out"),
+        ({"noise": "exact", "kappa": 0.1}, "noise is 'exact', which does not fit kappa = 0.1"),
         ({"noise": "hard"}, "noise is 'hard', which is not known"),
         ({"tau": 1}, "tau is 1.0, but under the rule 'max' it is a share"),
         ({"template": "no text"}, r"must hold \{text\} exactly once"),
@@ -48,7 +48,7 @@ def test_a_configuration_survives_json():
         ({"tau": float("nan")}, "tau is nan"),
         ({"learning_rate": float("nan")}, "learning_rate is nan, but must be a positive number"),
         ({"steps": [-1, 0, 1]}, "steps must rise from 0"),
-        ({"masking": "attention", "baselines": ["pad"]}, "baselines mean nothing under masking='attention'"),
+        ({"masking": "attention", "baselines": ["pad"]}, "baselines have no effect under masking='attention'"),
     ],
 )
 def test_what_is_wrong_is_said(content, sentence):

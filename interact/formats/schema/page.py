@@ -17,7 +17,7 @@ def with_schema(page: str) -> str:
         ValueError: The page lacks the marks.
     """
     if not _GENERATED.search(page):
-        raise ValueError("The page must hold the marks of the schema, which say where it is written; give them back.")
+        raise ValueError("The page must hold the marks of the schema, which say where it is written; restore them.")
     return _GENERATED.sub(lambda marks: f"{marks[1]}\n{schema_page()}\n{marks[2]}", page)
 
 

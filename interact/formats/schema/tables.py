@@ -87,7 +87,7 @@ class Table:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The columns that say which run a row speaks of, beside its name."""
+        """The columns that say which run a row is about, beside its name."""
         return tuple(column.name for column in self.columns if column in IDENTITY)
 
 
@@ -276,7 +276,7 @@ def table_of(name: str) -> Table:
 
 
 def runs_in(table: pd.DataFrame) -> dict[str, Run]:
-    """Return the runs that a table speaks of, by name; read from their names where it has no columns for them."""
+    """Return the runs that a table is about, by name; read from their names where it has no columns for them."""
     import pandas as pd
 
     columns = [column.name for column in IDENTITY]
@@ -294,7 +294,7 @@ def runs_in(table: pd.DataFrame) -> dict[str, Run]:
 
 
 def identify(table: pd.DataFrame, name: str, runs: Iterable[Run] = ()) -> pd.DataFrame:
-    """Return a table with the columns that say which runs it speaks of; what it has already stays.
+    """Return a table with the columns that say which runs it is about; what it has already stays.
 
     Args:
         table: Rows with the column `run`.

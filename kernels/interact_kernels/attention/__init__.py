@@ -1,7 +1,7 @@
 """Attention of masked prompts: who sees whom follows from coalitions, never from a mask over pairs of tokens.
 
 - `tree_attention`: a tree of token segments; many prompts that share beginnings, each token computed once.
-- `masked_attention`: a flat batch, one coalition a row; the tokens of absent players are hidden.
+- `masked_attention`: a flat batch, one coalition per row; the tokens of absent players are hidden.
 - `packed_attention`: rows of any lengths end to end; for encoders that carry only the present tokens.
 
 The implementations have one signature; `reference` is the truth, `native` (C++) is the fast one on a CPU, `triton`

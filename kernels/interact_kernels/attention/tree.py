@@ -44,8 +44,8 @@ class SegmentTree:
         segments = len(self.start)
         if not len(self.length) == len(self.parent) == segments or len(self.first) != self.keys:
             raise ValueError(
-                f"A SegmentTree needs one start, length and parent a segment and one position and first a token, but "
-                f"has {segments}, {len(self.length)}, {len(self.parent)}, {self.keys} and {len(self.first)}."
+                "A SegmentTree needs one start, length and parent per segment and one position and first per token, "
+                f"but has {segments}, {len(self.length)}, {len(self.parent)}, {self.keys} and {len(self.first)}."
             )
         ends = torch.cumsum(self.length, 0)
         packed = bool((self.length >= 1).all()) and torch.equal(ends - self.length, self.start)
