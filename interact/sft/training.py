@@ -3,8 +3,8 @@
 1. The base model gets LoRA adapters on all linear layers, or trains its own weights.
 2. transformers' Trainer runs it; at each chosen step held-out losses are measured and the checkpoint moves into place
    in one step, so a killed training leaves whole checkpoints only.
-3. The state of the last one (optimizer, schedule, random state) is kept, too: the same call continues from there and ends
-   in the same weights.
+3. The state of the last one (optimizer, schedule, random state) is kept, too: the same call continues from there and
+   ends in the same weights.
 """
 
 from __future__ import annotations

@@ -44,8 +44,9 @@ class Asking:
         batch: Most coalitions of one call.
         retries: How often a failed call is tried again, unless its error is of what was given (a `ValueError`, say).
         wait: Seconds before the first of these, doubled for each further one.
-        repeats: Most coalitions that are scored a second time, in addition to the budget: two, and the rest only if
-            these differ. Their spread enters the error bars. 0 for none; None for 32, of the prompt of a model for none.
+        repeats: Most coalitions that are scored a second time, in addition to the budget: two, and the rest
+            only if these differ. Their spread enters the error bars. 0 for none; None for 32, for a prompt of a model
+            for none.
     """
 
     batch: int = 512

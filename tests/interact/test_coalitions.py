@@ -130,7 +130,7 @@ def test_a_prompt_without_players_proves_nothing_for_later_ones():
     plain = model.forward
     coalition_values(model, dataclasses.replace(INPUTS, spans=[]), masking="attention")
     model.forward = lambda attention_mask=None, **rest: plain(**rest)
-    with pytest.raises(ValueError, match="lets absent tokens speak"):
+    with pytest.raises(ValueError, match="lets absent tokens influence the score"):
         coalition_values(model, INPUTS, masking="attention")
 
 
@@ -294,7 +294,7 @@ def test_a_model_that_ignores_the_mask_is_caught():
     model = causal()
     plain = model.forward
     model.forward = lambda attention_mask=None, **rest: plain(**rest)
-    with pytest.raises(ValueError, match="lets absent tokens speak"):
+    with pytest.raises(ValueError, match="lets absent tokens influence the score"):
         coalition_values(model, INPUTS, masking="attention")
 
 

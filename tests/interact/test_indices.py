@@ -226,7 +226,7 @@ def test_a_result_answers_with_its_scores_and_its_terms_with_the_split():
 def test_moebius_coefficients_are_a_game_again_and_other_values_are_not():
     v = scores(4, 0)
     np.testing.assert_allclose(indices.shapley(indices.moebius(v)), indices.shapley(v), atol=1e-12)
-    with pytest.raises(ValueError, match="values of the index SII, from which the game behind them cannot be told"):
+    with pytest.raises(ValueError, match="values of the index SII, from which the game cannot be computed"):
         indices.shapley(indices.sii(v))
     with pytest.raises(ValueError, match="stop at order 2 of 4 players"):
         indices.shapley(indices.moebius(v, order=2))

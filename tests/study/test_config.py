@@ -28,7 +28,7 @@ def test_a_configuration_survives_json():
         ({"checkpoints": {"c": "x"}}, r"checkpoints are given for \['c'\]"),
         ([], "must be a JSON object of a study's fields, but is list"),
         ({"seeds": []}, "seeds is empty; a study needs at least one"),
-        ({"models": ["a", "a"]}, "models names something twice"),
+        ({"models": ["a", "a"]}, "models contains something twice"),
         ({"limit": 21}, "limit is 21, but a full lattice holds at most 20 players"),
         ({"samples": 0}, "samples is 0, but must be at least 1"),
         ({"kappa": 1.5}, r"kappa is 1.5, but must lie in \[0, 1\)"),
