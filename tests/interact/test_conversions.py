@@ -1,5 +1,6 @@
 """Results in the neighbours' formats: shapiq, SHAP, JSON; prompts as shapiq games."""
 
+import copy
 import doctest
 import importlib
 import json
@@ -116,6 +117,17 @@ def test_a_prompt_is_a_game_that_scores_each_coalition_once(byte_level, masking)
     np.testing.assert_allclose(
         [ExactComputer(game, inputs.n)("SV")[(i,)] for i in range(inputs.n)], indices.shapley(v), atol=1e-4
     )
+
+
+def test_a_conversation_is_a_game_and_a_score_may_be_named(byte_level):
+    model, chat = causal(), copy.deepcopy(byte_level)
+    chat.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}"
+    asked = {"messages": [{"role": "user", "content": TEXT}], "target": " a", "target_tokens": 1, "score": "logit"}
+    game = as_shapiq_game(model, chat, normalize=False, **asked)
+    v = interact.game(model, chat, **asked)(np.arange(1 << game.n_players))
+    np.testing.assert_allclose(game(present(game.n_players)), v, atol=1e-5)
+    with pytest.raises(ValueError, match="leave out score"):
+        as_shapiq_game(model, None, prepare(byte_level, TEXT, target=" a", target_tokens=1), score="logit")
 
 
 def test_approximators_run_on_a_prompt_and_find_its_indices(byte_level):
