@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from interact.command.study import Study
     from interact.results import Interactions
 
-# Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
+# A command imports torch only if it needs it, so that fetch and --help answer at once.
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Extract:
     text_file: Path | None = None
     """A file with one more text per line; - reads standard input."""
     messages: tuple[Path, ...] = ()
-    """Files of JSON with a conversation, or several: messages with role and content, in the place of texts."""
+    """Files of JSON with a conversation, or several: messages with role and content, instead of texts."""
     target: str | None = None
     """The answer to explain; without it, what the model predicts."""
     players: tuple[str, ...] = ("words",)
@@ -53,7 +53,7 @@ class Extract:
     in_messages: str | None = None
     """Whose words are players: all, a role, or numbers like 0,2; without it, the last message of the user's."""
     limit: int | None = None
-    """Most players; more candidates are drawn from."""
+    """Most players; if there are more candidates, some are drawn."""
     seed: int = 0
     """Seed of the draw of players, and of the coalitions that sparse samples."""
     template: str = "{text}"
@@ -79,17 +79,17 @@ class Extract:
     baseline: str | None = None
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
     kappa: float | None = None
     """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     method: Literal["exact", "sparse"] = "exact"
-    """All coalitions of up to 20 players, certified; or sampled ones of any number, held against held-out ones."""
+    """All coalitions of up to 20 players, certified; or sampled ones of any number, judged on held-out ones."""
     budget: int | None = None
     """Most coalitions that sparse scores; without it, 8 n log2(n)."""
     max_order: int = 4
     """Most players of an interaction that sparse looks for."""
     open: int = 0
-    """Of sparse sentences: how many, the strongest, are opened into words, the rest of the text present."""
+    """With sparse sentences: how many of the strongest to open into words."""
     engine: str = "auto"
     """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
     memory_budget: int | None = None
@@ -418,7 +418,7 @@ def _hear_costs() -> None:
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    # What libraries say to programmers is no news to whoever types a command.
+    # Warnings that libraries give to programmers do not help the user of a command.
     if issubclass(category, (DeprecationWarning, FutureWarning)):
         return
     print(f"interact: note: {message}", file=sys.stderr)

@@ -41,7 +41,7 @@ def template_arguments(given: str | None) -> dict[str, Any]:
     """Read the arguments of a chat template.
 
     Raises:
-        ValueError: They are no object of JSON.
+        ValueError: They are not a JSON object.
     """
     try:
         told = json.loads(given) if given is not None else {}

@@ -129,7 +129,7 @@ class _Limits:
 
 @dataclass
 class _Cache:
-    """A model's cache after some tokens, one row a prefix."""
+    """A model's cache after some tokens, one row per prefix."""
 
     held: Any
     bytes: int

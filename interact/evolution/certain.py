@@ -36,7 +36,7 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
             the same interactions at all steps, step 0 among them.
 
     Returns:
-        One row an interaction and later step: run, step, sample, kind, mask; class by the splits found ("none"
+        One row per interaction and later step: run, step, sample, kind, mask; class by the splits found ("none"
         where it is salient in neither); removed, preserved and emerged, each "yes", "no" or "open"; effect_start,
         low_start, high_start, effect, low, high. Rows of which all three are "no" are left out.
 

@@ -1,4 +1,4 @@
-"""Nulls of "training is not noise": evolutions in which the scores move by as much, but know nothing.
+"""Nulls of "training is not noise": evolutions in which the scores move as much, but at random.
 
 1. `noise`: at each followed step v_0 plus Gaussian noise, for each sample as large as v_t - v_0 is over its coalitions;
    a random walk, so that what survives must survive at every step, as in the real evolution.

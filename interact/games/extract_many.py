@@ -55,7 +55,7 @@ def extract_many(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         texts: The users' texts.
-        messages: In their place: conversations, each a list of ``{"role": ..., "content": ...}``.
+        messages: Instead of texts: conversations, each a list of ``{"role": ..., "content": ...}``.
         folder: Where each result is kept, as ``NUMBER-KEY.interactions``; KEY is a hash of the weights, the prompt and
             the options. After an interruption the same call reads what is there and continues.
         players: As in `interact.extract`, like all that follow but `progress`.

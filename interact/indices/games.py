@@ -50,7 +50,7 @@ def read_game(result: Any) -> Game:
             (mappings from sets of player indices to effects), or an array of scores, shape [2**n].
 
     Raises:
-        ValueError: It is none of these, its length is no power of two, or it holds numbers that are not finite.
+        ValueError: It is none of these, its length is not a power of two, or it holds numbers that are not finite.
     """
     if isinstance(result, Game):
         return result

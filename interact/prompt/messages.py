@@ -69,7 +69,7 @@ class Conversation:
         """Return the conversation with the documents that the chat template gets.
 
         Raises:
-            ValueError: They are no list of mappings with a text each.
+            ValueError: They are not a list of mappings with a text each.
         """
         whole = isinstance(documents, Sequence) and not isinstance(documents, str)
         if not whole or not all(isinstance(one, Mapping) and _words_of(one) for one in documents):

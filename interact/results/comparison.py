@@ -74,8 +74,8 @@ def compare(
         time_limit: Seconds after which what is left is undecided.
 
     Returns:
-        Of texts, one row an interaction, the largest difference first: text (its place, of several), kind, mask, words,
-        effect_a, effect_b, difference (b less a), low and high (its bounds over near-optimal splits), noise (its
+        Of texts, one row per interaction, largest difference first: text (its place, of several), kind, mask, words,
+        effect_a, effect_b, difference (b minus a), low and high (its bounds over near-optimal splits), noise (its
         standard error), p, q, and status: certain (it differs in all near-optimal splits and, where noise is known, by
         1.96 standard errors with a q of at most `level`), possible (it may not), undecided (out of time, or no
         difference to ask for). By words, the largest

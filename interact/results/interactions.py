@@ -35,7 +35,7 @@ class Interactions(ABC):
     Attributes:
         players: The players, in text order; player i is bit i of a coalition.
         text: The user's text.
-        values: Scores v, float64, one a scored coalition.
+        values: Scores v, float64, one per scored coalition.
         i_and: AND effects, float64.
         i_or: OR effects, float64.
         noise: phi - v, float64, like values: the tolerated deviation, or what the terms leave unexplained.

@@ -66,7 +66,7 @@ class StudyConfig:
     max_steps: int = 200
     """Optimiser steps of a training."""
     batch_size: int = 8
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = 1e-4
     """Peak of the cosine schedule."""
     training_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -95,7 +95,7 @@ class StudyConfig:
     baselines: tuple[str, ...] = ("auto",)
     """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
     kappa: float | None = None
     """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     tau: float = 0.05
@@ -105,9 +105,9 @@ class StudyConfig:
     classes: Literal["ends", "running"] = "ends"
     """Preserved is what is salient at step 0 and now, or (published) at every followed step between too."""
     controls: tuple[Control, ...] = ("noise", "permuted")
-    """Controls to run beside the claims."""
+    """Controls to run for the claims."""
     resamples: int = 1000
-    """Bootstrap resamples behind an interval."""
+    """Bootstrap resamples of an interval."""
 
     engine: str = "auto"
     """How coalitions are scored; a wrong name lists the known ones."""
@@ -232,7 +232,7 @@ def load(path: Path) -> StudyConfig:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say which fields of two configurations differ, one line a field."""
+    """Say which fields of two configurations differ, one line per field."""
     names = [f.name for f in fields(StudyConfig)] + sorted((set(before) | set(now)) - set(StudyConfig.__annotations__))
     changed = [name for name in names if before.get(name) != now.get(name)]
     return [f"{name}: {json.dumps(before.get(name))} in the store, {json.dumps(now.get(name))} now" for name in changed]

@@ -1,7 +1,7 @@
 """The store: one folder that holds everything a study found (docs/formats.md).
 
-Cells are the truth; tables are made from them. Every file appears whole or not at all, and a lock is held by whoever
-works on a cell or a training, so that a killed process loses its cell and two processes never collide.
+Cells are the truth; tables are made from them. Every file appears whole or not at all, and a process holds a lock
+while it works on a cell or a training, so a killed process loses only its cell, and two processes never collide.
 """
 
 from __future__ import annotations

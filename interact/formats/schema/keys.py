@@ -181,7 +181,7 @@ class CellKey:
         """Read what `stem` wrote; a name without commas is `content` alone, as in stores of version 1.
 
         Raises:
-            ValueError: It is no name of a cell.
+            ValueError: It is not the name of a cell.
 
         >>> CellKey.parse("smollm2,,,auto,step-0,reviews-17,d29dce44599400e9").step
         0

@@ -25,7 +25,7 @@ class Setting:
 
     Attributes:
         title: Data set and baseline.
-        panels: One a model.
+        panels: One per model.
     """
 
     title: str
