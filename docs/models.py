@@ -271,13 +271,14 @@ _HEAD = """# Which models, by which engine
 
 {versions}
 
-This page is for readers who want to know whether their model is supported, and by which engine ([math.md](math.md#engines)).
+This page is for readers who want to know whether their model is supported, and by which engine
+([math.md](math.md#engines)).
 
-We tried every family that transformers registers for causal language modelling, as a tiny random model in float32 (windows
-and chunks of 8 tokens, a prompt of 20, 4 players). `yes` means that all log-odds are within 1e-4 of those of the flat forward.
-For `flat` it means that the full coalition equals a plain forward, no token sees later ones, and absent tokens have no
-influence. Other entries say why not. `auto` never takes an engine that is not exact, and a named engine is refused with the
-reason. The check runs on your model, so other families are supported, too.
+We tried every family that transformers registers for causal language modelling, as a tiny random model in float32
+(windows and chunks of 8 tokens, a prompt of 20, 4 players). `yes` means that all log-odds are within 1e-4 of those of
+the flat forward. For `flat` it means that the full coalition equals a plain forward, no token sees later ones, and
+absent tokens have no influence. Other entries say why not. `auto` never takes an engine that is not exact, and a
+named engine is refused with the reason. The check runs on your model, so other families are supported, too.
 
 Of {families} families, {tiny} gave a tiny model. With baseline masking flat is right for {baseline_flat}, the tree for
 {baseline_tree}, the reordered cache for {baseline_reorder}, one of the two for {some}; with attention masking flat for

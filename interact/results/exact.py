@@ -111,8 +111,8 @@ class ExactInteractions(Interactions):
 
         Returns:
             One row per interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the
-            best split costs, relative, in which a salient effect comes down to its level, or another one up to it (at least
-            this where certain or excluded, at most this where possible); status (certain, possible, excluded,
+            best split costs, relative, in which a salient effect comes down to its level, or another one up to it (at
+            least this where certain or excluded, at most this where possible); status (certain, possible, excluded,
             undecided); low and high, proven bounds of the effect, or its range where `ranges`; noise, its standard
             error by sigma, to first order (`interact_kernels.sparsify.response`; not of the soft form: the floor), and
             floor, that of a plain alternating sum, 2**(order/2) sigma.
