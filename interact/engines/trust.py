@@ -205,7 +205,7 @@ def passed_checks(model: Any) -> dict[Any, int]:
 
 
 def reach(game: PromptGame) -> int:
-    """Return the longest prompt for which a check of this one speaks.
+    """Return the length of the longest prompt that a check of this one covers.
 
     Where a window or chunk ends, a longer prompt may be treated otherwise: that is at a number of the configuration,
     half of one, or a power of two. So prompts of about one length are checked once, and not each that is the longest.

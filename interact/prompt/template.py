@@ -173,7 +173,7 @@ def writer(
         told = {**template.arguments, **arguments}
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **chosen, **told)
 
-    # Some templates want a message as a list of parts: they lose a text, or fail on it.
+    # Some templates need a message as a list of parts: they lose a text, or fail on it.
     failure: Exception | None = None
     for parts in (False, True):
         try:

@@ -93,6 +93,6 @@ class Terms:
 
 
 def triggered(present: np.ndarray, members: Iterable[int], kind: str) -> np.ndarray:
-    """Say in which coalitions (bool, [m, n]) a term speaks: all of its members for ``"and"``, any for ``"or"``."""
+    """Say in which coalitions (bool, [m, n]) a term acts: all of its members for ``"and"``, any for ``"or"``."""
     columns = [present[:, i] for i in members]
     return (np.logical_and if kind == "and" else np.logical_or).reduce(columns)

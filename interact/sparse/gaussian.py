@@ -174,7 +174,7 @@ class GaussianProcess:
 
         Args:
             pool: Candidates, bool, shape [p, n].
-            judges: Coalitions whose scores are wanted, bool, shape [j, n].
+            judges: Coalitions whose scores are to be predicted, bool, shape [j, n].
             count: How many to choose, one after another.
         """
         p, j = (_signs(masks) for masks in (pool, judges))

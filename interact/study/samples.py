@@ -28,7 +28,7 @@ PLANTED = "+planted"
 PLANTED_WORD = "Honestly"
 _PLANTED_SHARE = 0.8
 _CANDIDATES = 20
-"""Candidates looked at for each sample that is wanted."""
+"""Candidates examined for each sample that is needed."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class SegmentTree:
         parent: Parent of each segment, -1 for a root, shape [segments].
         position: Place of each token in its prompt, shape [keys]; grows along every path.
         first: Lowest position that each token sees (0: all), shape [keys]; for sliding windows and chunks.
-        queries: The last this many tokens ask; the others are only seen.
+        queries: How many tokens, counted from the end, are queries; the others are only keys.
         prepared: What implementations made of this tree, under keys of their own, for all layers to share.
     """
 

@@ -35,7 +35,7 @@ def refusal(request: TransformRequest) -> str | None:
 
 @lru_cache
 def loading_refusal(number: int) -> str | None:
-    """Say why the kernels cannot be loaded on a device, or None; the driver is asked once per device and process."""
+    """Say why the kernels cannot be loaded on a device, or None; the driver is queried once per device and process."""
     error = _native.cuda_loading_error(number)
     if not error:
         return None

@@ -92,7 +92,7 @@ class NoiseForm:
 
     @property
     def rtol(self) -> float:
-        """The relative gap that is asked for where none is named."""
+        """The default relative gap."""
         return _RTOL[self.noise]
 
     def record(self) -> dict[str, Any]:
