@@ -34,11 +34,15 @@ GUIDE = (
         "howto/long-document.md",
         "howto/api-model.md",
     ),
-    "howto/own-kernel.md",
+    *("howto/own-engine.md", "howto/own-kernel.md", "howto/own-metric.md"),
     *("notebooks/first-extraction.ipynb", "notebooks/following-a-fine-tuning.ipynb"),
     *("sft.md", "study.md", "cluster.md", "indices.md", "math.md", "evolution.md", "split.md", "formats.md"),
     *("models.md", "kernels.md", "reliability.md", "results.md", "protocol.md", "sampled.md"),
-    *("notes/kernels-2026-11.md", "notes/log-2026-11.md"),
+    *("meaning.md", "performance.md", "architecture.md"),
+    *(
+        f"notes/{name}-2026-11.md"
+        for name in ("cluster", "faults", "kernels", "log", "reports", "results", "sampled", "split")
+    ),
 )
 """The pages in the order of the navigation."""
 MODULES = (

@@ -44,13 +44,13 @@ def game(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
-        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+        messages: Instead of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
             message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (all of them where more than 20 are allowed); see
             `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
-        template: What stands around the text, see `interact.Template`.
+        template: What surrounds the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: the score is then the log-odds of the target against them, by the first
             token of each, and not against all other tokens.

@@ -55,14 +55,14 @@ def extract_many(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         texts: The users' texts.
-        messages: In their place: conversations, each a list of ``{"role": ..., "content": ...}``.
+        messages: Instead of texts: conversations, each a list of ``{"role": ..., "content": ...}``.
         folder: Where each result is kept, as ``NUMBER-KEY.interactions``; KEY is a hash of the weights, the prompt and
-            the options. The same call goes on where it was interrupted, and takes what is there already.
+            the options. After an interruption the same call reads what is there and continues.
         players: As in `interact.extract`, like all that follow but `progress`.
         target: One answer for all texts.
-        template: What stands around each text.
+        template: What surrounds each text.
         target_tokens: How many tokens of a target text to score.
-        contrast: Other answers that the target is held against.
+        contrast: Other answers that the target is compared with.
         score: What a score is.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``.

@@ -54,7 +54,7 @@ def extract_targets(
         targets: The answers: texts of one token each (see target_tokens), token ids, or labels.
         messages: As in `interact.extract`, like all that follow but target_tokens.
         players: The players.
-        template: What stands around the text.
+        template: What surrounds the text.
         target_tokens: 1 takes the first token of each answer; None demands that each be one token.
         score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
@@ -132,7 +132,7 @@ def extract_tokens(
         target: The answer, or its token ids.
         messages: As in `interact.extract`, like all that follow but target_tokens.
         players: The players.
-        template: What stands around the text.
+        template: What surrounds the text.
         target_tokens: How many tokens of the answer; None for all.
         score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.

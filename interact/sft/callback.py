@@ -228,7 +228,7 @@ class InteractionCallback(TrainerCallback):
                 self._take(step, found)
         if 0 not in self._rows:
             warnings.warn(
-                f"This training goes on from step {last}, and step 0 was not followed before (no store, or another "
+                f"This training continues from step {last}, and step 0 was not followed before (no store, or another "
                 "one), so interactions are recorded but cannot be called removed, preserved or emerged.",
                 stacklevel=2,
             )

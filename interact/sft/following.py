@@ -40,7 +40,7 @@ class FollowOptions:
 
     Attributes:
         run: The run, or what to call it in tables and in a store.
-        template: What stands around samples that are plain texts; examples bring their own.
+        template: What surrounds samples that are plain texts; examples bring their own.
         target_tokens: How many tokens of the response to score; the paper takes the first.
         masking: What an absent player becomes, see `interact.extract`.
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.

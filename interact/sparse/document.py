@@ -98,7 +98,7 @@ def _share(r2: float) -> float | None:
 
 
 def _paragraphs(coarse: SampledInteractions, sentences: Sequence[Part]) -> list[Part]:
-    """Group sentences by the paragraphs they lie in; one paragraph is no level of its own."""
+    """Group sentences by the paragraphs they lie in; a single paragraph is not a level."""
     _, spans = choose_spans(coarse.text, "paragraphs", MOST_SAMPLED)
     of = [sum(low <= player.chars[0] for low, _ in spans) for player in coarse.players]
     groups = [

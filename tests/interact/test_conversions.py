@@ -96,7 +96,7 @@ def test_unknown_indices_and_foreign_objects_are_sentences():
         from_shapiq(to_shapiq(scores(2, 0)), players=["one"])
     outside = to_shapiq(scores(2, 0))
     outside.interactions[(0, 7)] = 1.0
-    with pytest.raises(ValueError, match="hold the set \\(0, 7\\), which is no set of at most 2 of 2 players"):
+    with pytest.raises(ValueError, match="hold the set \\(0, 7\\), which is not a set of at most 2 of 2 players"):
         from_shapiq(outside)
 
 

@@ -90,7 +90,7 @@ def test_a_tokenizer_that_closes_every_text_is_said(wordpiece):
 
 
 def test_a_slow_tokenizer_is_refused():
-    with pytest.raises(ValueError, match="load one that the library tokenizers backs"):
+    with pytest.raises(ValueError, match="load a fast tokenizer"):
         prepare(object(), "witty")
 
 

@@ -73,7 +73,7 @@ def result_payload(
         classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
         tau: Salience threshold, a share of the strongest effect.
     """
-    # What is certain takes a split a term: for the page of a few results, not for the cells of a study.
+    # What is certain takes a split per term: for the page of a few results, not for the cells of a study.
     known = statuses(result) if classes is None else {}
     classes = classes or {}
     terms = [
