@@ -1,7 +1,8 @@
 """Build the documentation into build/site, to be read offline: `make docs`.
 
 1. The schema of a store is written into docs/formats.md (`interact.formats.schema.page`).
-2. Sphinx makes the site of the pages, notebooks and docstrings; docs/conf.py says how. A warning is an error.
+2. Pictures whose tables have changed are drawn again (docs/figures.py).
+3. Sphinx makes the site of the pages, notebooks and docstrings; docs/conf.py says how. A warning is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def write_site(out: Path, *, kept: Path) -> int:
 
 
 if __name__ == "__main__":
+    import figures
+
     write_schema()
+    figures.write()
     site = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
     failed = write_site(site, kept=ROOT / "build" / "doctrees")
     print(f"open {site / 'index.html'}")

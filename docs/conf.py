@@ -44,7 +44,7 @@ NAVIGATION = {
         *("docs/math", "docs/split", "docs/indices", "docs/sampled", "docs/evolution", "docs/reliability"),
     ),
     "Reference": ("docs/reference/index", "docs/formats"),
-    "Measuring": ("bench/RESULTS",),
+    "Measuring": ("docs/pictures", "bench/RESULTS"),
     "Building": ("CONTRIBUTING", "docs/kernels", "docs/howto/own-kernel", "CHANGELOG"),
     "Findings": ("docs/results", "docs/protocol"),
     "Notes": ("docs/notes/log-2026-11", "docs/notes/kernels-2026-11"),
