@@ -23,10 +23,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interact.evolution import check, classify, detect_stages, matched_subsets, measure, permuted_rho, verdicts
+from interact.evolution import check, classify, detect_stages, empty, matched_subsets, measure, permuted_rho, verdicts
 from interact.evolution.verdicts import SIGNS
 from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
 from interact.study import tables
+from interact.study.certainty import certain_verdicts, certainty_of_cells
 from interact.study.chance import chance
 from interact.study.samples import load as load_samples
 from interact.study.stops import compare_stops
@@ -66,6 +67,11 @@ class Evidence:
         self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
         null = pd.read_parquet(folder / "null.parquet")
         self.verdicts = verdicts(self.interactions, self.cells, training=self.trained, losses=self.losses, null=null)
+        # Of a study that did not ask what is certain there is no such table.
+        path = folder / "certainty.parquet"
+        self.certainty = check(pd.read_parquet(path) if path.is_file() else empty("certainty"), "certainty")
+        known = (self.interactions, self.cells, self.certainty)
+        self.repeated = certain_verdicts(*known, training=self.trained, losses=self.losses)
         held = ~self.cells["sample"].isin(self.trained)
         self.metrics = self._measured(held)
         self.stops = compare_stops(self.metrics, self.losses, runs_in(self.cells).values())
@@ -96,6 +102,7 @@ def export(name: str, store: Path) -> Path:
     work = list(work_of(study.config, prepared))
     made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
     found = dict(zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True))
+    found["certainty"] = certainty_of_cells(study, work, found["interactions"])
     trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
     held = found["cells"][~found["cells"]["sample"].isin(trained)]
     parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
@@ -128,6 +135,8 @@ def _without_folders(name: str) -> str:
 def design(of: Evidence) -> str:
     """The table of the design."""
     config, cells = of.config, of.cells
+    kappa, noise = config.get("kappa"), config.get("noise")
+    split = f"{noise or 'soft'} noise" if kappa is None else f"box of {kappa:g}"
     held = sorted(set(cells["sample"]) - of.trained)
     steps = sorted(cells["step"].unique())
     rows = [
@@ -145,8 +154,8 @@ def design(of: Evidence) -> str:
         ),
         (
             "extraction",
-            f"masking {config['masking']}, baseline {', '.join(sorted(set(cells['baseline'])))}; box of "
-            f"{config['kappa']:g}; tau {config['tau']:g}, rule {config['tau_rule']}",
+            f"masking {config['masking']}, baseline {', '.join(sorted(set(cells['baseline'])))}; {split}; "
+            f"tau {config['tau']:g}, rule {config['tau_rule']}",
         ),
         (
             "cells",
@@ -214,8 +223,30 @@ def stops(of: Evidence) -> str:
 
 def judged(of: Evidence) -> str:
     """The verdicts, their figure, and one paragraph."""
+    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
+    table = f"{_table(head, _verdict_rows(of.verdicts))}\n\n{_told(of.verdicts)}"
+    return f"{table}\n\n![Verdicts](results/{of.name}/verdicts.svg)"
+
+
+def certain(of: Evidence) -> str:
+    """The verdicts with certain interactions only, and which of the others they do not bear out."""
+    if not len(of.repeated):
+        return "Which interactions are certain was not asked of this study."
+    salient = int(of.certainty["salient"].sum())
+    sure = int((of.certainty["status"] == "certain").sum())
+    before = of.verdicts.set_index("hypothesis")["verdict"]
+    now = of.repeated.set_index("hypothesis")["verdict"]
+    judged = before[before.isin(["supported", "contradicted"])]
+    fallen = [_WORDS[str(name)][0] for name, verdict in judged.items() if now[name] != verdict]
+    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
+    told = f"{sure} of {salient} salient interactions are certain ({100 * sure / max(salient, 1):.0f} %)."
+    told += f" Not borne out by them: {', '.join(fallen)}." if fallen else ""
+    return f"{_table(head, _verdict_rows(of.repeated))}\n\n{told}"
+
+
+def _verdict_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
     rows = []
-    for row in of.verdicts.to_dict("records"):
+    for row in table.to_dict("records"):
         finding, statistic = _WORDS[row["hypothesis"]]
         value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         side = "> 0" if SIGNS[row["hypothesis"]] > 0 else "< 0"
@@ -228,14 +259,17 @@ def judged(of: Evidence) -> str:
                 f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else ""),
             )
         )
-    told = of.verdicts.groupby("verdict")["hypothesis"].apply(list).to_dict()
+    return rows
+
+
+def _told(table: pd.DataFrame) -> str:
+    told = table.groupby("verdict")["hypothesis"].apply(list).to_dict()
     parts = [
         f"{verdict}: {', '.join(_WORDS[h][0] for h in told[verdict])}"
         for verdict in ("supported", "contradicted", "undecided", "untested")
         if verdict in told
     ]
-    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
-    return f"{_table(head, rows)}\n\n{'; '.join(parts).capitalize()}.\n\n![Verdicts](results/{of.name}/verdicts.svg)"
+    return f"{'; '.join(parts).capitalize()}."
 
 
 def rates(_: Evidence | None) -> str:
@@ -278,6 +312,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "classes": classes,
     "stops": stops,
     "verdicts": judged,
+    "certain": certain,
     "rates": rates,
 }
 
