@@ -39,9 +39,7 @@ NAVIGATION = {
         "docs/study",
         "docs/cluster",
     ),
-    "Understanding": (
-        *("docs/meaning", "docs/math", "docs/split", "docs/sampled", "docs/evolution", "docs/indices"),
-    ),
+    "Understanding": (*("docs/meaning", "docs/math", "docs/split", "docs/sampled", "docs/evolution", "docs/indices"),),
     "Reference": ("docs/reference/index", "docs/formats", "docs/models"),
     "Measuring": ("docs/performance", "docs/pictures", "docs/reliability", "bench/RESULTS"),
     "Building": (

@@ -31,17 +31,18 @@ from interact.evolution import (
     check,
     classify,
     detect_stages,
+    empty,
     matched_subsets,
     measure,
-    only_certain,
     permuted_rho,
     verdicts,
 )
 from interact.evolution.verdicts import SIGNS
 from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
 from interact.study import tables
+from interact.study.certainty import certain_verdicts, certainty_of_cells
 from interact.study.chance import chance
-from interact.study.repetitions import certain_of, null_again, scores_of, split_again
+from interact.study.repetitions import null_again, scores_of, split_again
 from interact.study.samples import load as load_samples
 from interact.study.stops import compare_stops
 from interact.study.store import Store
@@ -86,17 +87,19 @@ class Evidence:
         self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
         self._folder = folder
         self.verdicts = self._judged(self.interactions, "null")
+        # Of a study that did not ask what is certain there is no such table.
+        path = folder / "certainty.parquet"
+        self.certainty = check(pd.read_parquet(path) if path.is_file() else empty("certainty"), "certainty")
+        known = (self.interactions, self.cells, self.certainty)
+        self.repeated = certain_verdicts(*known, training=self.trained, losses=self.losses)
         held = ~self.cells["sample"].isin(self.trained)
         self.metrics = self._measured(held)
         self.stops = compare_stops(self.metrics, self.losses, runs_in(self.cells).values())
 
     @cached_property
-    def repetitions(self) -> dict[str, pd.DataFrame]:
-        """The verdicts again: with certain interactions only, and from the same scores under other splits."""
-        certain = pd.read_parquet(self._folder / "certain.parquet").assign(status="certain", salient=True)
-        sure = only_certain(self.interactions, certain.assign(effect=np.nan, low=np.nan, high=np.nan))
-        # Chance has no certain interactions of its own to be held against.
-        found = {"certain ones only": self._judged(sure, None)}
+    def resplit(self) -> dict[str, pd.DataFrame]:
+        """The verdicts again, from the same scores under other splits."""
+        found = {}
         scores = pd.read_parquet(self._folder / "scores.parquet")
         how = {"tau": self.config["tau"], "rule": self.config["tau_rule"]}
         for name, form in SPLITS.items():
@@ -134,12 +137,12 @@ def export(name: str, store: Path) -> Path:
     made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
     found: dict[str, pd.DataFrame] = {}
     found |= zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
+    found["certainty"] = certainty_of_cells(study, work, found["interactions"])
     trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
     held = found["cells"][~found["cells"]["sample"].isin(trained)]
     parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
     found["null"] = pd.concat(parts, ignore_index=True)
     found["scores"] = scores_of(study, work)
-    found["certain"] = certain_of(study, work)
     own = found["scores"][~found["scores"]["sample"].isin(trained)]
     for form in SPLITS.values():
         options = NoiseOptions(
@@ -265,8 +268,30 @@ def stops(of: Evidence) -> str:
 
 def judged(of: Evidence) -> str:
     """The verdicts, their figure, and one paragraph."""
+    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
+    table = f"{_table(head, _verdict_rows(of.verdicts))}\n\n{_told(of.verdicts)}"
+    return f"{table}\n\n![Verdicts](results/{of.name}/verdicts.svg)"
+
+
+def certain(of: Evidence) -> str:
+    """The verdicts with certain interactions only, and which of the others they do not bear out."""
+    if not len(of.repeated):
+        return "Which interactions are certain was not asked of this study."
+    salient = int(of.certainty["salient"].sum())
+    sure = int((of.certainty["status"] == "certain").sum())
+    before = of.verdicts.set_index("hypothesis")["verdict"]
+    now = of.repeated.set_index("hypothesis")["verdict"]
+    judged = before[before.isin(["supported", "contradicted"])]
+    fallen = [_WORDS[str(name)][0] for name, verdict in judged.items() if now[name] != verdict]
+    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
+    told = f"{sure} of {salient} salient interactions are certain ({100 * sure / max(salient, 1):.0f} %)."
+    told += f" Not borne out by them: {', '.join(fallen)}." if fallen else ""
+    return f"{_table(head, _verdict_rows(of.repeated))}\n\n{told}"
+
+
+def _verdict_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
     rows = []
-    for row in of.verdicts.to_dict("records"):
+    for row in table.to_dict("records"):
         finding, statistic = _WORDS[row["hypothesis"]]
         value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         side = "> 0" if SIGNS[row["hypothesis"]] > 0 else "< 0"
@@ -279,14 +304,17 @@ def judged(of: Evidence) -> str:
                 f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else ""),
             )
         )
-    told = of.verdicts.groupby("verdict")["hypothesis"].apply(list).to_dict()
+    return rows
+
+
+def _told(table: pd.DataFrame) -> str:
+    told = table.groupby("verdict")["hypothesis"].apply(list).to_dict()
     parts = [
         f"{verdict}: {', '.join(_WORDS[h][0] for h in told[verdict])}"
         for verdict in ("supported", "contradicted", "undecided", "untested")
         if verdict in told
     ]
-    head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
-    return f"{_table(head, rows)}\n\n{'; '.join(parts).capitalize()}.\n\n![Verdicts](results/{of.name}/verdicts.svg)"
+    return f"{'; '.join(parts).capitalize()}."
 
 
 def rates(_: Evidence | None) -> str:
@@ -323,14 +351,16 @@ def rates(_: Evidence | None) -> str:
     return f"{_table(head, rows)}\n\n{' and '.join(map(str, studies))} planted studies in each world and design."
 
 
-def repeated(of: Evidence) -> str:
+def repetitions(of: Evidence) -> str:
     """The verdicts beside those with certain interactions only and under other splits of the same scores."""
-    columns = {"the default split": of.verdicts, **of.repetitions}
+    columns = {"the default split": of.verdicts}
+    columns |= {"certain ones only": of.repeated} if len(of.repeated) else {}
+    columns |= of.resplit
     rows = []
-    for place, name in enumerate(of.verdicts["hypothesis"]):
+    for name in of.verdicts["hypothesis"]:
         cells = []
         for table in columns.values():
-            row = table.iloc[place]
+            row = table.set_index("hypothesis").loc[name]
             value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] "
             cells.append(f"{value}{row['verdict']}")
         rows.append((_WORDS[name][0], *cells))
@@ -343,7 +373,8 @@ PARTS: dict[str, Callable[..., str]] = {
     "classes": classes,
     "stops": stops,
     "verdicts": judged,
-    "repetitions": repeated,
+    "certain": certain,
+    "repetitions": repetitions,
     "rates": rates,
 }
 

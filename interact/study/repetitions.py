@@ -1,4 +1,4 @@
-"""A study judged again from its scores, without a model: under other forms of noise, by certain interactions alone."""
+"""A study judged again from its scores, without a model: under other forms of noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from interact.evolution import NoiseOptions, mark_salient, null_evolutions
 from interact.formats.schema import runs_in
 from interact.games.game import Scores, game_from, split_together
 from interact.results import load
-from interact.sft.following import certainty_rows, interaction_rows, placed_in
+from interact.sft.following import interaction_rows, placed_in
 from interact.study.store import Store
 from interact.study.work import Cell
 
@@ -32,20 +32,6 @@ def scores_of(store: Store, work: Iterable[Cell]) -> pd.DataFrame:
             raise ValueError(f"{path} holds sampled coalitions, which cannot be split again; leave its run out.")
         rows.append((cell.run.name, cell.step, cell.sample.id, values.astype(np.float32)))
     return pd.DataFrame(rows, columns=pd.Index([*_PLACE, "values"]))
-
-
-def certain_of(store: Store, work: Iterable[Cell], *, eps: float = 1e-4) -> pd.DataFrame:
-    """Return which interactions of the cells that are done are certain: columns run, step, sample, kind and mask.
-
-    Args:
-        store: The study, whose tau is taken.
-        work: Its work list.
-        eps: How much stronger than the optimum a split may be, see `interact.ExactInteractions.certainty`.
-    """
-    done = [cell for cell in work if store.cell(cell.key).is_file()]
-    results = (placed_in(load(store.cell(c.key)), c.run, c.step, c.sample.id) for c in done)
-    known = certainty_rows(results, eps=eps, tau=store.config.tau)
-    return known.loc[known["status"] == "certain", [*_PLACE, "kind", "mask"]].reset_index(drop=True)
 
 
 def split_again(

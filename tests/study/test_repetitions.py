@@ -6,7 +6,7 @@ import pytest
 
 from interact.evolution import NoiseOptions, mark_salient
 from interact.study.chance import chance
-from interact.study.repetitions import certain_of, null_again, scores_of, split_again
+from interact.study.repetitions import null_again, scores_of, split_again
 from interact.study.samples import load as load_samples
 from interact.study.store import Store
 from interact.study.tables import of_cells
@@ -48,14 +48,6 @@ def test_an_exact_split_rebuilds_every_score_and_a_box_is_weaker(study):
                     assert own["effect"].to_numpy() @ met == pytest.approx(values[coalition] - values[0], abs=1e-4)
         pd.testing.assert_series_equal(mark_salient(table, **marks)["salient"], table["salient"])
     assert strength["box"] < strength["exact"]
-
-
-def test_certain_ones_are_interactions_of_the_study(study):
-    store, work, _, interactions, _ = study
-    certain = certain_of(store, work)
-    assert len(certain) > 0 and list(certain.columns) == KEY
-    known = pd.MultiIndex.from_frame(interactions[KEY].astype({"mask": "int64", "kind": "str"}))
-    assert pd.MultiIndex.from_frame(certain.astype({"mask": "int64", "kind": "str"})).isin(known).all()
 
 
 def test_chance_is_what_the_study_drew(study):
