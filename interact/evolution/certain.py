@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from interact.evolution.tables import CLASSES
+from interact.formats.schema import STATUSES
 
 COLUMNS = ("run", "step", "sample", "kind", "mask", "effect", "salient", "status", "low", "high")
-STATUSES = ("certain", "possible", "excluded", "undecided")
 ANSWERS = ("no", "open", "yes")
 _TERM = ["run", "sample", "kind", "mask"]
 _NO, _OPEN, _YES = range(3)

@@ -60,10 +60,10 @@ def check(table: pd.DataFrame, name: str) -> pd.DataFrame:
         if column not in table.columns:
             raise ValueError(f"The table {name} has no column {column!r}; it must have {', '.join(needed)}.")
     table = table.reset_index(drop=True)
-    cast = {c.name: _cast(table[c.name], c.kind, name) for c in known.columns if c.name in table.columns}
+    cast = {c.name: _cast(table[c.name], c, name) for c in known.columns if c.name in table.columns}
     table = table.assign(**cast)
     _check_values(table, known)
-    keys = list(known.key)
+    keys = [column for column in known.key if column in table.columns]
     if keys and (doubled := table.duplicated(keys)).any():
         row = table.loc[doubled, keys].iloc[0].to_dict()
         raise ValueError(
@@ -84,8 +84,9 @@ def _dtype(kind: str) -> Any:
     return {"string": "str", "list": "object"}.get(kind, kind)
 
 
-def _cast(column: pd.Series, kind: str, table: str) -> pd.Series:
-    """Return the column as `kind`; categories stay, for they hold strings in less room."""
+def _cast(column: pd.Series, known: schema.Column, table: str) -> pd.Series:
+    """Return the column as its kind; categories stay, for they hold strings in less room."""
+    kind = known.kind
     if kind == "list":
         return column
     if not len(column):
@@ -93,14 +94,16 @@ def _cast(column: pd.Series, kind: str, table: str) -> pd.Series:
     found = column.dtype
     strings = column.cat.categories if isinstance(found, pd.CategoricalDtype) else column
     fits = {
-        "string": pd.api.types.is_string_dtype(strings),
+        "string": not len(strings) or pd.api.types.is_string_dtype(strings),
         "int64": pd.api.types.is_integer_dtype(found),
         "Int64": _is_whole(column),
         "uint64": pd.api.types.is_integer_dtype(found),
         "float64": pd.api.types.is_numeric_dtype(found) and not pd.api.types.is_bool_dtype(found),
         "bool": pd.api.types.is_bool_dtype(found),
     }[kind]
-    if column.isna().any() and kind not in ("float64", "Int64"):
+    if kind == "string" and known.blank and not isinstance(found, pd.CategoricalDtype):
+        strings = column.dropna()
+    elif column.isna().any() and kind not in ("float64", "Int64"):
         raise ValueError(f"The table {table} has {int(column.isna().sum())} missing values in {column.name!r}.")
     if not fits:
         raise ValueError(f"The column {column.name!r} of the table {table} must be {kind}, but is {found}.")
@@ -131,7 +134,7 @@ def _check_values(table: pd.DataFrame, known: schema.Table) -> None:
         raise ValueError(f"Steps of the table {name} count from 0, but the least is {table['step'].min()}.")
     for column in known.columns:
         if column.categories and not column.open and column.name in table.columns:
-            unknown = sorted(set(table[column.name].unique()) - set(column.categories))
+            unknown = sorted(set(table[column.name].dropna().unique()) - set(column.categories))
             if unknown:
                 raise ValueError(
                     f"The {column.name} {unknown[0]!r} of the table {name} is none of {', '.join(column.categories)}."

@@ -91,6 +91,7 @@ def verdicts(
     training: Collection[str] = (),
     losses: pd.DataFrame | None = None,
     null: pd.DataFrame | None = None,
+    among: str = "all",
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -103,6 +104,7 @@ def verdicts(
         training: Samples that every run was trained on; the others are held out.
         losses: Table with `validation_label_loss` and `test_label_loss`.
         null: What `null_evolutions` says of the strength by chance: columns run, sample, null, strength.
+        among: What the table is to say of its interactions: ``"all"``, or ``"certain"`` where they alone are salient.
         draws: Matched subsets behind a mean.
         seed: Of the subsets and of the bootstrap.
 
@@ -120,7 +122,7 @@ def verdicts(
     parts = [empty("verdicts")]
     for setting, runs in sorted(settings.items()):
         own, scores = (table[table["run"].isin(runs)].reset_index(drop=True) for table in (interactions, cells))
-        rows = _judge(own, scores, set(training), losses, null, draws, seed)
+        rows = [{**row, "among": among} for row in _judge(own, scores, set(training), losses, null, draws, seed)]
         identity = [known[run].over_seeds for run in runs]
         parts.append(identify(pd.DataFrame(rows).assign(run=setting), "verdicts", identity))
     columns = list(parts[0].columns)

@@ -89,7 +89,7 @@ def as_html(result: Interactions, k: int = 10) -> str:
     )
     return (
         f'{STYLE}<div class="interact {PLAIN}"><p dir="auto">{"".join(parts)}</p><p dir="auto">'
-        f"<small>{html.escape(_summary(result))}</small></p>"
+        f"<small>{html.escape(_summary(result))}{_legend(known)}</small></p>"
         f"<table>{rows}</table><p><small>{'<br>'.join(map(html.escape, below))}</small></p>{parts_html(result)}</div>"
     )
 
@@ -102,13 +102,21 @@ def figure(result: Interactions, found: Sequence[Interaction], orders: pd.DataFr
     picture = QuietFigure(figsize=(10, 0.6 + 0.34 * max(4, len(found))), layout="constrained")
     bars, sums = picture.subplots(1, 2, width_ratios=[2, 1])
     blue, red = "#1e6edc", "#d73c28"
+    known = statuses(result)
     heights = [i.effect for i in found][::-1]
     names = [_plain(words) for words in formulas(result, found, 44)][::-1]
-    bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
+    drawn = bars.barh(range(len(found)), heights, color=[blue if h >= 0 else red for h in heights])
+    for bar, item in zip(drawn, list(found)[::-1], strict=True):
+        if known.get((item.kind, item.mask), "certain" if not known else "") != "certain":
+            # Pale and dashed, so that a print without colours shows it too.
+            colour = bar.get_facecolor()
+            bar.set(facecolor=(*colour[:3], 0.3), edgecolor=colour, linestyle="--", linewidth=1.0)
     bars.set_yticks(range(len(found)), names)
     bars.axvline(0, color="#888", linewidth=0.8)
     bars.set_xlabel(f"effect on the {unit_of(result)} of the answer")
     picture.suptitle(_plain(shortened(result.text, 90)))
+    if known:
+        bars.set_title(f"{_certain(known)}; the others are pale and dashed", fontsize="medium")
     for sign, colour in (("positive", blue), ("negative", red)):
         both = orders[f"and_{sign}"] + orders[f"or_{sign}"]
         sums.bar(orders.index, orders[f"and_{sign}"], color=colour, label="AND" if sign == "positive" else None)
@@ -159,6 +167,11 @@ def parts_html(result: Interactions) -> str:
     return "" if tree is None else f'<ul class="parts">{tree.html()}</ul>'
 
 
+def _certain(known: Mapping[tuple[str, int], str]) -> str:
+    sure = sum(status == "certain" for status in known.values())
+    return f"{sure} of {len(known)} salient interactions are certain"
+
+
 def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:
     return f", {known[kind, mask]}" if (kind, mask) in known else ""
 
@@ -166,6 +179,11 @@ def _said(known: Mapping[tuple[str, int], str], kind: str, mask: int) -> str:
 def _edge(known: Mapping[tuple[str, int], str], player: int) -> str:
     status = known.get(("and", 1 << player))
     return "" if status is None else f";border-bottom:2px {'solid' if status == 'certain' else 'dashed'}"
+
+
+def _legend(known: Mapping[tuple[str, int], str]) -> str:
+    words = "; a word underlined in full is certain on its own, a dashed one is not" if known else ""
+    return html.escape(words)
 
 
 def _pale(known: Mapping[tuple[str, int], str], item: Interaction) -> str:
@@ -207,10 +225,9 @@ def unit_of(result: Interactions) -> str:
 
 def _summary(result: Interactions) -> str:
     asked = answer_asked(result)
-    salient, known = len(result.salient()), statuses(result)
-    sure = sum(status == "certain" for status in known.values())
+    known = statuses(result)
     return (
-        (f"{sure} of {salient} salient interactions are certain; " if known else f"{salient} salient interactions; ")
+        (f"{_certain(known)}; " if known else f"{len(result.salient())} salient interactions; ")
         + f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
         + (f" for {asked}" if asked else "")
         + f"; {result.n} players; L1 {result.strength:.3f}, {result.evidence}"

@@ -90,6 +90,7 @@ class ExactInteractions(Interactions):
         *,
         every: bool | Collection[tuple[str, int]] = False,
         sigma: float | None = None,
+        level: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
         """Say what every near-optimal split says of each interaction: is it salient in all of them?
@@ -107,6 +108,7 @@ class ExactInteractions(Interactions):
                 which of them, by kind and mask, such as those that are salient in another model.
             sigma: Standard deviation of independent noise of each score; None for what was measured of half
                 precision, or 0.
+            level: The effect above which an interaction is salient, instead of tau; the noise floor holds beside it.
             time_limit: Seconds after which what is left is undecided.
 
         Returns:
@@ -118,7 +120,7 @@ class ExactInteractions(Interactions):
             floor, that of a plain alternating sum, 2**(order/2) sigma.
 
         Raises:
-            ValueError: eps, tau, sigma or the time limit is out of range, or the result proves nothing.
+            ValueError: eps, tau, sigma, the level or the time limit is out of range, or the result proves nothing.
 
         >>> from interact import game_from
         >>> r = game_from(lambda present: 2.0 * present.all(1), 2).interactions()
@@ -129,7 +131,7 @@ class ExactInteractions(Interactions):
         import pandas as pd
 
         noise, floor = self.noise_of_effects(sigma)
-        found = self._certain(eps, tau, noise, ranges=ranges, every=every, time_limit=time_limit)
+        found = self._certain(eps, tau, noise, ranges=ranges, every=every, level=level, time_limit=time_limit)
         effects = np.stack(self.effects())
         rows = np.argwhere(self._columns())
         rows = rows[np.argsort(-np.abs(effects[rows[:, 0], rows[:, 1]]), kind="stable")]
@@ -192,12 +194,16 @@ class ExactInteractions(Interactions):
         ranges: bool,
         every: bool | Collection[tuple[str, int]],
         time_limit: float,
+        level: float | None = None,
     ) -> Certainty:
         self._salient(tau, merged=True)
+        if level is not None and not (isfinite(level) and level >= 0):
+            raise ValueError(f"level is an effect above which interactions are salient, at least 0, but is {level}.")
         split, bound = self._split()
         effects = np.stack(self.effects())
         floors = np.array([self.noise_floor(order) for order in range(self.n + 1)])
-        levels = np.maximum(tau * np.abs(effects).max(initial=0.0), np.stack([floors[o] for o in self._orders()]))
+        level = tau * float(np.abs(effects).max(initial=0.0)) if level is None else level
+        levels = np.maximum(level, np.stack([floors[o] for o in self._orders()]))
         asked = every if isinstance(every, bool) else self._places(every)
         options = {"eps": eps, "every": asked, "ranges": ranges, "time_limit": time_limit}
         return certainty(self.values, split, bound, levels=levels, reach=Z * noise, **options)

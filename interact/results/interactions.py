@@ -166,6 +166,7 @@ class Interactions(ABC):
         *,
         every: bool | Collection[tuple[str, int]] = False,
         sigma: float | None = None,
+        level: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
         """Say what every near-optimal split says of each interaction, see `interact.ExactInteractions.certainty`.

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact.evolution import classify, detect_stages, drop_incomplete, matched_subsets, measure
+from interact.evolution import (
+    certain_metrics,
+    classify,
+    detect_stages,
+    drop_incomplete,
+    matched_subsets,
+    measure,
+)
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import forecast
 from interact.evolution.functional import functional_labels
@@ -18,6 +25,7 @@ from interact.evolution.verdicts import verdicts
 from interact.formats.files import forget_partial, write_table
 from interact.formats.schema import Run, identify
 from interact.study import samples, tables
+from interact.study.certainty import certain_verdicts, certainty_of_cells, steady
 from interact.study.chance import chance
 from interact.study.config import StudyConfig
 from interact.study.samples import PLANTED
@@ -50,19 +58,20 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
         "samples": tables.of_samples(prepared.samples),
         "losses": tables.of_losses(store, runs(config), say),
     }
-    steady = _steady(found, say)
+    found["certainty"] = certainty_of_cells(store, work, found["interactions"], say=say)
+    whole = _steady(found, say)
     classes, metrics, labels, nulls = [empty("classes")], [empty("metrics")], [], []
     for run in runs(config):
-        part = _of(steady, run.name)
+        part = _of(whole, run.name)
         if len(part["cells"]) and part["cells"]["step"].nunique() > 1:
-            one = _conclude_run(store, run, part, steady, work, prepared)
+            one = _conclude_run(store, run, part, whole, work, prepared)
             classes.append(one["classes"])
             metrics.append(one["metrics"])
             labels += [one["labels"]] if "labels" in one else []
             nulls += [one["null"]] if "null" in one else []
     found["classes"], found["metrics"] = _joined(classes), _joined(metrics)
     found["metrics"] = _joined([found["metrics"], _over_runs(config, found, say)])
-    found["verdicts"] = _verdicts(steady, prepared, found["losses"], nulls)
+    found["verdicts"] = _verdicts(whole, prepared, found["losses"], nulls)
     if labels:
         found["labels"] = _joined(labels)
     with store.claimed("tables", wait=True):
@@ -101,22 +110,23 @@ def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
     most = counts.groupby(found["cells"]["run"]).transform("max")
     keep = found["cells"].loc[2 * counts >= most, ["run", "step"]].drop_duplicates()
     kept = {name: found[name].merge(keep, on=["run", "step"]) for name in ("interactions", "cells")}
-    interactions, steady, dropped = drop_incomplete(kept["interactions"], kept["cells"])
+    interactions, cells, dropped = drop_incomplete(kept["interactions"], kept["cells"])
     for sentence in dropped:
         say(sentence)
-    assert steady is not None
-    started = steady.groupby("run")["step"].transform("min") == 0
-    steady = steady[started].reset_index(drop=True)
-    return {**found, "cells": steady, "interactions": interactions[interactions["run"].isin(steady["run"].unique())]}
+    assert cells is not None
+    started = cells.groupby("run")["step"].transform("min") == 0
+    cells = cells[started].reset_index(drop=True)
+    interactions = interactions[interactions["run"].isin(cells["run"].unique())]
+    return {**found, "cells": cells, "interactions": interactions}
 
 
-def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: list[Cell], prepared: Prepared) -> Frames:
+def _conclude_run(store: Store, run: Run, part: Frames, whole: Frames, work: list[Cell], prepared: Prepared) -> Frames:
     config = store.config
     trained = {s.id for s in prepared.samples if s.split == "train"}
     every = classify(part["interactions"], cells=part["cells"], definition=config.classes)
     held = {name: table[~table["sample"].isin(trained)].reset_index(drop=True) for name, table in part.items()}
     classes = every[~every["sample"].isin(trained)].reset_index(drop=True)
-    reference = _reference(config, run, held, steady)
+    reference = _reference(config, run, held, whole)
     drawn: dict[str, Any] = {"resamples": config.resamples}
     metrics = [
         measure(held["interactions"], held["cells"], reference=reference, classes=classes, **drawn),
@@ -126,6 +136,7 @@ def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: li
             held["interactions"], reference=reference, cells=held["cells"], definition=config.classes
         ).to_metrics(),
     ]
+    metrics.append(_certain(config, run, held, whole))
     concluded: Frames = {"classes": every}
     if "permuted" in config.controls:
         metrics.append(permuted_rho(classes))
@@ -144,28 +155,53 @@ def _conclude_run(store: Store, run: Run, part: Frames, steady: Frames, work: li
     return concluded
 
 
-def _reference(config: StudyConfig, run: Run, part: Frames, steady: Frames) -> pd.DataFrame | None:
+def _certain(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.DataFrame:
+    """Measure what is certain of the classes, as ``count_certain`` and the like; of a count, low and high bound it."""
+    known = steady(whole["certainty"], part["cells"])
+    if not len(known):
+        return empty("metrics")
+    other = reference_of(run, config)
+    theirs = None if other is None else whole["cells"][whole["cells"]["run"] == other.name]
+    reference = None if theirs is None else steady(whole["certainty"], theirs)
+    table = certain_metrics(known, reference=reference if reference is not None and len(reference) else None)
+    counted = table["name"] == "count"
+    rows = table.assign(
+        name=table["name"] + "_certain",
+        value=table["certain"],
+        low=table["low"].where(counted),
+        high=table["high"].where(counted),
+    )
+    sure = known["status"].eq("certain").groupby(known["step"]).sum() / known["sample"].nunique()
+    every = {"run": run.name, "step": sure.index, "class": "all", "name": "count_certain", "value": sure.to_numpy()}
+    more = pd.DataFrame({**every, "low": np.nan, "high": np.nan})
+    return identify(pd.concat([rows.drop(columns="certain"), more], ignore_index=True), "metrics", [run])
+
+
+def _reference(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.DataFrame | None:
     """Return the interactions of the model that gamma compares with, where it followed the same samples."""
     other = reference_of(run, config)
     if other is None:
         return None
-    theirs = steady["interactions"]
+    theirs = whole["interactions"]
     theirs = theirs[(theirs["run"] == other.name) & theirs["sample"].isin(part["cells"]["sample"].unique())]
     complete = set(part["cells"]["sample"]) <= set(theirs["sample"])
     return theirs.reset_index(drop=True) if complete and len(theirs) else None
 
 
-def _verdicts(steady: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: list[pd.DataFrame]) -> pd.DataFrame:
-    """Judge the hypotheses of the protocol over the runs that differ in their seed."""
-    counts = steady["cells"].groupby("run")["step"].transform("nunique")
-    followed = steady["cells"][counts > 1].reset_index(drop=True)
+def _verdicts(whole: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: list[pd.DataFrame]) -> pd.DataFrame:
+    """Judge the hypotheses of the protocol over the runs that differ in their seed, and with certain ones alone."""
+    counts = whole["cells"].groupby("run")["step"].transform("nunique")
+    followed = whole["cells"][counts > 1].reset_index(drop=True)
     if not len(followed):
         return empty("verdicts")
-    effects = steady["interactions"]
+    effects = whole["interactions"]
     effects = effects[effects["run"].isin(followed["run"].unique())].reset_index(drop=True)
     trained = {s.id for s in prepared.samples if s.split == "train"}
     null = pd.concat(nulls, ignore_index=True) if nulls else None
-    return verdicts(effects, followed, training=trained, losses=losses, null=null)
+    found = [verdicts(effects, followed, training=trained, losses=losses, null=null)]
+    if len(whole["certainty"]):
+        found.append(certain_verdicts(effects, followed, whole["certainty"], training=trained, losses=losses))
+    return _joined(found)
 
 
 def _over_runs(config: StudyConfig, found: Frames, say: Callable[[str], None]) -> pd.DataFrame:

@@ -25,7 +25,14 @@ Control = Literal["noise", "permuted", "labels", "forecast", "planted"]
 CONTROLS: tuple[str, ...] = typing.get_args(Control)
 # Fields that came later are written when they are not what they were before, so that older stores keep the hashes of
 # their settings.
-_LATER = {"device_map": None, "bits": None, "classes": "ends", "noise": None, "template_arguments": None}
+_LATER = {
+    "device_map": None,
+    "bits": None,
+    "classes": "ends",
+    "noise": None,
+    "template_arguments": None,
+    "certainty": "auto",
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ class StudyConfig:
     """tau times a cell's strongest effect, or that of step 0, or an absolute effect, or how many of the strongest."""
     classes: Literal["ends", "running"] = "ends"
     """Preserved is what is salient at step 0 and now, or (published) at every followed step between too."""
+    certainty: Literal["auto", "yes", "no"] = "auto"
+    """Tell which interactions are certain: auto, in cells of at most 8 players (0.2 s each)."""
     controls: tuple[Control, ...] = ("noise", "permuted")
     """Controls to run for the claims."""
     resamples: int = 1000

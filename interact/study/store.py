@@ -31,7 +31,10 @@ _MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
 _OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "prompts", "set-aside", "report"}
 _OWN |= {f"{name}.parquet" for name in (*TABLES, "labels")}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
-_FREE = ("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule", "classes")
+_FREE = (
+    *("device", "device_map", "memory_budget", "engine", "controls", "resamples", "tau", "tau_rule", "classes"),
+    "certainty",
+)
 
 
 class Store:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from interact import Interactions, Player
 from interact.formats.schema import TABLES, VERSION, Run, identify
+from interact.sft.following import certainty_rows
 from interact_kernels.sparsify import and_or_split
 
 HOSTILE = '</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1"> $\\frac$ & \u202e {{7*7}}'
@@ -33,6 +34,7 @@ class Shape:
     n: int = 5
     controls: bool = True
     data: str = "reviews"
+    certain: bool = False
 
 
 def players_of(text: str, n: int) -> tuple[Player, ...]:
@@ -63,7 +65,7 @@ def make_store(folder: Path, shape: Shape = Shape()) -> Path:
     (folder / "cells").mkdir(parents=True)
     known = [Run(model, shape.data, seed) for model in shape.models for seed in shape.seeds]
     runs = [run.name for run in known]
-    interactions, cells = [], []
+    interactions, cells, results = [], [], []
     for r, run in enumerate(runs):
         for at, step in enumerate(shape.steps):
             for s, text in enumerate(shape.texts):
@@ -79,6 +81,7 @@ def make_store(folder: Path, shape: Shape = Shape()) -> Path:
                 )
                 key = f"{r:02d}{step:04d}{s:02d}"
                 result.save(folder / "cells" / f"{key}.interactions")
+                results.append((result, key))
                 salient = {(i.kind, i.mask) for i in result.salient()}
                 interactions += [
                     {**place, "kind": i.kind, "mask": i.mask, "order": i.order, "effect": i.effect}
@@ -91,6 +94,8 @@ def make_store(folder: Path, shape: Shape = Shape()) -> Path:
     tables = {"interactions": pd.DataFrame(interactions).astype({"mask": "uint64"}), "cells": pd.DataFrame(cells)}
     tables["classes"] = classes_of(tables["interactions"])
     tables["metrics"] = metrics_of(tables["classes"], runs, shape)
+    if shape.certain:
+        tables["certainty"] = certainty_of(results)
     tables["losses"] = losses_of(runs, shape)
     tables["samples"] = pd.DataFrame(
         [
@@ -106,6 +111,14 @@ def make_store(folder: Path, shape: Shape = Shape()) -> Path:
     (folder / "manifest.json").write_text(json.dumps({**manifest, "config_hash": "c0ffee"}))
     (folder / "config.json").write_text(json.dumps({"models": shape.models, "steps": shape.steps, "tau": 0.05}))
     return folder
+
+
+def certainty_of(results: list[tuple[Interactions, str]]) -> pd.DataFrame:
+    table = certainty_rows([result for result, _ in results])
+    keys = {tuple(r.provenance[name] for name in ("run", "step", "sample")): key for r, key in results}
+    places = table[["run", "step", "sample"]].itertuples(index=False, name=None)
+    table = table.assign(level=0.1, eps=1e-4, key=[keys[place] for place in places])
+    return table.astype({"mask": "uint64"})
 
 
 def classes_of(table: pd.DataFrame) -> pd.DataFrame:

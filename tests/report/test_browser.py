@@ -31,7 +31,7 @@ def pages(tmp_path_factory):
     """Write the page of a study and of one result; figures are tested elsewhere."""
     folder = tmp_path_factory.mktemp("report")
     texts = (TEXTS[0], f"a {HOSTILE} film")
-    study = open_study(make_store(folder / "store", Shape(texts=texts, models=("<b>one<i>", "two"))))
+    study = open_study(make_store(folder / "store", Shape(texts=texts, models=("<b>one<i>", "two"), certain=True)))
     results = Results(study)
     (folder / "study.html").write_text(study_page(study, Measures(study.metrics), results))
     one = results.get("two/reviews/seed-0", 0, "s0")
@@ -84,6 +84,27 @@ def test_pointing_at_a_word_tells_its_effect_and_choosing_it_its_interactions(st
     study.press("Enter")
     assert study.run("document.querySelector(\"[data-side=left] [data-player='1']\").ariaPressed") == "false"
     assert study.run("document.querySelectorAll('[data-side=left] [data-term].faded').length") == 0
+
+
+def test_what_is_certain_is_seen_without_colours_and_told(study):
+    study.run("document.getElementById('step').value = 0")
+    study.run("document.getElementById('step').dispatchEvent(new Event('input'))")
+    for ring in ("solid", "dashed"):
+        chip = {"solid": ".pane .chip.ringed", "dashed": ".pane .chip.dashed"}[ring]
+        assert study.run(f"getComputedStyle(document.querySelector('{chip}')).borderLeftStyle") == ring
+        # A screen reader is told by the description of a word, and by that of the picture.
+        study.run(f"document.querySelector('{chip}').focus()")
+        assert (", certain;" in study.run("document.getElementById('tip').textContent")) == (ring == "solid")
+    picture = study.run("document.querySelector('[data-side=right] svg.logic').getAttribute('aria-label')")
+    rows = study.run(
+        "[...document.querySelectorAll('[data-side=right] .split tbody tr')]"
+        ".map((row) => [row.className, row.lastChild.textContent])"
+    )
+    assert ", certain" in picture and {pale for pale, status in rows if status == "certain"} == {""}
+    assert {pale for pale, status in rows if status != "certain"} == {"pale"}
+    gates = "[...document.querySelectorAll('.pane rect.gate')].map((g) => g.getAttribute('stroke-dasharray'))"
+    assert {None, "3 2"} == set(study.run(gates))
+    assert " certain of " in " ".join(shown(study, "[data-side=right] .facts"))
 
 
 def test_charts_tell_their_figures_and_go_to_a_step(study):

@@ -133,7 +133,7 @@ def test_what_is_drawn_is_what_the_tables_hold(made):
             strongest = here.loc[here["effect"].abs().idxmax()]
             assert cell["terms"][0][2] == pytest.approx(strongest["effect"], rel=1e-4)
             assert sum(1 << i for i in cell["terms"][0][1]) == strongest["mask"]
-            classes = {(k, sum(1 << i for i in p)): c for k, p, _, c, _ in cell["terms"]}
+            classes = {(k, sum(1 << i for i in p)): c for k, p, _, c, *_ in cell["terms"]}
             expected = {(int(k == "or"), m): c for k, m, c in named[["kind", "mask", "class"]].to_numpy()}
             # A removed interaction may be weak instead of gone.
             assert {k for k, c in expected.items() if c != "removed"} <= set(classes)
@@ -320,6 +320,67 @@ def test_a_store_of_version_1_shows_the_same_page(store):
     manifest = json.loads((store / "manifest.json").read_text())
     (store / "manifest.json").write_text(json.dumps({**manifest, "version": 1}))
     assert data_of(page_of(store)) == now
+
+
+def test_what_is_certain_is_told_first_and_marked_everywhere(tmp_path):
+    store = make_store(tmp_path / "store", Shape(steps=(0, 64), texts=TEXTS[:2], n=4, certain=True))
+    run = "SmolLM2-135M-Instruct/reviews/seed-0"
+    order = [c.name for c in TABLES["verdicts"].columns]
+    figures = dict.fromkeys(("value", "low", "high", "error", "freedom", "p", "p_holm"), 0.5)
+    row = {"run": "of mine", "hypothesis": "removed_noise", "verdict": "undecided", "reason": "", "runs": 3}
+    rows = [{**row, **figures, "samples": 6, "among": among} for among in ("all", "certain")]
+    identify(pd.DataFrame(rows), "verdicts")[order].to_parquet(store / "verdicts.parquet")
+    change(
+        store,
+        "metrics",
+        lambda t: grown(
+            t,
+            [
+                {
+                    "run": run,
+                    "step": 64,
+                    "class": "emerged",
+                    "name": "count_certain",
+                    "value": 1.5,
+                    "low": 1.5,
+                    "high": 4.0,
+                }
+            ],
+        ),
+    )
+    known = pd.read_parquet(store / "certainty.parquet")
+    last = known[(known["run"] == run) & (known["step"] == 64)]
+    sure, salient = (last["status"] == "certain").sum() / 2, last["salient"].sum() / 2
+    page = report.write(store)
+    text = page.read_text()
+    headline = re.search(r"<h1>(.*?)</h1>", text)
+    assert headline and f"At step 64, {sure:.1f} of the {salient:.1f} salient ones are certain." in headline[1]
+    assert 0 < sure < salient
+    cell = data_of(text)["cells"]["0 64 0"]
+    here = last[last["sample"] == "s0"].set_index(["kind", "mask"])
+    assert cell["certain"] == (here["status"] == "certain").sum()
+    for kind, players, _, _, status, _ in cell["terms"]:
+        place = (("and", "or")[kind], sum(1 << i for i in players))
+        assert status == (here.loc[place, "status"] if place in here.index and here.loc[place, "salient"] else "")
+    # By hand: a class is certain where both ends are.
+    before = known[(known["run"] == run) & (known["step"] == 0) & (known["sample"] == "s0")].set_index(["kind", "mask"])
+    ends = {("certain", "excluded"): "removed", ("certain", "certain"): "preserved", ("excluded", "certain"): "emerged"}
+    sides = {place: (before.loc[place, "status"], here.loc[place, "status"]) for place in here.index}
+    listed = cell["terms"] + cell["removed"]
+    told = {(("and", "or")[k], sum(1 << i for i in p)): name for k, p, _, name, _, certainly in listed if certainly}
+    assert told == {place: ends[both] for place, both in sides.items() if both in ends} and told
+    assert data_of(text)["runs"][0]["metrics"]["count_certain"]["emerged"][1] == [1.5, 1.5, 4.0]
+    assert "of mine, certain interactions only" in text and text.count(">of mine<") == 1
+    drawn = (page.parent / "figures" / "fig9-reviews.svg").read_text()
+    assert f"{cell['certain']} of {cell['salient']} salient are certain" in drawn
+    # A study that did not ask, and a store that was made before.
+    change(store, "certainty", lambda t: t.iloc[:0])
+    assert "It was not asked which interactions are certain" in page_of(store)
+    (store / "certainty.parquet").unlink()
+    change(store, "verdicts", lambda t: t.drop(columns="among"))
+    text = page_of(store)
+    assert "certainty.parquet is not in the store: it is not told which interactions are certain" in text
+    assert data_of(text)["cells"]["0 64 0"]["certain"] is None and text.count(">of mine<") == 2
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "not finite", "spans"])

@@ -16,7 +16,7 @@ from tests.sft.conftest import THIRD_PARTY, examples, one_thread
 __all__ = ["byte_level", "one_thread"]
 
 HERE = Path(__file__).parent
-TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics")
+TABLES = ("interactions", "cells", "samples", "losses", "classes", "metrics", "certainty")
 
 
 def pytest_collection_modifyitems(items):

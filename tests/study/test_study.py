@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import importlib.util
 import json
 import os
 import shutil
@@ -64,6 +65,63 @@ def test_the_tables_hold_what_the_cells_say(finished, config):
     assert set(verdicts["hypothesis"]) == set(HYPOTHESES) and set(verdicts["verdict"]) == {"untested"}
     assert verdicts["reason"].str.contains("1 runs of 3 held-out samples; a verdict needs 3 of 6").all()
     assert json.loads((finished / "config.json").read_text()) == to_json(config)
+
+
+def test_what_is_certain_of_the_cells_is_told_once(finished, config, tmp_path, monkeypatch):
+    known = pd.read_parquet(finished / "certainty.parquet")
+    effects, metrics = (tables(finished)[name] for name in ("interactions", "metrics"))
+    names = ["run", "step", "sample", "kind", "mask"]
+    assert set(known["status"]) >= {"certain", "possible", "excluded"} and (known["eps"] == 1e-4).all()
+    assert len(known[known["salient"]].merge(effects[effects["salient"]], on=names)) == effects["salient"].sum()
+    for (_, step, _), part in known.groupby(["run", "step", "sample"]):
+        frame = interact.load(finished / "cells" / f"{part['key'].iloc[0]}.interactions").certainty(every=True)
+        truth = frame.set_index(["kind", "mask"])["status"]
+        assert [truth[place] for place in zip(part["kind"], part["mask"], strict=True)] == part["status"].tolist()
+        assert step == 0 or set(part["mask"]) == set(
+            known.loc[(known["sample"] == part["sample"].iloc[0]) & (known["run"] == part["run"].iloc[0]), "mask"]
+        )
+    table = metrics.set_index(["run", "step", "class", "name"])[["value", "low", "high"]]
+    for (run, step, group, name), row in table.xs("count_certain", level="name", drop_level=False).iterrows():
+        found = table.loc[(run, step, group, "count"), "value"]
+        assert row["value"] <= found and (group == "all" or row["low"] <= found <= row["high"]), (
+            run,
+            step,
+            group,
+            name,
+        )
+    # Nothing is computed twice, also at another number of resamples; another level is.
+    store = Path(shutil.copytree(finished, tmp_path / "store"))
+    monkeypatch.setattr("interact.study.certainty._told", None)
+    run_study(store, replace(config, resamples=30), say=lambda _: None)
+    pd.testing.assert_frame_equal(pd.read_parquet(store / "certainty.parquet"), known)
+    with pytest.raises(TypeError):
+        run_study(store, replace(config, tau=0.2), say=lambda _: None)
+    run_study(store, replace(config, tau=0.2, certainty="no"), say=lambda _: None)
+    assert not len(pd.read_parquet(store / "certainty.parquet"))
+    assert "count_certain" not in set(tables(store)["metrics"]["name"])
+
+
+def test_a_store_without_the_table_is_exported_with_what_is_certain(finished, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location("docs_results", Path(__file__).parents[2] / "docs" / "results.py")
+    assert spec and spec.loader
+    results = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(results)
+    monkeypatch.setattr(results, "TABLES", tmp_path / "results")
+    # A store of before has no such table and its configuration no such field.
+    store = Path(shutil.copytree(finished, tmp_path / "store"))
+    (store / "certainty.parquet").unlink()
+    assert "certainty" not in json.loads((store / "config.json").read_text())
+    known = pd.read_parquet(results.export("mine", store) / "certainty.parquet")
+    pd.testing.assert_frame_equal(
+        known.drop(columns=["run", "model", "data"]),
+        pd.read_parquet(finished / "certainty.parquet").drop(columns=["run", "model", "data"]),
+    )
+    of = results.Evidence(tmp_path / "results" / "mine")
+    assert set(of.repeated["among"]) == {"certain"} and len(of.repeated) == len(of.verdicts) > 0
+    salient, sure = known["salient"].sum(), (known["status"] == "certain").sum()
+    assert f"{sure} of {salient} salient interactions are certain" in results.certain(of)
+    (tmp_path / "results" / "mine" / "certainty.parquet").unlink()
+    assert "was not asked" in results.certain(results.Evidence(tmp_path / "results" / "mine"))
 
 
 def test_training_moves_the_cells_and_step_0_is_the_base_model(finished, config):

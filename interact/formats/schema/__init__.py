@@ -6,6 +6,7 @@ torch; pandas is loaded by the functions that take a table.
 
 from interact.formats.schema.keys import CellKey, Run, fingerprint, short_name
 from interact.formats.schema.tables import (
+    AMONG,
     CLASSES,
     FORMAT,
     HYPOTHESES,
@@ -14,6 +15,7 @@ from interact.formats.schema.tables import (
     LABELS,
     LOSSES,
     STAGES,
+    STATUSES,
     TABLES,
     VERDICTS,
     VERSION,
@@ -26,6 +28,7 @@ from interact.formats.schema.tables import (
 )
 
 __all__ = [
+    "AMONG",
     "CLASSES",
     "FORMAT",
     "HYPOTHESES",
@@ -34,6 +37,7 @@ __all__ = [
     "LABELS",
     "LOSSES",
     "STAGES",
+    "STATUSES",
     "TABLES",
     "VERDICTS",
     "VERSION",

@@ -26,6 +26,10 @@ STAGES = ("denoising_end", "overfitting_start")
 HYPOTHESES = ("removal_first", "removed_noise", "preserved_carry", "early_good", "late_bad", "not_noise")
 """What a study tests (docs/protocol.md)."""
 VERDICTS = ("supported", "contradicted", "undecided", "untested")
+AMONG = ("all", "certain")
+"""Which salient interactions a verdict rests on."""
+STATUSES = ("certain", "possible", "excluded", "undecided")
+"""What all near-optimal splits say of an interaction (docs/split.md)."""
 LABELS = ("noise-like", "overfitted", "helpful", "idle")
 """What a group of interactions is good for."""
 SPLITS = ("follow", "train")
@@ -135,6 +139,29 @@ _ALL = (
         ),
         ("run", "step", "sample", "kind", "mask"),
         "no interaction can be listed",
+    ),
+    Table(
+        "certainty",
+        "an interaction that is salient at any step of its run and sample, at each of its steps, zero effects too",
+        (
+            *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
+            _figure("effect", "The effect I(T).", finite=True),
+            Column("salient", "bool", "Whether it counts at this step, as in `interactions`."),
+            Column(
+                "status",
+                "string",
+                "What every split says that costs at most (1 + `eps`) times as much.",
+                categories=STATUSES,
+            ),
+            _figure("low", "Proven lower end of the effect over these splits."),
+            _figure("high", "Proven upper end of it."),
+            _figure("level", "The effect above which an interaction of this cell is salient, but for the noise floor."),
+            _figure("eps", "How much more such a split may cost, relative."),
+            Column("key", "string", "Name of the result's file in `cells/`, without its ending."),
+            *IDENTITY,
+        ),
+        ("run", "step", "sample", "kind", "mask"),
+        "it is not told which interactions are certain",
     ),
     Table(
         "cells",
@@ -253,9 +280,17 @@ _ALL = (
             Column("runs", "int64", "How many runs there are."),
             Column("samples", "int64", "How many held-out samples they share."),
             Column("reason", "string", "Why it was not tested; empty where it was."),
+            Column(
+                "among",
+                "string",
+                "Which salient interactions count; a store of before says nothing and means `all`.",
+                categories=AMONG,
+                needed=False,
+                blank=True,
+            ),
             *IDENTITY,
         ),
-        ("run", "hypothesis"),
+        ("run", "hypothesis", "among"),
         "no hypothesis was judged",
     ),
 )

@@ -1,22 +1,25 @@
 """What the page draws from: plain lists and numbers, small enough to send by mail.
 
-A result is written as its strongest terms, each [kind, players, effect, class, certainty], and its text as segments,
-because a browser counts characters otherwise than Python does. Everything is finite: NaN becomes null.
+A result is written as its strongest terms, each [kind, players, effect, class, status, whether the class is certain],
+and its text as segments, because a browser counts characters otherwise than Python does. Everything is finite: NaN
+becomes null.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from interact.evolution import certain_classes
 from interact.formats.labels import labels, told_apart
 from interact.formats.schema import CLASSES, STAGES, Run
 from interact.results import Fidelity, Interactions, display
 from interact.results.display import statuses
+from interact.study.certainty import steady
 from interact.study.report.measures import Measures, Series, StepScale
 from interact.study.report.results import Results, relative_strengths
 from interact.study.report.runs import beside, losses_of, steps_of
@@ -30,7 +33,7 @@ METRICS = (
     *("strength", "strength_normalised", "count", "rho", "gamma", "gamma_count", "contribution"),
     *("cross_entropy", "cross_entropy_bias", "planted_share"),
     *("strength_noise", "strength_normalised_noise", "count_noise", "rho_noise", "rho_permuted", "gamma_permuted"),
-    "cross_entropy_model",
+    *("cross_entropy_model", "count_certain", "strength_certain", "rho_certain", "gamma_certain"),
 )
 """The metrics that the page draws over the steps."""
 
@@ -45,13 +48,22 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
     samples = results.samples()
     most = max(1, MOST_CELLS // max(1, sum(map(len, steps))))
     classes = _classes(study, set(samples[:most]))
+    sure = _certain_classes(study)
     cells = {}
     for r, run in enumerate(runs):
         for step in steps[r]:
             for s, sample in enumerate(samples[:most]):
                 if (result := results.get(run.name, step, sample)) is not None:
+                    place = run.name, step, sample
+                    start = study.statuses_of(run.name, 0, sample)
+                    known = study.statuses_of(*place)
                     cells[f"{r} {step} {s}"] = result_payload(
-                        result, classes.get((run.name, step, sample)), tau=study.tau_of(run.name, step, sample)
+                        result,
+                        classes.get(place, {}),
+                        tau=study.tau_of(*place),
+                        known=known,
+                        start=start,
+                        sure=sure.get(place, ()),
                     )
     left, right = beside(runs)
     return {
@@ -64,7 +76,13 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
 
 
 def result_payload(
-    result: Interactions, classes: Mapping[tuple[str, int], tuple[str, float]] | None = None, *, tau: float = 0.05
+    result: Interactions,
+    classes: Mapping[tuple[str, int], tuple[str, float]] | None = None,
+    *,
+    tau: float = 0.05,
+    known: Mapping[tuple[str, int], str] | None = None,
+    start: Mapping[tuple[str, int], str] | None = None,
+    sure: Collection[tuple[str, int]] = (),
 ) -> dict[str, Any]:
     """Write one result: segments of its text, terms, order sums, fidelity.
 
@@ -72,10 +90,13 @@ def result_payload(
         result: The result.
         classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
         tau: Salience threshold, a share of the strongest effect.
+        known: Status of each salient interaction, by kind and mask; None to ask the result, a split a term.
+        start: The same of the cell before training, for the removed.
+        sure: Interactions whose class is certain, by kind and mask.
     """
-    # What is certain takes a split per term: for the page of a few results, not for the cells of a study.
-    known = statuses(result) if classes is None else {}
-    classes = classes or {}
+    # What is certain takes a split per term; a study's page brings what its tables know.
+    known = statuses(result) if known is None else known
+    classes, start = classes or {}, start or {}
     terms = [
         [
             int(t.kind == "or"),
@@ -83,6 +104,7 @@ def result_payload(
             number(t.effect),
             classes.get((t.kind, t.mask), ("", 0.0))[0],
             known.get((t.kind, t.mask), ""),
+            int((t.kind, t.mask) in sure),
         ]
         for t in result.top(_TERMS)
     ]
@@ -108,7 +130,15 @@ def result_payload(
         "salient": len(result.salient(tau)),
         "terms": terms,
         "removed": [
-            [int(kind == "or"), _players(mask), number(effect), "removed", ""] for kind, mask, effect in gone[:_TERMS]
+            [
+                int(kind == "or"),
+                _players(mask),
+                number(effect),
+                "removed",
+                start.get((kind, mask), ""),
+                int((kind, mask) in sure),
+            ]
+            for kind, mask, effect in gone[:_TERMS]
         ],
         "orders": [[number(value) for value in orders.loc[order, :].tolist()[:4]] for order in orders.index],
         "fidelity": _fidelity(fidelity),
@@ -144,6 +174,22 @@ def _classes(study: Study, samples: set[str]) -> dict[tuple[str, int, str], dict
     columns = ["run", "step", "sample", "kind", "mask", "class", "effect"]
     for run, step, sample, kind, mask, name, effect in rows[columns].itertuples(index=False, name=None):
         found.setdefault((run, int(step), sample), {})[kind, int(mask)] = (name, float(effect))
+    return found
+
+
+def _certain_classes(study: Study) -> dict[tuple[str, int, str], set[tuple[str, int]]]:
+    """Return the interactions of each cell whose class every near-optimal split gives them."""
+    found: dict[tuple[str, int, str], set[tuple[str, int]]] = {}
+    known = steady(study.certainty, study.cells)
+    started = set(known.loc[known["step"] == 0, "run"])
+    known = known[known["run"].isin(started)]
+    if not len(known):
+        return found
+    table = certain_classes(known)
+    certain = np.any([(table["class"] == name) & (table[name] == "yes") for name in CLASSES], axis=0)
+    columns = ["run", "step", "sample", "kind", "mask"]
+    for run, step, sample, kind, mask in table.loc[certain, columns].itertuples(index=False, name=None):
+        found.setdefault((str(run), int(step), str(sample)), set()).add((str(kind), int(mask)))
     return found
 
 

@@ -6,7 +6,7 @@ They follow figures 5, 6 and 9 of Zhang et al. 2026 (arXiv 2605.17967). A column
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -105,15 +105,30 @@ def logic_models(study: Study, results: Results, setting: Setting) -> Figure | N
         return None
     figure, axes = canvas(1, len(shown), width=4.4, height=3.4)
     for axis, (panel, step, result) in zip(axes[0], shown, strict=True):
-        draw_logic(axis, result, result.top(_GATES))
-        axis.set_title(f"{plain(panel.main.short_model, 40)}, step {step}")
+        known = study.statuses_of(panel.main.name, step, sample)
+        draw_logic(axis, result, result.top(_GATES), known)
+        sure = sum(status == "certain" for status in known.values())
+        certain = f"\n{sure} of {len(known)} salient are certain, the others pale and dashed" if known else ""
+        axis.set_title(f"{plain(panel.main.short_model, 40)}, step {step}{certain}")
     text = "\n".join(textwrap.wrap(plain(shown[0][2].text, 200), 52 * len(shown)))
     figure.suptitle(text, fontsize=8.5)
     return figure
 
 
-def draw_logic(axis: Axes, result: Interactions, terms: Sequence[Interaction]) -> None:
-    """Draw words on the left, a gate for each interaction, and its effect as a bar on the right."""
+def draw_logic(
+    axis: Axes,
+    result: Interactions,
+    terms: Sequence[Interaction],
+    known: Mapping[tuple[str, int], str] | None = None,
+) -> None:
+    """Draw words on the left, a gate for each interaction, and its effect as a bar on the right.
+
+    Args:
+        axis: Where to draw.
+        result: The result.
+        terms: The interactions.
+        known: Status of each salient interaction, by kind and mask; what is not certain is pale and dashed.
+    """
     axis.set_axis_off()
     axis.set_xlim(-0.32, 1.15)
     axis.set_ylim(1.04, -0.04)
@@ -129,14 +144,19 @@ def draw_logic(axis: Axes, result: Interactions, terms: Sequence[Interaction]) -
         colour = POSITIVE if term.effect >= 0 else NEGATIVE
         share = abs(term.effect) / longest
         single = term.order == 1
+        sure = not known or known.get((term.kind, term.mask)) == "certain"
+        line, fade = ("-", 1.0) if sure else ("--", 0.5)
         for i in (i for i in range(result.n) if term.mask >> i & 1):
             end = 0.6 if single else 0.42
-            axis.plot([0, end], [word_at[i], y], color=colour, alpha=0.25 + 0.55 * share, linewidth=0.6 + 1.6 * share)
+            axis.plot(
+                [0, end], [word_at[i], y], color=colour, alpha=fade * (0.25 + 0.55 * share), linewidth=0.6 + 1.6 * share
+            )
         if not single:
-            axis.plot([0.42, 0.6], [y, y], color=colour, linewidth=0.6 + 1.6 * share)
+            axis.plot([0.42, 0.6], [y, y], color=colour, alpha=fade, linewidth=0.6 + 1.6 * share)
             # Square corners are AND, round ones OR, for readers of a grey print.
             corner = "square,pad=0.22" if term.kind == "and" else "round4,pad=0.3"
-            box = {"boxstyle": corner, "facecolor": "white", "edgecolor": colour, "linewidth": 1.0}
+            box = {"boxstyle": corner, "facecolor": "white", "edgecolor": colour, "linewidth": 1.0, "linestyle": line}
             axis.text(0.42, y, term.kind.upper(), ha="center", va="center", fontsize=6.5, bbox=box)
-        axis.barh(y, 0.36 * share, left=0.6, height=0.55 / max(len(terms), 8), color=colour)
+        edge = {"edgecolor": colour, "linestyle": line, "linewidth": 0.8}
+        axis.barh(y, 0.36 * share, left=0.6, height=0.55 / max(len(terms), 8), facecolor=(colour, fade**2), **edge)
         axis.text(0.62 + 0.36 * share, y, f"{term.effect:+.2f}", va="center", fontsize=7.5)

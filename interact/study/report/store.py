@@ -39,7 +39,8 @@ class Study:
         folder: The store.
         manifest: Versions and hashes.
         config: The configuration; empty where config.json is missing.
-        interactions, cells, samples, losses, classes, metrics, verdicts: The tables of `interact.formats.schema`.
+        interactions, certainty, cells, samples, losses, classes, metrics, verdicts: The tables of
+            `interact.formats.schema`.
         notes: A sentence for everything that is not there.
     """
 
@@ -47,6 +48,7 @@ class Study:
     manifest: Mapping[str, Any]
     config: Mapping[str, Any]
     interactions: pd.DataFrame
+    certainty: pd.DataFrame
     cells: pd.DataFrame
     samples: pd.DataFrame
     losses: pd.DataFrame
@@ -62,6 +64,19 @@ class Study:
             return known
         tau = self.config.get("tau")
         return float(tau) if isinstance(tau, (int, float)) and 0 <= tau < 1 else 0.05
+
+    def statuses_of(self, run: str, step: int, sample: str) -> dict[tuple[str, int], str]:
+        """Return the status of the salient interactions of a cell, by kind and mask; empty where none is known."""
+        return self._statuses.get((run, step, sample), {})
+
+    @cached_property
+    def _statuses(self) -> dict[tuple[str, int, str], dict[tuple[str, int], str]]:
+        found: dict[tuple[str, int, str], dict[tuple[str, int], str]] = {}
+        table = self.certainty[self.certainty["salient"].astype(bool)]
+        columns = ["run", "step", "sample", "kind", "mask", "status"]
+        for run, step, sample, kind, mask, status in table[columns].itertuples(index=False, name=None):
+            found.setdefault((str(run), int(step), str(sample)), {})[str(kind), int(mask)] = str(status)
+        return found
 
     @cached_property
     def _thresholds(self) -> dict[tuple[str, int, str], float]:

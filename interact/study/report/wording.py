@@ -87,8 +87,18 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
     return (
         f"In {run.short_model}, of the {before:.1f} salient interactions that a prompt has before training, "
         f"{counts['removed']:.1f} are removed by step {last} and {counts['preserved']:.1f} preserved; "
-        f"{counts['emerged']:.1f} have newly emerged."
+        f"{counts['emerged']:.1f} have newly emerged." + _certain(study, run, last)
     )
+
+
+def _certain(study: Study, run: Run, step: int) -> str:
+    """Say how many salient interactions of a prompt are certain at a step; nothing where it is not known."""
+    known = study.certainty[(study.certainty["run"] == run.name) & (study.certainty["step"] == step)]
+    if not len(known):
+        return ""
+    prompts = known["sample"].nunique()
+    salient, sure = int(known["salient"].sum()), int((known["status"] == "certain").sum())
+    return f" At step {step}, {sure / prompts:.1f} of the {salient / prompts:.1f} salient ones are certain."
 
 
 def stage_sentence(measures: Measures, run: Run) -> str:
@@ -151,7 +161,7 @@ def judged(verdicts: pd.DataFrame) -> list[Verdict]:
     """List the verdicts of docs/protocol.md in words."""
     return [
         Verdict(
-            str(row["run"]),
+            str(row["run"]) + (", certain interactions only" if row["among"] == "certain" else ""),
             _ASKED.get(str(row["hypothesis"]), str(row["hypothesis"])),
             figure(float(row["value"]), float(row["low"]), float(row["high"])) if not row["reason"] else "",
             f"{float(row['p_holm']):.2g}" if math.isfinite(float(row["p_holm"])) else "",
@@ -181,6 +191,8 @@ def further(measures: Measures, runs: Sequence[Run]) -> list[tuple[str, str, str
 def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
     """Say which measurements and controls the store does not hold."""
     missing = list(study.notes)
+    if (study.folder / "certainty.parquet").exists() and not len(study.certainty):
+        missing.append("It was not asked which interactions are certain (certainty in study.json).")
     if len(study.metrics):
         for name, sentence in (
             ("gamma", "Generalisability γ was not measured: it needs a second model as reference."),

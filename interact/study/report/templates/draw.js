@@ -129,21 +129,22 @@ function logicModel(cell, terms) {
   const termY = (i) => 18 + (terms.length > 1 ? (i / (terms.length - 1)) * (height - 36) : height / 2 - 18);
   const longest = Math.max(...terms.map((t) => Math.abs(t[2])), 1e-12);
   const picture = svg("svg", {viewBox: `0 0 ${wide} ${height}`, role: "img", class: "logic",
-    "aria-label": `AND-OR logic model of the ${terms.length} strongest interactions: ` + terms.map((t) => `${phrase(cell, t)} ${signed(t[2])}`).join("; ")});
+    "aria-label": `AND-OR logic model of the ${terms.length} strongest interactions: ` + terms.map((t) => `${phrase(cell, t)} ${signed(t[2])}${standing(cell, t)}`).join("; ")});
   cell.labels.forEach((text, i) => picture.append(svg("text", {class: "word", x: 104, y: wordY(i) + 4, "text-anchor": "end"}, text)));
   terms.forEach(([or, players, effect], row) => {
     const kind = effect < 0 ? "negative" : "positive", share = Math.abs(effect) / longest, y = termY(row);
-    const single = players.length === 1, group = svg("g", {class: kind, "data-term": row}), wires = svg("g", {class: kind, "data-term": row});
+    const sure = cell.certain === null || terms[row][4] === "certain", dash = sure ? null : "3 2", pale = sure ? "" : " unsure";
+    const single = players.length === 1, group = svg("g", {class: kind + pale, "data-term": row}), wires = svg("g", {class: kind + pale, "data-term": row});
     for (const i of players) {
       const end = single ? 250 : 170, bend = (end - 110) / 2;
       wires.append(svg("path", {class: `wire ${kind}`, d: `M110 ${wordY(i)}C${110 + bend} ${wordY(i)} ${end - bend} ${y} ${end} ${y}`, opacity: 0.3 + 0.55 * share, "stroke-width": 0.8 + 2 * share}));
     }
     if (!single) {
       group.append(svg("path", {class: `wire ${kind}`, d: `M170 ${y}H250`, "stroke-width": 0.8 + 2 * share}),
-        svg("rect", {class: "gate", x: 154, y: y - 9, width: 36, height: 18, rx: or ? 9 : 1.5, stroke: "currentColor", style: "stroke:var(--c)"}),
+        svg("rect", {class: "gate", x: 154, y: y - 9, width: 36, height: 18, rx: or ? 9 : 1.5, stroke: "currentColor", "stroke-dasharray": dash, style: "stroke:var(--c)"}),
         svg("text", {x: 172, y: y + 4, "text-anchor": "middle", stroke: "none"}, or ? "OR" : "AND"));
     }
-    group.append(svg("rect", {class: kind, x: 250, y: y - 6, width: Math.max(1, 112 * share), height: 12, stroke: "none"}),
+    group.append(svg("rect", {class: kind, x: 250, y: y - 6, width: Math.max(1, 112 * share), height: 12, stroke: sure ? "none" : "var(--c)", "stroke-dasharray": dash, "fill-opacity": sure ? null : 0.3}),
       svg("text", {x: 256 + 112 * share, y: y + 4, stroke: "none"}, signed(effect)));
     // Wires lie below all gates.
     picture.prepend(wires);

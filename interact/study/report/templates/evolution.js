@@ -5,11 +5,11 @@ const CLASSES = ["removed", "preserved", "emerged"];
 const chosen = new Set();
 const state = {left: data.beside[0], right: data.beside[1], sample: 0, at: 0};
 const METRICS = [
-  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"]]],
+  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"], ["strength_certain", "certainly so", true]]],
   ["strength_normalised", "Strength, normalised", "The same over |v(N) − v(∅)|: free of the scale of the output.", [["strength_normalised_noise", "noise alone"]]],
-  ["count", "Number", "Salient interactions of each class, mean over prompts.", [["count_noise", "noise alone"]]],
-  ["gamma", "Generalisability γ", "The share of a class's strength that a second model has too, with the same sign.", [["gamma_permuted", "players permuted"]]],
-  ["rho", "Non-cancellation ρ", "|sum of effects| over the sum of |effects|: 0 where they cancel, 1 where all agree.", [["rho_permuted", "signs permuted"], ["rho_noise", "noise alone"]]],
+  ["count", "Number", "Salient interactions of each class, mean over prompts.", [["count_noise", "noise alone"], ["count_certain", "certainly so", true]]],
+  ["gamma", "Generalisability γ", "The share of a class's strength that a second model has too, with the same sign.", [["gamma_permuted", "players permuted"], ["gamma_certain", "certainly so", true]]],
+  ["rho", "Non-cancellation ρ", "|sum of effects| over the sum of |effects|: 0 where they cancel, 1 where all agree.", [["rho_permuted", "signs permuted"], ["rho_noise", "noise alone"], ["rho_certain", "certainly so", true]]],
   ["contribution", "Contribution per interaction", "Signed sum of a class's effects over its number.", []],
   ["cross_entropy", "Cross-entropy from one class alone", "How well a class alone predicts the answer; lower is better.", [["cross_entropy_model", "the whole model"]]],
   ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, starting from the score with no word.", [["cross_entropy_model", "the whole model"]]],
@@ -71,11 +71,12 @@ function seriesOf(run, name, controls) {
   const table = run.metrics[name], kinds = CLASSES.filter((kind) => table[kind]);
   const found = (kinds.length ? kinds : table.all ? ["all"] : []).map((kind) => ({name: kind, kind, points: points(table, kind)}));
   const missing = [];
-  for (const [control, words] of controls) {
+  // What is certain of a class is drawn where the study asked for it; the lack of a control is always told.
+  for (const [control, words, optional] of controls) {
     const other = run.metrics[control], own = CLASSES.filter((kind) => other[kind] && table[kind]);
     if (own.length) own.forEach((kind) => found.push({name: `${words}, ${kind}`, group: words, kind, control: true, points: points(other, kind)}));
     else if (other.all) found.push({name: words, kind: "control", control: true, points: points(other, "all")});
-    else if (found.length) missing.push(words);
+    else if (found.length && !optional) missing.push(words);
   }
   return {found, missing};
 }

@@ -7,7 +7,8 @@ const GATES = 10, LISTED = 12;
 function promptView(cell, chosen, heading) {
   const view = el("div", {});
   const known = (t) => [...chosen].every((i) => t[1].includes(i));
-  const alone = new Map(cell.terms.filter((t) => t[1].length === 1).map((t) => [t[1][0], t[2]]));
+  const single = new Map(cell.terms.filter((t) => t[1].length === 1).map((t) => [t[1][0], t]));
+  const alone = new Map([...single].map(([i, t]) => [i, t[2]]));
   const longest = Math.max(...cell.terms.map((t) => Math.abs(t[2])), 1e-12);
   const list = el("div", {"aria-live": "polite"}), model = el("div", {});
   const chips = [];
@@ -22,14 +23,15 @@ function promptView(cell, chosen, heading) {
   function describe(i) {
     const own = cell.terms.filter((t) => t[1].includes(i) && t[1].length > 1);
     const best = own[0] ? `\nstrongest: ${phrase(cell, own[0])} ${signed(own[0][2])}` : "";
-    return `${cell.players[i]}\nalone ${alone.has(i) ? signed(alone.get(i)) : "nothing"}; in ${own.length} more of the ${cell.terms.length} interactions listed${best}`;
+    return `${cell.players[i]}\nalone ${alone.has(i) ? signed(alone.get(i)) + standing(cell, single.get(i)) : "nothing"}; in ${own.length} more of the ${cell.terms.length} interactions listed${best}`;
   }
 
   const prompt = el("p", {class: "prompt", dir: "auto"});
   for (const [text, i] of cell.text) {
     if (i < 0) { prompt.append(text); continue; }
     const effect = alone.get(i) || 0;
-    const chip = el("button", {type: "button", class: `chip ${effect > 0 ? "positive" : effect < 0 ? "negative" : ""}`, "data-player": i, "aria-pressed": "false", "aria-describedby": "tip",
+    const ring = cell.certain === null || !single.has(i) ? "" : single.get(i)[4] === "certain" ? "ringed" : "dashed";
+    const chip = el("button", {type: "button", class: `chip ${effect > 0 ? "positive" : effect < 0 ? "negative" : ""} ${ring}`, "data-player": i, "aria-pressed": "false", "aria-describedby": "tip",
       onclick: () => { chosen.has(i) ? chosen.delete(i) : chosen.add(i); refresh(); },
       onpointerenter: () => showTip(describe(i), chip.getBoundingClientRect()), onpointerleave: hideTip,
       onfocus: () => showTip(describe(i), chip.getBoundingClientRect()), onblur: hideTip}, text);
@@ -38,12 +40,16 @@ function promptView(cell, chosen, heading) {
     prompt.append(chip);
   }
   if (heading) view.append(el("h3", {}, heading));
-  view.append(prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}${cell.unit} ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
-    + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`), el("div", {class: "split"}, model, list));
+  fill(view, {}, [prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}${cell.unit} ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
+    + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`),
+    cell.certain === null ? null : el("p", {class: "facts"}, el("span", {class: "key ringed"}, "Ringed"), " words have a certain effect alone; ", el("span", {class: "key dashed"}, "dashed"), " words, pale bars and pale rows do not: other splits that are as good change them."), el("div", {class: "split"}, model, list)]);
   if (cell.removed.length) view.append(removedList(cell));
   refresh();
   return view;
 }
+
+// What is known of a term, in words; nothing where it was not asked.
+const standing = (cell, term) => (cell.certain === null ? "" : `, ${term[4] || "not salient"}`);
 
 function termTable(cell, terms, chosen) {
   const words = [...chosen].map((i) => cell.players[i]).join(" and ");
@@ -56,11 +62,11 @@ function termTable(cell, terms, chosen) {
 }
 
 function termRow(cell, term) {
-  const [or, players, effect, name, status] = term, kind = name || (cell.classed ? "not salient" : "");
+  const [or, players, effect, name, status, sure] = term, kind = name || (cell.classed ? "not salient" : "");
   const row = el("tr", {}, el("td", {class: "num"}, signed(effect)), el("td", {class: "gatename"}, players.length === 1 ? "alone" : or ? "OR" : "AND"), el("td", {dir: "auto"}, players.map((i) => cell.players[i] ?? `player ${i}`).join(or ? " | " : " & ")));
-  if (kind) row.append(el("td", {}, CLASS_OF[kind] ? el("span", {class: `tag ${CLASS_OF[kind]}`}, kind) : el("span", {class: "weak"}, kind)));
-  if (cell.certain !== null) row.append(el("td", {}, el("span", {class: `tag sure ${status || "below"}`}, status || "not salient")));
-  if (status && status !== "certain") row.classList.add("pale");
+  if (kind) row.append(el("td", {}, CLASS_OF[kind] ? el("span", {class: `tag ${CLASS_OF[kind]}`}, sure ? `certainly ${kind}` : kind) : el("span", {class: "weak"}, kind)));
+  if (cell.certain !== null) row.append(el("td", {}, el("span", {class: `tag sure ${status || "below"}`}, status || (name === "removed" ? "not known" : "not salient"))));
+  if (cell.certain !== null && status !== "certain") row.classList.add("pale");
   return row;
 }
 
