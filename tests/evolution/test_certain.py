@@ -135,7 +135,7 @@ def test_followed_results_give_the_table():
 
 def test_tables_that_do_not_fit_are_refused():
     for table, words in (
-        (STORY.drop(columns="low"), "but low lacks"),
+        (STORY.drop(columns="low"), "but 'low' is missing"),
         (STORY.assign(status="maybe"), "A status is one of certain, possible, excluded, undecided, but 'maybe'"),
         (STORY[STORY["step"] > 0], "defined from step 0, at which the run 'm/d/seed-0' was not followed"),
         (STORY.drop(index=0), "is given at step 7, but not at step 0"),

@@ -49,7 +49,7 @@ def test_special_tokens_are_known(byte_level, wordpiece):
         ({"target": "zebra"}, "several candidates to score; pass target_tokens=1"),
         ({"target": " "}, "The target is empty"),
         ({"target": 420_000}, "not in the vocabulary"),
-        ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was asked for"),
+        ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was requested"),
         ({"template": "no place"}, "exactly once"),
         ({"template": 5}, "must be a string with"),
         ({"target": 3.5}, "must be text, a token id or several"),

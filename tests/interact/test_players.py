@@ -120,5 +120,5 @@ def test_a_shared_token_is_reported_and_merged(byte_level):
     with pytest.warns(UserWarning, match=r"'movie' became one player, because the tokenizer puts parts"):
         inputs = prepare(byte_level, "witty movie", players=[(6, 8), (8, 11)], template="{text}.")
     assert inputs.n == 1 and inputs.players[0].text == "movie" and len(inputs.notes) == 1
-    with pytest.warns(UserWarning, match="takes 'vie' along"):
+    with pytest.warns(UserWarning, match="includes 'vie'"):
         prepare(byte_level, "witty movie", players=[(6, 8)], template="{text}.")
