@@ -101,7 +101,9 @@ def export(name: str, store: Path) -> Path:
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
     made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
-    found: dict[str, pd.DataFrame] = dict(zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True))
+    found: dict[str, pd.DataFrame] = dict(
+        zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
+    )
     found["certainty"] = certainty_of_cells(study, work, found["interactions"])
     trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
     held = found["cells"][~found["cells"]["sample"].isin(trained)]
