@@ -84,7 +84,7 @@ def test_every_table_that_names_a_run_says_what_it_is():
             assert {"model", "data", "seed"} <= set(columns)
         assert list(empty(name).columns) == columns
         assert all(column.meaning.endswith(".") for column in table.columns)
-    with pytest.raises(ValueError, match="There is no table 'cell' in a study; there are interactions, certainty, cells"):
+    with pytest.raises(ValueError, match="There is no table 'cell' in a study; there are interactions, cells"):
         table_of("cell")
 
 
