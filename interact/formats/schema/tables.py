@@ -142,7 +142,7 @@ _ALL = (
     ),
     Table(
         "certainty",
-        "an interaction that is salient at any step of its run and sample, at each of its steps, zero effects too",
+        "interaction that is salient at any step of its run and sample, at each of its steps, zero effects too",
         (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             _figure("effect", "The effect I(T).", finite=True),
