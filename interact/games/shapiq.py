@@ -38,10 +38,20 @@ def as_shapiq_game(
     Coalitions are scored a batch at a time by `interact.coalition_values`, each once; `game.scored` counts them.
 
     Args:
-        model, tokenizer, messages, players, target, template, target_tokens, score, masking, baseline, engine,
-            memory_budget: As in `interact.extract`.
+        model: As in `interact.extract`, like all that follow but text and normalize.
+        tokenizer: Its fast tokenizer.
         text: The user's text; or `interact.CoalitionInputs`, of any number of players, which hold the tokenizer's part
             (pass None), players, target and template already.
+        messages: A conversation in the place of a text.
+        players: The players.
+        target: The answer.
+        template: What stands around the text.
+        target_tokens: How many tokens of a target text to score.
+        score: What a score is.
+        masking: ``"baseline"``, ``"attention"`` or ``"text"``.
+        baseline: What absent tokens become under ``"baseline"``.
+        engine: How coalitions are scored.
+        memory_budget: Bytes one batch may take.
         normalize: Subtract v(empty) from every value, as shapiq's approximators expect.
 
     Raises:

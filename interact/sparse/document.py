@@ -56,9 +56,9 @@ def document(
     # What rounding and noise leave of the sum.
     values = values + (coarse.total - _nobody(coarse) - values.sum()) / coarse.n
     strongest = set(np.argsort(-np.abs(values), kind="stable")[:keep].tolist())
-    sentences = []
+    kind, sentences = "paragraph" if coarse.provenance.get("players") == "paragraphs" else "sentence", []
     for i, player in enumerate(coarse.players):
-        one = Part("sentence", player.text, float(values[i]), float(errors[i]))
+        one = Part(kind, player.text, float(values[i]), float(errors[i]))
         spans = word_parts(coarse.text, player.chars) if i in strongest else []
         sentences.append(_opened(one, coarse.text, spans, again, budget) if len(spans) > 1 else one)
     fit = coarse.fidelity(0.0)

@@ -6,7 +6,7 @@ of their run and sample, at all its steps: so `interact.evolution.certain_classe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -135,20 +135,22 @@ def _levels(interactions: pd.DataFrame, config: StudyConfig) -> dict[tuple[str, 
         least = strength.where(interactions["salient"]).groupby(keys, observed=True).min().fillna(largest)
         below = strength.where(~interactions["salient"], 0.0).groupby(keys, observed=True).max()
         found = (least + below) / 2
-    return {(str(run), int(step), str(sample)): float(level) for (run, step, sample), level in found.items()}
+    run, step, sample = (found.index.get_level_values(name) for name in _PLACE)
+    places = zip(map(str, run), map(int, step), map(str, sample), strict=True)
+    return dict(zip(places, map(float, found), strict=True))
 
 
 def _named(rows: pd.DataFrame) -> set[tuple[str, int]]:
     return set(zip(rows["kind"].astype(str), rows["mask"].astype(int), strict=True))
 
 
-def _earlier(path: Path) -> dict[tuple[str, int, str], pd.DataFrame]:
+def _earlier(path: Path) -> dict[Hashable, pd.DataFrame]:
     """Read the table of before, by cell; nothing where it is missing or is of another form."""
     try:
         table = check(pd.read_parquet(path), "certainty")
     except (OSError, ValueError):
         return {}
-    return {(str(r), int(t), str(s)): part for (r, t, s), part in table.groupby(_PLACE, observed=True, sort=False)}
+    return dict(iter(table.groupby(_PLACE, observed=True, sort=False)))
 
 
 def _again(

@@ -90,12 +90,13 @@ def result_payload(
         result: The result.
         classes: Class and effect of (kind, mask) at this step; the removed make a list of their own.
         tau: Salience threshold, a share of the strongest effect.
-        known: Status of each salient interaction, by kind and mask; None to ask the result, a split a term.
+        known: Status of each salient interaction, by kind and mask; None to ask a single result, a split a term.
         start: The same of the cell before training, for the removed.
         sure: Interactions whose class is certain, by kind and mask.
     """
     # What is certain takes a split per term; a study's page brings what its tables know.
-    known = statuses(result) if known is None else known
+    if known is None:
+        known = statuses(result) if classes is None else {}
     classes, start = classes or {}, start or {}
     terms = [
         [
