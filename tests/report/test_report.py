@@ -267,6 +267,7 @@ def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
 def test_verdicts_and_places_in_the_null_are_told(store):
     run = "SmolLM2-135M-Instruct/reviews/seed-0"
     common = {"run": "SmolLM2-135M-Instruct/reviews/seeds", "error": 0.01, "freedom": 4.0, "runs": 5, "samples": 24}
+    common["among"] = "all"
     figures = {"value": -0.19, "low": -0.25, "high": -0.13, "p": 0.001, "p_holm": 0.004}
     unknown = dict.fromkeys(figures, float("nan"))
     rows = [
