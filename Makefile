@@ -1,5 +1,5 @@
-# Verbs: demo test check bench docs results matrix newest lock clean. Each uses the environment .venv, made when missing or out
-# of date, from the exact versions of requirements.lock.
+# Verbs: demo test check bench docs results figures matrix newest lock clean. Each uses the environment .venv, made when
+# missing or out of date, from the exact versions of requirements.lock.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 LOCKED_TORCH := torch==2.13.0
@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export INTERACT_WERROR ?= 1
 
-.PHONY: demo test check bench docs results matrix newest lock clean
+.PHONY: demo test check bench docs results figures matrix newest lock clean
 
 ifneq ($(BUILD),$(strip $(shell cat .venv/build 2>/dev/null)))
 .PHONY: .venv/.ready
@@ -58,6 +58,10 @@ docs: .venv
 # From the tables in docs/results/.
 results: .venv
 	$(BIN)/python docs/results.py
+
+# The pictures of docs/pictures.md, from stored tables; those that are up to date stay.
+figures: .venv
+	$(BIN)/python docs/figures.py
 
 matrix: .venv
 	$(BIN)/python -m tests.matrix

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import linprog, nnls
-from scipy.sparse import csr_array, eye_array, hstack
+from scipy.sparse import csr_array, hstack, identity
 
 from bench.registry import Case, Check, Entry, Timed
 from bench.sparsify import fit, given, planted, smooth
@@ -79,7 +79,7 @@ def highs_cost(v: np.ndarray, delta: float, column: int, level: float) -> float:
     a = columns(len(v).bit_length() - 1)[0]
     rest = csr_array(np.delete(a, column, 1))
     rows, size = rest.shape
-    equal: Any = hstack([rest, -rest, -eye_array(rows)], format="csc")
+    equal: Any = hstack([rest, -rest, -csr_array(identity(rows))], format="csc")
     cost = np.repeat([1.0, 0.0], [2 * size, rows])
     bounds = [(0.0, None)] * (2 * size) + [(-delta, delta)] * rows
     solved = linprog(cost, A_eq=equal, b_eq=(v - v[0])[1:] - level * a[:, column], bounds=bounds)

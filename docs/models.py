@@ -191,7 +191,7 @@ def examine(family: str) -> dict[str, str]:
                 found[f"{masking} {engine}"] = brief(error)
                 continue
             worst = float(((values - flat).abs() / flat.abs().clamp(min=1)).max())
-            single = "by one token a call" in explain_engine(model, INPUTS, masking=masking, engine=engine)
+            single = "by one token per call" in explain_engine(model, INPUTS, masking=masking, engine=engine)
             found[f"{masking} {engine}"] = "differs" if worst > EXACT else "by single tokens" if single else "yes"
     return found
 
@@ -271,16 +271,19 @@ _HEAD = """# Which models, by which engine
 
 {versions}
 
-Every family that transformers registers for causal language modelling, as a tiny random model in float32 (windows
-and chunks of 8 tokens, a prompt of 20, 4 players). `yes`: all log-odds are within 1e-4 of the flat forward's; for
-`flat` itself: the full coalition equals a plain forward, no token sees later ones, absent tokens do not speak. Else
-why not. An engine that is not exact is never taken by `auto`, and is refused with the reason when it is named; the
-check runs on the model at hand, so families that are not listed are served as well. The engines: [math.md](math.md).
+This page is for readers who want to know whether their model is supported, and by which engine
+([math.md](math.md#engines)).
+
+We tried every family that transformers registers for causal language modelling, as a tiny random model in float32
+(windows and chunks of 8 tokens, a prompt of 20, 4 players). `yes` means that all log-odds are within 1e-4 of those of
+the flat forward. For `flat` it means that the full coalition equals a plain forward, no token sees later ones, and
+absent tokens have no influence. Other entries say why not. `auto` never takes an engine that is not exact, and a
+named engine is refused with the reason. The check runs on your model, so other families are supported, too.
 
 Of {families} families, {tiny} gave a tiny model. With baseline masking flat is right for {baseline_flat}, the tree for
 {baseline_tree}, the reordered cache for {baseline_reorder}, one of the two for {some}; with attention masking flat for
-{attention_flat}, the tree for {attention_tree}. *By single tokens*: the cache goes on right by one token a call only.
-*Takes no positions*, *attention of its own*: the tree has no way in. Encoders are made with `is_decoder=True`.
+{attention_flat}, the tree for {attention_tree}. *By single tokens*: the cache continues correctly only by one token
+per call. *Takes no positions*, *attention of its own*: the tree cannot be used. Encoders have `is_decoder=True`.
 """
 
 

@@ -3,8 +3,9 @@
     python docs/results.py                              # every number, verdict and figure anew, from the tables
     python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
 
-1. `docs/results/NAME/` holds the tables of a study: all effects of all cells, the losses, the samples, the strength of
-   the permuted change (which needs the scores), and the configuration. A cell's key is that of the store.
+1. `docs/results/NAME/` holds the tables of a study: all effects and all scores of all cells, the losses, the samples,
+   which interactions are certain, the strength of the permuted change, and the configuration. A cell's key is that of
+   the store.
 2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
 3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
    the marks hold no measured number.
@@ -16,28 +17,47 @@ import argparse
 import json
 import re
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from interact.evolution import check, classify, detect_stages, empty, matched_subsets, measure, permuted_rho, verdicts
+from interact.evolution import (
+    NoiseOptions,
+    check,
+    classify,
+    detect_stages,
+    empty,
+    matched_subsets,
+    measure,
+    permuted_rho,
+    verdicts,
+)
 from interact.evolution.verdicts import SIGNS
 from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
 from interact.study import tables
 from interact.study.certainty import certain_verdicts, certainty_of_cells
 from interact.study.chance import chance
+from interact.study.repetitions import null_again, scores_of, split_again
 from interact.study.samples import load as load_samples
 from interact.study.stops import compare_stops
 from interact.study.store import Store
 from interact.study.work import cells as work_of
 from interact.study.work import runs as runs_of
+from interact_kernels.sparsify import NoiseForm
 
 ROOT = Path(__file__).parent
 PAGE, TABLES = ROOT / "results.md", ROOT / "results"
 RATES = TABLES / "error_rates.parquet"
+SPLITS = {
+    "exact split": {"noise": "exact", "kappa": None},
+    "published box of 0.04": {"noise": "box", "kappa": 0.04},
+}
+"""Under which forms of noise the verdicts are repeated."""
 MOST = 10 * 2**20
 """Bytes that all tables together may take."""
 _MARK = re.compile(r"(<!-- results: (\w+) ([\w.-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
@@ -65,8 +85,8 @@ class Evidence:
         self.interactions, self.cells = check(found["interactions"], "interactions"), check(found["cells"], "cells")
         self.samples, self.losses = found["samples"], check(found["losses"], "losses")
         self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
-        null = pd.read_parquet(folder / "null.parquet")
-        self.verdicts = verdicts(self.interactions, self.cells, training=self.trained, losses=self.losses, null=null)
+        self._folder = folder
+        self.verdicts = self._judged(self.interactions, "null")
         # Of a study that did not ask what is certain there is no such table.
         path = folder / "certainty.parquet"
         self.certainty = check(pd.read_parquet(path) if path.is_file() else empty("certainty"), "certainty")
@@ -75,6 +95,20 @@ class Evidence:
         held = ~self.cells["sample"].isin(self.trained)
         self.metrics = self._measured(held)
         self.stops = compare_stops(self.metrics, self.losses, runs_in(self.cells).values())
+
+    @cached_property
+    def resplit(self) -> dict[str, pd.DataFrame]:
+        """The verdicts again, from the same scores under other splits."""
+        found = {}
+        scores = pd.read_parquet(self._folder / "scores.parquet")
+        how = {"tau": self.config["tau"], "rule": self.config["tau_rule"]}
+        for name, form in SPLITS.items():
+            found[name] = self._judged(split_again(scores, self.cells, **form, **how), f"null-{form['noise']}")
+        return found
+
+    def _judged(self, interactions: pd.DataFrame, null: str | None) -> pd.DataFrame:
+        chance = None if null is None else pd.read_parquet(self._folder / f"{null}.parquet")
+        return verdicts(interactions, self.cells, training=self.trained, losses=self.losses, null=chance)
 
     def _measured(self, held: pd.Series) -> pd.DataFrame:
         cells = self.cells[held].reset_index(drop=True)
@@ -101,14 +135,20 @@ def export(name: str, store: Path) -> Path:
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
     made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
-    found: dict[str, pd.DataFrame] = dict(
-        zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
-    )
+    found: dict[str, pd.DataFrame] = {}
+    found |= zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
     found["certainty"] = certainty_of_cells(study, work, found["interactions"])
     trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
     held = found["cells"][~found["cells"]["sample"].isin(trained)]
     parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
     found["null"] = pd.concat(parts, ignore_index=True)
+    found["scores"] = scores_of(study, work)
+    own = found["scores"][~found["scores"]["sample"].isin(trained)]
+    for form in SPLITS.values():
+        options = NoiseOptions(
+            **form, tau=study.config.tau, rule=study.config.tau_rule, definition=study.config.classes
+        )
+        found[f"null-{form['noise']}"] = null_again(own, held, options)
     for table, rows in found.items():
         for column in ("run", "model", "data"):
             if column in rows:
@@ -126,6 +166,11 @@ def export(name: str, store: Path) -> Path:
     return folder
 
 
+def _noise(config: dict[str, Any]) -> str:
+    form = NoiseForm.of(config.get("noise"), config["kappa"])
+    return "exact split" if form.noise == "exact" else f"{form.noise} noise, kappa {form.kappa:g}"
+
+
 def _without_folders(name: str) -> str:
     parts = name.rsplit("/seed-", 1)
     known = runs_in(pd.DataFrame({"run": [name]}))[name]
@@ -137,8 +182,6 @@ def _without_folders(name: str) -> str:
 def design(of: Evidence) -> str:
     """The table of the design."""
     config, cells = of.config, of.cells
-    kappa, noise = config.get("kappa"), config.get("noise")
-    split = f"{noise or 'soft'} noise" if kappa is None else f"box of {kappa:g}"
     held = sorted(set(cells["sample"]) - of.trained)
     steps = sorted(cells["step"].unique())
     rows = [
@@ -156,8 +199,8 @@ def design(of: Evidence) -> str:
         ),
         (
             "extraction",
-            f"masking {config['masking']}, baseline {', '.join(sorted(set(cells['baseline'])))}; {split}; "
-            f"tau {config['tau']:g}, rule {config['tau_rule']}",
+            f"masking {config['masking']}, baseline {', '.join(sorted(set(cells['baseline'])))}; "
+            f"{_noise(config)}; tau {config['tau']:g}, rule {config['tau_rule']}",
         ),
         (
             "cells",
@@ -308,6 +351,22 @@ def rates(_: Evidence | None) -> str:
     return f"{_table(head, rows)}\n\n{' and '.join(map(str, studies))} planted studies in each world and design."
 
 
+def repetitions(of: Evidence) -> str:
+    """The verdicts beside those with certain interactions only and under other splits of the same scores."""
+    columns = {"the default split": of.verdicts}
+    columns |= {"certain ones only": of.repeated} if len(of.repeated) else {}
+    columns |= of.resplit
+    rows = []
+    for name in of.verdicts["hypothesis"]:
+        cells = []
+        for table in columns.values():
+            row = table.set_index("hypothesis").loc[name]
+            value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] "
+            cells.append(f"{value}{row['verdict']}")
+        rows.append((_WORDS[name][0], *cells))
+    return _table(("finding", *columns), rows)
+
+
 PARTS: dict[str, Callable[..., str]] = {
     "design": design,
     "losses": losses,
@@ -315,6 +374,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "stops": stops,
     "verdicts": judged,
     "certain": certain,
+    "repetitions": repetitions,
     "rates": rates,
 }
 

@@ -42,7 +42,7 @@ def run(out: Path | None, say: Callable[[str], None], *, quick: bool = False) ->
     """Print the interactions of one sentence, train SmolLM2-135M-Instruct and Gemma-3-270m on reviews, write the page.
 
     Args:
-        out: The study's store; a demo that was interrupted goes on. None for ``runs/demo`` (``runs/demo-quick``).
+        out: The study's store; a demo that was interrupted continues. None for ``runs/demo`` (``runs/demo-quick``).
         say: Where to print.
         quick: Whether the study is to be a very small one.
 
@@ -58,8 +58,8 @@ def run(out: Path | None, say: Callable[[str], None], *, quick: bool = False) ->
     say(f"Now the study: {', '.join(config.models)} learn to judge reviews, and {_cells(config)} cells are followed.")
     minutes = seconds * _extractions(config) / 60
     say(
-        f"It takes about {max(1, round(minutes))} min on this machine from its start; interrupted, the same command "
-        "goes on."
+        f"It takes about {max(1, round(minutes))} min on this machine from its start; after an interruption the same "
+        "command continues it."
     )
     store = run_study(out, config, say=say)
     page = write(store.folder)
@@ -73,7 +73,7 @@ def _first(name: str, say: Callable[[str], None]) -> float:
     start = time.monotonic()
     result = extract(model, tokenizer, _SENTENCE, template=_REVIEW, target="positive")
     seconds = time.monotonic() - start
-    say(f"What {name} makes of one sentence, in {seconds:.1f} s:\n\n{as_text(result, 10)}\n")
+    say(f"How {name} rates one sentence, in {seconds:.1f} s:\n\n{as_text(result, 10)}\n")
     return seconds
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from interact.command.study import Study
     from interact.results import Interactions
 
-# Whatever needs torch is imported by the command that needs it, so that fetch and --help answer at once.
+# A command imports torch only if it needs it, so that fetch and --help answer at once.
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Extract:
     text: tuple[str, ...] = ()
     """The texts; their words are the players."""
     text_file: Path | None = None
-    """A file with one more text a line; - reads standard input."""
+    """A file with one more text per line; - reads standard input."""
     messages: tuple[Path, ...] = ()
-    """Files of JSON with a conversation, or several: messages with role and content, in the place of texts."""
+    """Files of JSON with a conversation, or several: messages with role and content, instead of texts."""
     target: str | None = None
     """The answer to explain; without it, what the model predicts."""
     players: tuple[str, ...] = ("words",)
@@ -53,7 +53,7 @@ class Extract:
     in_messages: str | None = None
     """Whose words are players: all, a role, or numbers like 0,2; without it, the last message of the user's."""
     limit: int | None = None
-    """Most players; more candidates are drawn from."""
+    """Most players; if there are more candidates, some are drawn."""
     seed: int = 0
     """Seed of the draw of players, and of the coalitions that sparse samples."""
     template: str = "{text}"
@@ -67,7 +67,7 @@ class Extract:
     chat_template: str | None = None
     """The name of one of several chat templates."""
     template_arguments: str | None = None
-    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
+    """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
     target_tokens: int | Literal["all"] | None = None
     """How many tokens of the target to score, when it is several, or all."""
     contrast: tuple[str, ...] = ()
@@ -79,17 +79,17 @@ class Extract:
     baseline: str | None = None
     """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
     kappa: float | None = None
     """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     method: Literal["exact", "sparse"] = "exact"
-    """All coalitions of up to 20 players, certified; or sampled ones of any number, held against held-out ones."""
+    """All coalitions of up to 20 players, certified; or sampled ones of any number, judged on held-out ones."""
     budget: int | None = None
     """Most coalitions that sparse scores; without it, 8 n log2(n)."""
     max_order: int = 4
     """Most players of an interaction that sparse looks for."""
     open: int = 0
-    """Of sparse sentences: how many, the strongest, are opened into words, the rest of the text present."""
+    """With sparse sentences: how many of the strongest to open into words."""
     engine: str = "auto"
     """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
     memory_budget: int | None = None
@@ -105,7 +105,7 @@ class Extract:
     out: Path | None = None
     """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
     json: bool = False
-    """Print JSON, one line a text."""
+    """Print JSON, one line per text."""
     top: int = 10
     """How many interactions to print."""
 
@@ -119,7 +119,7 @@ class Show:
     html: Path | None = None
     """Write a page of them here as well."""
     json: bool = False
-    """Print JSON, one line a file."""
+    """Print JSON, one line per file."""
     top: int = 10
     """How many interactions to print."""
 
@@ -131,7 +131,7 @@ class Fetch:
     names: tyro.conf.Positional[tuple[Literal["smollm2", "gemma3-270m", "minilm", "reviews"], ...]]
     """What to fetch."""
     json: bool = False
-    """Print JSON, one line a name."""
+    """Print JSON, one line per name."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _after(interrupt: KeyboardInterrupt) -> str:
         return "interrupted; what was finished is kept."
     if scores.path is None:
         return f"interrupted; {len(scores)} scores are lost, because no --out names a place for them."
-    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same line goes on from there."
+    return f"interrupted; {len(scores)} scores are in {scores.path}, and the same command continues from there."
 
 
 def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
@@ -234,7 +234,7 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
             report.write_results(results, command.html)
     elif isinstance(command, Fetch):
         if not command.names:
-            raise ValueError(f"Nothing was named; pass one or more of {', '.join(embedded.NAMES)}.")
+            raise ValueError(f"No name was given; pass one or more of {', '.join(embedded.NAMES)}.")
         for name, folder in embedded.fetch_each(command.names):
             print(
                 json.dumps({"name": name, "folder": str(folder)}) if command.json else f"{name}: {folder}", flush=True
@@ -418,7 +418,7 @@ def _hear_costs() -> None:
 
 
 def _note(message: Warning | str, category: type[Warning], *_: Any) -> None:
-    # What libraries say to programmers is no news to whoever types a command.
+    # Warnings that libraries give to programmers do not help the user of a command.
     if issubclass(category, (DeprecationWarning, FutureWarning)):
         return
     print(f"interact: note: {message}", file=sys.stderr)

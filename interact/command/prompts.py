@@ -25,7 +25,7 @@ def conversations(files: Sequence[Path]) -> list[list[Any]]:
             messages = one.get("messages") if isinstance(one, dict) else one
             if isinstance(one, dict) and (more := sorted(one.keys() - {"messages"})):
                 raise ValueError(
-                    f"{file} has {', '.join(more)} beside the messages of conversation {number}; what a chat "
+                    f"{file} has {', '.join(more)} in addition to the messages of conversation {number}; what a chat "
                     "template is told is given as --template-arguments, so leave the rest out of the file."
                 )
             if not isinstance(messages, list) or not messages:
@@ -41,7 +41,7 @@ def template_arguments(given: str | None) -> dict[str, Any]:
     """Read the arguments of a chat template.
 
     Raises:
-        ValueError: They are no object of JSON.
+        ValueError: They are not a JSON object.
     """
     try:
         told = json.loads(given) if given is not None else {}

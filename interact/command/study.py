@@ -15,7 +15,7 @@ from interact.study.config import StudyConfig, load
 
 @dataclass(frozen=True)
 class StudyRun:
-    """Train and follow; the same line again goes on where it stopped."""
+    """Train and follow; the same line again continues where it stopped."""
 
     store: Path
     """Folder that holds everything the study finds."""

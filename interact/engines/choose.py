@@ -42,7 +42,7 @@ def choose(game: PromptGame, masks: np.ndarray) -> Choice:
     *fast, flat = engines.ENGINES
     fitting = [engine for engine in fast if game.family.kind in engine.kinds]
     if game.engine == flat.name:
-        return Choice(flat, flat.plan(game, masks), "it was asked for")
+        return Choice(flat, flat.plan(game, masks), "it was requested")
     if game.engine != "auto":
         fitting = [engine for engine in fast if engine.name == game.engine]
     reasons: list[str] = []

@@ -73,7 +73,7 @@ class CoalitionTree:
 
     Attributes:
         tokens: Tokens that are computed in all.
-        flat_tokens: Tokens that one forward a coalition would compute.
+        flat_tokens: Tokens that one forward per coalition would compute.
     """
 
     def __init__(self, length: int, spans: Sequence[Span], coalitions: np.ndarray, *, drop_absent: bool) -> None:

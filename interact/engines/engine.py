@@ -36,9 +36,9 @@ class Plan:
         game: The game.
         masks: Which players are present, bool, shape [M, n], sorted, without duplicates.
         size: Most units of a batch, to begin with.
-        unit: What a batch is made of, such as ``"tokens a run"``.
+        unit: What a batch is made of, such as ``"tokens per run"``.
         tokens: Tokens that are computed in all.
-        flat_tokens: Tokens that one forward a coalition would compute.
+        flat_tokens: Tokens that one forward per coalition would compute.
         saving: What is saved, in words.
         words: The same with how it is cut and the memory it takes.
         options: What this model needs of the engine.
@@ -89,7 +89,7 @@ class Engine(ABC):
         summary: What it does, for the command line and the documentation.
         kinds: Kinds of models that it is made for, see `interact.models.family.Family`.
         saver: What saves the tokens, for sentences.
-        always_on_cpu: Whether it wins on a CPU even where it saves no tokens.
+        always_on_cpu: Whether it is faster on a CPU even where it saves no tokens.
     """
 
     name: str

@@ -47,7 +47,7 @@ class FinalRows:
     def cut(
         self, module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], *, early: bool
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Cut a module's inputs to the final rows, if all its tensors have one row a token."""
+        """Cut a module's inputs to the final rows, if all its tensors have one row per token."""
         if self._rows is None or self._busy is not None or not (self._attended or early):
             return None
         tensors = [part for part in (*inputs, *named.values()) if isinstance(part, torch.Tensor)]
@@ -113,7 +113,7 @@ def final_rows_only(model: Any, wanted: bool) -> Iterator[FinalRows]:
 
 @contextmanager
 def head_rows(model: Any) -> Iterator[Callable[[torch.Tensor], int | torch.Tensor]]:
-    """Yield what turns the rows that the head shall read into the model's `logits_to_keep`, for a while.
+    """Yield what turns the rows that the head reads into the model's `logits_to_keep`, for a while.
 
     Where a model is spread over devices, accelerate moves its arguments to the first of them, but the states that the
     rows choose from lie on the last: there the head's own input is cut, on the device on which it lies.

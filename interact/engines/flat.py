@@ -1,4 +1,4 @@
-"""The flat forward: one row a coalition, in batches that fit a memory budget.
+"""The flat forward: one row per coalition, in batches that fit a memory budget.
 
 1. The prompt is embedded once; a batch of coalitions becomes a batch of embeddings (``baseline``), of key masks
    (``attention``) or of token ids grouped by length (``text``).
@@ -27,10 +27,10 @@ _LARGEST_BATCH = {"cpu": 64, "cuda": 1024}
 
 
 class Flat(Engine):
-    """One masked forward a coalition."""
+    """One masked forward per coalition."""
 
     name = "flat"
-    summary = "one masked forward a coalition; every model and masking"
+    summary = "one masked forward per coalition; every model and masking"
     kinds = ("causal", "classifier")
 
     def refusal(self, game: PromptGame) -> str | None:
@@ -49,7 +49,7 @@ class Flat(Engine):
         size = max(1, min(_LARGEST_BATCH.get(game.device.type, 64), fits))
         tokens = length * len(masks)
         memory = min(size, len(masks)) * row
-        return Plan(game, masks, size, "coalitions a batch", tokens, tokens, options=options, memory=memory)
+        return Plan(game, masks, size, "coalitions per batch", tokens, tokens, options=options, memory=memory)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Score batches of coalitions that make prompts of one length."""
@@ -60,7 +60,7 @@ class Flat(Engine):
                 yield some, score_batch(plan.game, torch.from_numpy(plan.masks[some]))
 
     def check(self, game: PromptGame) -> Verdict:
-        """Trust it: it is what the others are held against."""
+        """Trust it: the others are compared with it."""
         return Verdict()
 
 

@@ -54,7 +54,7 @@ class Packing:
     Attributes:
         lengths: Present tokens of each coalition, int64 array, shape [M].
         tokens: Tokens that are computed in all.
-        flat_tokens: Tokens that one forward a coalition would compute.
+        flat_tokens: Tokens that one forward per coalition would compute.
     """
 
     def __init__(self, game: PromptGame, masks: np.ndarray) -> None:
@@ -116,7 +116,7 @@ class Packed(Engine):
         tokens = (packing.tokens, packing.flat_tokens)
         memory = min(size, packing.tokens) * game.bytes_of_a_token
         told = {"saving": words, "words": words, "options": options, "memory": memory}
-        return Plan(game, masks, size, "tokens a run", *tokens, **told)
+        return Plan(game, masks, size, "tokens per run", *tokens, **told)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Score the present tokens of some coalitions, run by run."""
@@ -198,7 +198,7 @@ def _attend(
     rows = _current.get()
     odd = attention_mask is not None or others.get("position_bias") is not None or query.shape[0] != 1
     if rows is None or odd:
-        raise NotImplementedError(f"{type(module).__name__} attends in a way that packing does not know.")
+        raise NotImplementedError(f"{type(module).__name__} attends in a way that packing does not support.")
     rows.asked = True
     out = packed_attention(
         query[0],

@@ -70,7 +70,7 @@ class Reorder(Engine):
         words = f"{tree.saving()}, in at most {size_in_words(memory)} of memory"
         told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
         size = options.get("most_rows", MOST_TOKENS)
-        return Plan(game, masks, size, "prefixes a batch", tree.tokens, tree.flat_tokens, **told)
+        return Plan(game, masks, size, "prefixes per batch", tree.tokens, tree.flat_tokens, **told)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Walk the tree of some coalitions, batch by batch."""
@@ -80,11 +80,11 @@ class Reorder(Engine):
             yield rows[found], scores
 
     def check(self, game: PromptGame) -> Verdict:
-        """Hold the walk against the flat forward, for each number of tokens that it goes on from the cache by."""
+        """Hold the walk against the flat forward, for each number of tokens that it continues from the cache by."""
         length = len(game.prompt.input_ids)
         # The numbers of tokens that the model starts with and goes on by.
         steps = continuations(game.prompt)
-        slowly = "the cache goes on right by one token a call only"
+        slowly = "the cache continues correctly only by one token per call"
         for step in (MOST_TOKENS, 1):
             if all(length <= game.passed.get(("reorder", step, *kind), 0) for kind in steps):
                 return Verdict(options={"step": step}, remark=slowly * (step == 1))
@@ -92,7 +92,7 @@ class Reorder(Engine):
         for step in (MOST_TOKENS, 1):
 
             def plans(game: PromptGame, some: np.ndarray, step: int = step) -> list[Plan]:
-                # Small batches, so that a cache that serves several of them is held against the truth too.
+                # Small batches, so that a cache that serves several of them is compared with the truth too.
                 return [self.plan(game, some, step=step, most_rows=2, finish=finish) for finish in (False, True)]
 
             found[step] = disagreement(game, self, "reordered cache", plans)
@@ -129,7 +129,7 @@ class _Limits:
 
 @dataclass
 class _Cache:
-    """A model's cache after some tokens, one row a prefix."""
+    """A model's cache after some tokens, one row per prefix."""
 
     held: Any
     bytes: int

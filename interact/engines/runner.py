@@ -37,7 +37,7 @@ def run(engine: Engine, plan: Plan, *, progress: Progress | None = None, keep: K
     Args:
         engine: What scores them.
         plan: Its plan.
-        progress: What is told of each batch.
+        progress: Reports each batch.
         keep: What takes the scores of each batch as soon as they are there, so that an interrupt loses none.
 
     Returns:
@@ -64,7 +64,7 @@ def run(engine: Engine, plan: Plan, *, progress: Progress | None = None, keep: K
                 first, size = first or reached, reached // 2
         values = queue.values(count)
     if first:
-        warnings.warn(f"Memory ran out at {first} {plan.unit}; went on with {size}.", stacklevel=2)
+        warnings.warn(f"Memory ran out at {first} {plan.unit}; continuing with {size}.", stacklevel=2)
     return values
 
 

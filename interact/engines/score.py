@@ -88,7 +88,7 @@ class OfLogits:
     """Any function of the final logits, such as their entropy.
 
     Attributes:
-        function: From logits, float32, shape [rows, outputs], to one number a row.
+        function: From logits, float32, shape [rows, outputs], to one number per row.
 
     >>> entropy = OfLogits(lambda z: -(z.softmax(-1) * z.log_softmax(-1)).sum(-1))
     >>> entropy(torch.zeros(1, 2), torch.tensor([0]))
@@ -101,14 +101,14 @@ class OfLogits:
         """Score logits [..., outputs]; the targets only give the shape.
 
         Raises:
-            ValueError: The function does not return one number a row.
+            ValueError: The function does not return one number per row.
         """
         rows = logits.reshape(-1, logits.shape[-1]).float()
         values = self.function(rows)
         if not isinstance(values, torch.Tensor) or values.shape != rows.shape[:1]:
             shape = tuple(values.shape) if isinstance(values, torch.Tensor) else type(values).__name__
             raise ValueError(
-                f"A score takes logits of shape {tuple(rows.shape)} and returns one number a row, a tensor of shape "
+                f"A score takes logits of shape {tuple(rows.shape)} and returns one number per row, a tensor of shape "
                 f"{tuple(rows.shape[:1])}, but returned {shape}."
             )
         return values.float().reshape(target.shape)
@@ -160,7 +160,7 @@ class EachTarget:
 
 
 def rated(score: Score, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Score answers: one number a row, or one for each column of the score.
+    """Score answers: one number per row, or one for each column of the score.
 
     Args:
         score: The score.

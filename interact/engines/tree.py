@@ -78,7 +78,7 @@ class Tree(Engine):
         memory = tree.memory(tokens, leaves, one)
         words = f"{tree.explain(tokens, leaves)}, {size_in_words(memory)} of memory"
         told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
-        return TreePlan(game, masks, tokens, "tokens a run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
+        return TreePlan(game, masks, tokens, "tokens per run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Compute the tree of some coalitions, run by run."""
@@ -101,7 +101,7 @@ class Tree(Engine):
             if length <= game.passed.get(("tree", game.masking, few), 0):
                 return Verdict(options={"final_rows": few})
         for few in (True, False):
-            # Small runs, so that what one run hands to the next is held against the truth too.
+            # Small runs, so that what one run hands to the next is compared with the truth too.
             options: dict[str, Any] = {"most_tokens": max(8, length // 2), "final_rows": few}
             verdict = disagreement(game, self, "tree", lambda g, some, o=options: [self.plan(g, some, **o)])
             if verdict.reason is None:
@@ -188,7 +188,7 @@ class _Attention:
         if self._run.kept:
             before_k, before_v = self._kept[layer]
             k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
-        # Layers of a model that is spread over devices lie elsewhere; elsewhere only one copy a device is made.
+        # Layers of a model that is spread over devices lie elsewhere; elsewhere only one copy per device is made.
         carry = self._carry = self._carry.to(k.device)
         self._kept[layer] = (k.index_select(1, carry), v.index_select(1, carry))
         return tree_attention(q, k, v, self._tree(window), scale=scale, softcap=softcap or 0.0, sinks=sinks)
@@ -218,7 +218,7 @@ def _attend(
     """Serve transformers' attention interface: query [1, heads, tokens, size] -> [1, tokens, heads, size]."""
     attention = _current.get()
     if attention is None or attention_mask is not None or others.get("position_bias") is not None:
-        raise NotImplementedError(f"{type(module).__name__} attends in a way that the coalition tree does not know.")
+        raise NotImplementedError(f"{type(module).__name__} attends in a way that the coalition tree does not support.")
     parts = (query[0], key[0], value[0])
     seen = attention.attend(id(module), *parts, scaling, sliding_window, softcap, s_aux)
     attention.final.attended(module)

@@ -1,4 +1,4 @@
-"""Whether a model may be scored by an engine: each is held against a slower truth on a configuration's first use.
+"""Whether a model may be scored by an engine: each is compared with a slower truth on a configuration's first use.
 
 A wrong number is worse than a slow one: families differ in how they treat masks, positions and embeddings passed in,
 and most mistakes raise no error.
@@ -205,7 +205,7 @@ def passed_checks(model: Any) -> dict[Any, int]:
 
 
 def reach(game: PromptGame) -> int:
-    """Return the longest prompt for which a check of this one speaks.
+    """Return the length of the longest prompt that a check of this one covers.
 
     Where a window or chunk ends, a longer prompt may be treated otherwise: that is at a number of the configuration,
     half of one, or a power of two. So prompts of about one length are checked once, and not each that is the longest.
@@ -241,8 +241,8 @@ def _trust_attention(game: PromptGame, slack: float) -> None:
     one, two = (flat_scores(some, middle)[0] for some in (game, other))
     if not torch.isclose(one, two, rtol=slack, atol=slack) and bool(one.isfinite()):
         raise ValueError(
-            f"{type(game.model).__name__} lets absent tokens speak under attention masking (the score moves from "
-            f"{float(one):.4f} to {float(two):.4f} with their content); use masking='baseline'."
+            f"{type(game.model).__name__} lets absent tokens influence the score under attention masking (the score "
+            f"moves from {float(one):.4f} to {float(two):.4f} with their content); use masking='baseline'."
         )
 
 

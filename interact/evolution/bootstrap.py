@@ -1,9 +1,9 @@
 """Bootstrap intervals: over samples within a run, and over runs crossed with samples.
 
-1. Draw as many samples as there are, with replacement, `resamples` times: a matrix of counts, one row a draw.
+1. Draw as many samples as there are, with replacement, `resamples` times: a matrix of counts, one row per draw.
 2. Every figure is a ratio of two sums over samples; the counts times the summands give all ratios of all draws.
 3. The interval lies between two quantiles of the draws in which the ratio is defined. The quantiles are further out
-   than 2.5 % and 97.5 %, for a bootstrap of n samples is too narrow by sqrt((n - 1) / n) and knows no Student's t: the
+   than 2.5 % and 97.5 %, for a bootstrap of n samples is too narrow by sqrt((n - 1) / n) and ignores Student's t: the
    plain percentile interval of 6, 12, 20 samples covers 86 %, 90 %, 92 % (expanded percentile bootstrap, Hesterberg
    2015).
 4. Where runs share their samples, a figure moves with both (`crossed`): draw the runs anew with the samples held, draw
@@ -137,7 +137,7 @@ def crossed(
     """Estimate a figure of runs that follow the same samples.
 
     ``error^2 = V_runs R / (R - 1) + V_samples S / (S - 1)``, V the variance of the figure over draws of the one with
-    the other held; Satterthwaite's degrees of freedom. With one run the error speaks of that run alone.
+    the other held; Satterthwaite's degrees of freedom. With one run the error is about that run alone.
 
     Args:
         figure: Takes weights float64 [draws, runs, samples], returns float64 [draws]; NaN where it is not defined.

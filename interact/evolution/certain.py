@@ -36,7 +36,7 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
             the same interactions at all steps, step 0 among them.
 
     Returns:
-        One row an interaction and later step: run, step, sample, kind, mask; class by the splits found ("none"
+        One row per interaction and later step: run, step, sample, kind, mask; class by the splits found ("none"
         where it is salient in neither); removed, preserved and emerged, each "yes", "no" or "open"; effect_start,
         low_start, high_start, effect, low, high. Rows of which all three are "no" are left out.
 
@@ -52,18 +52,18 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
     if not at.isin(start.index).all():
         row = later[~at.isin(start.index)].iloc[0]
         raise ValueError(
-            f"The interaction {row['kind']} {row['mask']} of {row['sample']!r} in {row['run']!r} is known at step "
-            f"{row['step']}, but not at step 0; ask for the same interactions at all steps."
+            f"The interaction {row['kind']} {row['mask']} of {row['sample']!r} in {row['run']!r} is given at step "
+            f"{row['step']}, but not at step 0; give the same interactions at all steps."
         )
     if known.duplicated([*_TERM, "step"]).any():
-        raise ValueError("An interaction is there twice at one step; give each once.")
+        raise ValueError("An interaction occurs twice at one step; give each once.")
     steps, there = known.groupby("run")["step"].nunique().to_dict(), known.groupby(_TERM).size()
     short = there[there.to_numpy() != there.index.get_level_values("run").map(steps).to_numpy()]
     if len(short):
         run, sample, kind, mask = (short.index.get_level_values(name)[0] for name in _TERM)
         raise ValueError(
             f"The interaction {kind} {mask} of {sample!r} in {run!r} is known at {short.iloc[0]} of {steps[run]} "
-            "steps; ask for the same interactions at all steps."
+            "steps; give the same interactions at all steps."
         )
     first = start.loc[at].reset_index(drop=True)
     s, t = _value(first), _value(later)
@@ -93,7 +93,7 @@ def certain_metrics(
         reference: The same of another model on the same players, one run; matched by step, sample, kind and mask.
 
     Returns:
-        One row a run, later step, class and name (count, strength, rho, gamma with a reference; the formulas of
+        One row per run, later step, class and name (count, strength, rho, gamma with a reference; the formulas of
         `measure`): value, by the splits found; certain, the same of certain members alone; low and high, its bounds.
 
     Raises:
@@ -242,9 +242,11 @@ def _reference(table: pd.DataFrame) -> pd.DataFrame:
 
 def _checked(known: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in known.columns]:
-        raise ValueError(f"What is known of interactions has the columns {', '.join(COLUMNS)}, but {missing[0]} lacks.")
+        raise ValueError(
+            f"What is known of interactions has the columns {', '.join(COLUMNS)}, but {missing[0]!r} is missing."
+        )
     if strange := sorted(set(known["status"]) - set(STATUSES)):
         raise ValueError(f"A status is one of {', '.join(STATUSES)}, but {strange[0]!r} is among them.")
     if len(known) and (late := set(known["run"]) - set(known.loc[known["step"] == 0, "run"])):
-        raise ValueError(f"Classes are told from step 0, at which the run {min(late)!r} was not followed.")
+        raise ValueError(f"Classes are defined from step 0, at which the run {min(late)!r} was not followed.")
     return known

@@ -68,7 +68,7 @@ def salient(
     if rule == "absolute":
         return strength > tau
     if rule == "initial" and initial is None:
-        raise ValueError('The rule "initial" takes its threshold from step 0: hand in initial=, the effects there.')
+        raise ValueError('The rule "initial" takes its threshold from step 0: pass initial=, the effects there.')
     unit = strength if rule == "max" else np.abs(np.asarray(initial, dtype=np.float64))
     return (strength > tau * unit.max(initial=0.0)) & (strength > 0)
 

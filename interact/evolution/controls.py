@@ -30,7 +30,7 @@ def permuted_rho(classes: pd.DataFrame, *, permutations: int = 200, seed: int = 
     """Measure rho when the signs of a sample's effects are permuted among all its classes.
 
     Strengths, and how many effects are positive, stay; so a class cancels more, or less, than chance where its rho is
-    outside the interval. Few effects rarely cancel: this is what a small class must be held against.
+    outside the interval. Few effects rarely cancel: this is what a small class must be compared with.
 
     Args:
         classes: Table.
@@ -76,7 +76,7 @@ def permuted_gamma(
 ) -> pd.DataFrame:
     """Measure gamma when the labels of each sample's players are permuted in the other model.
 
-    Orders and strengths stay, only which words they speak of is lost: the gamma that two models have by chance.
+    Orders and strengths stay, only which words they are about is lost: the gamma that two models have by chance.
 
     Args:
         classes: Table.

@@ -1,4 +1,4 @@
-"""Do early interactions foretell late losses? Leave groups of runs out; hold forecasts against the validation loss.
+"""Do early interactions predict late losses? Leave groups of runs out; hold forecasts against the validation loss.
 
 Of each run, at its last followed step up to t0: normalised strength, rho and (where every run has it) gamma of removed
 and emerged interactions. The truth is the last label loss after t0 on the test set. A *group* is a run with its sister
@@ -30,7 +30,7 @@ _GROUPS = ("removed", "emerged")
 
 @dataclass(frozen=True)
 class Forecast:
-    """How well the last test loss of a run was foretold from the runs of other groups.
+    """How well the last test loss of a run was predicted from the runs of other groups.
 
     Attributes:
         until: The step t0.
@@ -55,7 +55,7 @@ class Forecast:
         verdict = "help" if self.gain > 0 else "do not help"
         errors = ", ".join(f"{name} {error:.4g}" for name, error in self.errors.items())
         return (
-            f"Interactions up to step {self.until} {verdict} to foretell the last test loss of "
+            f"Interactions up to step {self.until} {verdict} in predicting the last test loss of "
             f"{len(self.predictions)} runs (mean absolute error, one group of seeds left out: {errors})."
         )
 

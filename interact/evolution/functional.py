@@ -46,7 +46,7 @@ def name_interactions(classes: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFr
         if sample not in players:
             raise ValueError(f"The table samples does not know the sample {sample!r}.")
         if int(mask) >> len(players[sample]):
-            raise ValueError(f"The mask {mask} of the sample {sample!r} speaks of more than its players.")
+            raise ValueError(f"The mask {mask} of the sample {sample!r} has more players than the sample.")
         held = [str(word).lower() for i, word in enumerate(players[sample]) if int(mask) >> i & 1]
         words.append(f"{kind}: {' + '.join(sorted(held))}")
     return classes.merge(keys.assign(words=words), on=["sample", "kind", "mask"], how="left")
@@ -75,7 +75,7 @@ def functional_labels(
         seed: Of the bootstrap.
 
     Returns:
-        One row a run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and
+        One row per run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and
         `training_change`, `heldout_change` with `_low` and `_high` each, in nats; then what the runs are. Samples
         without the group count as unchanged.
 

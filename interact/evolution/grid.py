@@ -111,7 +111,7 @@ def drop_incomplete(
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, list[str]]:
     """Leave out the samples that were not followed at every step of their run, or the steps that lack a sample.
 
-    Dropping samples keeps every step, and every step then speaks of the same samples; in a run that is still going,
+    Dropping samples keeps every step, and every step then is about the same samples; in a run that is still going,
     dropping the step in work keeps more.
 
     Args:
@@ -123,7 +123,7 @@ def drop_incomplete(
         Both tables without what was dropped, and one sentence for each thing that was dropped.
 
     Raises:
-        ValueError: A table is not as `check` wants it, or `drop` is something else.
+        ValueError: A table is not as `check` requires, or `drop` is something else.
 
     >>> from interact.evolution.tables import empty
     >>> drop_incomplete(empty("interactions"))[2]
@@ -167,7 +167,7 @@ def _block(run: str, part: pd.DataFrame, start: int, guessed: bool) -> Block:
     if len(part) != len(steps) * len(samples):
         missing = pd.MultiIndex.from_product([steps, samples]).difference(pd.MultiIndex.from_frame(part[_CELL[1:]]))
         step, sample = missing[0]
-        hint = "; if its interactions are all zero, hand in the table cells too" if guessed else ""
+        hint = "; if its interactions are all zero, pass the table cells too" if guessed else ""
         raise ValueError(
             f"The sample {sample!r} is missing at step {step} of {run!r} ({len(missing)} cells of this run are "
             f"missing); follow it there, or leave such samples out with drop_incomplete{hint}."

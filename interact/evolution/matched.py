@@ -1,7 +1,7 @@
 """Matched subsets: what random interactions of a class's strength and orders would do in its place.
 
 Dropping any part of a salient set moves the score towards v(empty), and a strong class predicts more than a weak one
-whatever it is. So a class is held against random subsets of the salient set that it is part of (that of step 0 for
+whatever it is. So a class is compared with random subsets of the salient set that it is part of (that of step 0 for
 removed ones, that of the row's step for the others), with the class's strength in every order:
 
 1. In each order the terms of the set come in random order until the class's strength is reached; the last one is taken
@@ -133,7 +133,7 @@ def group_effects(
         chosen = {name: mask for name, mask in groups.items() if bool((mask & removed).any()) == of_removed}
         if mixed := [name for name, mask in chosen.items() if of_removed and (mask & ~removed).any()]:
             raise ValueError(
-                f"The group {mixed[0]!r} holds removed interactions beside others, which have other models."
+                f"The group {mixed[0]!r} holds removed and other interactions, which belong to different models."
             )
         if not chosen:
             continue

@@ -1,9 +1,9 @@
-"""Nulls of "training is not noise": evolutions in which the scores move by as much, but know nothing.
+"""Nulls of "training is not noise": evolutions in which the scores move as much, but at random.
 
 1. `noise`: at each followed step v_0 plus Gaussian noise, for each sample as large as v_t - v_0 is over its coalitions;
    a random walk, so that what survives must survive at every step, as in the real evolution.
 2. `permuted_change`: v_0 plus the change v_t - v_0 with the sample's players permuted, the same way at every step. The
-   change keeps its size, its spectrum by order and its course, and loses which words it speaks of.
+   change keeps its size, its spectrum by order and its course, and loses which words it is about.
 3. Either goes through split, salience, classes and metrics as the study itself did: same kappa, tau, rule and
    definition of the classes, at all of its steps, several times. An observed figure is compared with that distribution.
 
@@ -111,7 +111,7 @@ def expected_spindle(n: int, sigma: float) -> pd.DataFrame:
         sigma: Standard deviation of the noise of one score.
 
     Returns:
-        Columns order, deviation, positive; one row an order from 1 to n.
+        Columns order, deviation, positive; one row per order from 1 to n.
 
     >>> expected_spindle(2, 1.0)["deviation"].round(3).tolist()
     [1.414, 2.0]

@@ -1,4 +1,4 @@
-"""What a table `metrics` says at a glance: one row a run and step, the classes beside each other."""
+"""What a table `metrics` says at a glance: one row per run and step, the classes beside each other."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def overview(metrics: pd.DataFrame, *, last: bool = False) -> pd.DataFrame:
         last: Only the last step of each run.
 
     Returns:
-        One row a run and step (the index); columns (class, name) of removed, preserved and emerged interactions, those
-        that are known somewhere.
+        One row per run and step (the index); columns (class, name) of removed, preserved and emerged interactions
+        where they are known.
 
     >>> from interact.evolution import empty
     >>> len(overview(empty("metrics")))

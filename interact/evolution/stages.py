@@ -6,7 +6,7 @@ second model), at the followed steps t of one run:
 1. Denoising ends at the first step with R(t) >= 0.95 R(last) above which R does not lie beyond noise at any later step.
 2. Overfitting begins at the first step at which E grew since the followed step before, g of the emerged is below g of
    the preserved, and it has fallen from its own highest value so far, all three beyond noise. (At its first step
-   everything emerged has just grown from nothing, and a young set is below an old one; so a fall is asked for.)
+   everything emerged has just grown from nothing, and a young set is below an old one; so the rule requires a fall.)
 3. Beyond noise: a difference is more than 1.96 times its standard deviation over bootstrap draws of the samples.
 4. The same rules in every draw give the interval of each step.
 5. The checkpoint to use is that of the last followed step before overfitting begins (`recommended_step`). It is the one
@@ -31,7 +31,7 @@ from interact.formats.schema import STAGES, Run, identify
 SATURATED = 0.95
 NORMAL = 1.96
 DRAWS = 200
-"""Bootstrap draws by which noise is judged, wherever the rules are asked."""
+"""Bootstrap draws by which noise is judged, wherever the rules are used."""
 _REMOVED, _PRESERVED, _EMERGED = range(len(CLASSES))
 
 

@@ -62,7 +62,7 @@ def sum_up(classes: pd.DataFrame, grid: Grid, reference: pd.DataFrame | None = N
     if (cell < 0).any():
         row = classes.iloc[int((cell < 0).argmax())]
         raise ValueError(
-            f"The classes speak of the sample {row['sample']!r} at step {row['step']} of {row['run']!r}, "
+            f"The table classes has the sample {row['sample']!r} at step {row['step']} of {row['run']!r}, "
             "which was not followed."
         )
     group = _codes(classes["class"])
@@ -113,7 +113,7 @@ def generalises(classes: pd.DataFrame, reference: pd.DataFrame) -> np.ndarray:
 
 
 def terms_of(classes: pd.DataFrame) -> pd.DataFrame:
-    """Return where the other model is looked at: columns step, sample, kind, mask, effect; one row a row."""
+    """Return where the other model is looked at: columns step, sample, kind, mask, effect; one row per row."""
     step = classes["step"].where(classes["class"] != "removed", 0)
     return classes.assign(step=step)[[*_TERM, "effect"]].astype({"sample": "str", "kind": "str"})
 

@@ -46,7 +46,7 @@ def check(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
     Raises:
         ValueError: A column is missing or of another type, a value is missing, infinite, negative or unknown, a mask
-            is empty or does not have its order, or two rows speak of the same thing.
+            is empty or does not have its order, or two rows are about the same thing.
 
     >>> check(empty("cells").drop(columns="bias"), "cells")
     Traceback (most recent call last):

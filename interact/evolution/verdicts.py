@@ -109,7 +109,7 @@ def verdicts(
         seed: Of the subsets and of the bootstrap.
 
     Returns:
-        Table `verdicts`, one row a setting and hypothesis.
+        Table `verdicts`, one row per setting and hypothesis.
 
     Raises:
         ValueError: A table does not fit, or the seed of a run is not known.

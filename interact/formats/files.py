@@ -41,7 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def forget_partial(path: Path) -> None:
-    """Remove what a killed writer of a file left behind; whoever calls this holds the lock of the file."""
+    """Remove what a killed writer of a file left behind; the caller holds the lock of the file."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         left.unlink(missing_ok=True)
 
@@ -58,8 +58,8 @@ def whole(path: Path, what: str = "A file") -> Iterator[Path]:
             yield place
     except (OSError, SafetensorError) as error:
         raise RuntimeError(
-            f"{what} could not be written to {path}: {error}. Choose another place, or make room and try again; what "
-            "was finished before is kept."
+            f"{what} could not be written to {path}: {error}. Choose another place, or free some space and try again; "
+            "what was finished before is kept."
         ) from error
 
 

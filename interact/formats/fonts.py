@@ -60,7 +60,7 @@ def fit_fonts(figure: Figure, *, stacklevel: int = 2) -> None:
         _told.add(scripts)
         warnings.warn(
             f"No font of this machine has the letters {''.join(sorted(lacking))[:20]!r} ({scripts}), so the "
-            "figure shows boxes in their place; install one, such as Noto (Debian: fonts-noto-cjk, fonts-noto-core).",
+            "figure shows boxes instead; install one, such as Noto (Debian: fonts-noto-cjk, fonts-noto-core).",
             stacklevel=stacklevel + 1,
         )
 

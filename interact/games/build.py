@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from interact.engines.score import Contrast, OfLogits, Score, score_of
 from interact.games.preparation import prepare_for
 from interact.games.prompt_game import PromptGame, game_of
+from interact.games.question import Question, Scoring
 from interact.games.record import names_of, record
 from interact.models.family import inspect_model, opened
 from interact.prompt.inputs import CoalitionInputs, Template
@@ -42,13 +44,13 @@ def game(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
-        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+        messages: Instead of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
             message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (all of them where more than 20 are allowed); see
             `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
-        template: What stands around the text, see `interact.Template`.
+        template: What surrounds the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: the score is then the log-odds of the target against them, by the first
             token of each, and not against all other tokens.
@@ -68,65 +70,56 @@ def game(
 
     >>> game(model, tokenizer, "a gorgeous, witty movie", target="positive").interactions().top(5)  # doctest: +SKIP
     """
-    check_masking(masking)
-    model, asked = opened(model), asked_text(text, messages)
-    wording: dict[str, Any] = {"players": players, "template": template, "most_players": most_players}
-    inputs = prepare_for(model, tokenizer, asked, target=target, target_tokens=target_tokens, **wording)
+    question = Question(players, target, template, target_tokens, contrast, score, most_players)
+    scoring = Scoring(masking, baseline, engine, memory_budget)
+    return asked_game(model, tokenizer, asked_text(text, messages), question, scoring)
+
+
+def asked_game(
+    model: Any, tokenizer: Any, asked: str | Conversation, question: Question, scoring: Scoring
+) -> PromptGame:
+    """Make the game of a text or a conversation; errors as `game`."""
+    check_masking(scoring.masking)
+    model = opened(model)
+    inputs = prepare_for(model, tokenizer, asked, question)
     against = None
-    if contrast is not None:
-        answers = [contrast] if isinstance(contrast, str) else list(contrast)
-        others = [prepare_for(model, tokenizer, asked, target=a, target_tokens=1, **wording) for a in answers]
-        against = contrast_of(model, inputs, answers, [int((other.target_ids or (0,))[0]) for other in others])
-    return prepared_game(
-        model,
-        tokenizer,
-        inputs,
-        score=_score(model, inputs, score, against),
-        asked=asked,
-        players=players,
-        template=template,
-        target_given=target is not None,
-        masking=masking,
-        baseline=baseline,
-        engine=engine,
-        memory_budget=memory_budget,
-    )
+    if question.contrast is not None:
+        answers = [question.contrast] if isinstance(question.contrast, str) else list(question.contrast)
+        other = [replace(question, target=answer, target_tokens=1) for answer in answers]
+        firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]
+        against = contrast_of(model, inputs, answers, [int(first) for first in firsts])
+    score = _score(model, inputs, question.score, against)
+    return prepared_game(model, tokenizer, inputs, question, scoring, score=score, asked=asked)
 
 
 def prepared_game(
     model: Any,
     tokenizer: Any,
     inputs: CoalitionInputs,
+    question: Question,
+    scoring: Scoring,
     *,
-    players: Players,
-    template: Template | str | None,
-    target_given: bool,
-    masking: str,
-    baseline: str | int | torch.Tensor | Baseline | None,
-    engine: str,
-    memory_budget: int | None,
     score: Score | None = None,
     asked: str | Conversation = "",
 ) -> PromptGame:
-    """Make the game of a prompt that is prepared already; args as `game`, which they are recorded as."""
-    model = opened(model)
-    vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
-    told = record(
-        model,
-        tokenizer,
-        inputs,
-        players=players,
-        template=template,
-        masking=masking,
-        baseline=vector,
-        target_given=target_given,
-    )
+    """Make the game of a prompt that is prepared already; its results record the question."""
+    model, masking = opened(model), scoring.masking
+    vector = resolve_baseline(model, scoring.baseline, inputs.special_ids) if masking == "baseline" else None
+    told = record(model, tokenizer, inputs, question, masking=masking, baseline=vector)
     if isinstance(asked, Conversation):
         told["messages"] = as_json(asked)
     if isinstance(score, Contrast):
         told["contrast"] = {"ids": list(score.against), "texts": names_of(model, tokenizer, score.against)}
-    asking: dict[str, Any] = {"masking": masking, "baseline": vector, "engine": engine, "memory_budget": memory_budget}
-    return game_of(model, inputs, record=told, score=score, **asking)
+    return game_of(
+        model,
+        inputs,
+        masking=masking,
+        baseline=vector,
+        engine=scoring.engine,
+        memory_budget=scoring.memory_budget,
+        record=told,
+        score=score,
+    )
 
 
 def _score(model: Any, inputs: CoalitionInputs, given: Any, contrast: Contrast | None) -> Score:

@@ -1,4 +1,4 @@
-"""The scores v(S) of the coalitions of a prompt, for those who want no more than them."""
+"""The scores v(S) of the coalitions of a prompt, for users who need nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def coalition_values(
             bool, shape [M, n]; None for all 2**n in order.
         masking: ``"baseline"``, ``"attention"`` or ``"text"`` (docs/math.md).
         baseline: What absent tokens become, see `interact.prompt.masking.resolve_baseline`.
-        engine: ``"flat"`` (one masked forward a coalition), ``"tree"`` (shared beginnings computed once; causal
+        engine: ``"flat"`` (one masked forward per coalition), ``"tree"`` (shared beginnings computed once; causal
             models), ``"reorder"`` (the same with the model's own cache; baseline masking), ``"packed"`` (present
             tokens only; encoders under attention masking) or ``"auto"``; see
             `explain_engine`.

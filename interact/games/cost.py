@@ -14,7 +14,7 @@ class Cost:
     Attributes:
         coalitions: How many coalitions are scored.
         tokens: Tokens that the model computes for them, in all; an estimate where the coalitions are sampled.
-        flat_tokens: Tokens that one forward a coalition would compute.
+        flat_tokens: Tokens that one forward per coalition would compute.
         memory: Most bytes that a batch takes beside the model, as predicted from its shape.
         engine: What scores them.
     """
@@ -27,5 +27,5 @@ class Cost:
 
     def __str__(self) -> str:
         ratio = self.flat_tokens / max(1, self.tokens)
-        fewer = f" ({ratio:.1f} times fewer than one forward a coalition)" if ratio > 1.05 else ""
+        fewer = f" ({ratio:.1f} times fewer than one forward per coalition)" if ratio > 1.05 else ""
         return f"{self.tokens:,} tokens{fewer} and {size_in_words(self.memory)} of memory beside the model"

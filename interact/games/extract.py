@@ -56,12 +56,12 @@ def extract(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The user's text; its words are the players.
-        messages: In the place of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
+        messages: Instead of a text: a list of ``{"role": ..., "content": ...}``, with the players in the last
             message of the user unless they are listed or chosen otherwise, see `interact.prompt.message_players`.
         players: None for up to ten content words (sparse: all of them); see `interact.prompt.players.choose_spans`.
         target: The answer to explain: text (a label's name for a classifier), token ids, or None for what the
             model predicts.
-        template: What stands around the text, see `interact.Template`.
+        template: What surrounds the text, see `interact.Template`.
         target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token.
         contrast: Another answer, or several: v(S) is then the log-odds of the target against them, by the first token
             of each, and not against all other tokens.
@@ -78,8 +78,8 @@ def extract(
         seed: Seed of the sample.
         sparse: How to sample and search, see `interact.sparse.SparseOptions`.
         cache: A file that keeps scores as they come, or the `scores` of an `interact.sparse.Interrupted`, so that an
-            interrupted run goes on where it was.
-        known: Coalitions (bool [m, n]) and scores (float [m]) of this prompt, to be fitted beside the budget.
+            interrupted run continues where it stopped.
+        known: Coalitions (bool [m, n]) and scores (float [m]) of this prompt, to be fitted in addition to the budget.
         engine: See `interact.coalition_values`.
         memory_budget: Bytes one batch may take.
         progress: Show a bar with the time left, and tell tokens, memory and time of a long run after its first batch;

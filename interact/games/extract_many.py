@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from interact.games.build import game
+from interact.games.build import asked_game
 from interact.games.game import Scores, form_for, split_together
 from interact.games.prompt_game import PromptGame
+from interact.games.question import Question, Scoring
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
-from interact.prompt.messages import Messages
+from interact.prompt.messages import Messages, asked_text
 from interact.prompt.players import Players
 from interact.results import ExactInteractions, load
 from interact.results.file import check_writable
@@ -54,14 +55,14 @@ def extract_many(
         model: A Hugging Face causal language model, or a sequence classifier.
         tokenizer: Its fast tokenizer.
         texts: The users' texts.
-        messages: In their place: conversations, each a list of ``{"role": ..., "content": ...}``.
+        messages: Instead of texts: conversations, each a list of ``{"role": ..., "content": ...}``.
         folder: Where each result is kept, as ``NUMBER-KEY.interactions``; KEY is a hash of the weights, the prompt and
-            the options. The same call goes on where it was interrupted, and takes what is there already.
+            the options. After an interruption the same call reads what is there and continues.
         players: As in `interact.extract`, like all that follow but `progress`.
         target: One answer for all texts.
-        template: What stands around each text.
+        template: What surrounds each text.
         target_tokens: How many tokens of a target text to score.
-        contrast: Other answers that the target is held against.
+        contrast: Other answers that the target is compared with.
         score: What a score is.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
         baseline: What absent tokens become under ``"baseline"``.
@@ -81,39 +82,26 @@ def extract_many(
     >>> results = extract_many(model, tokenizer, reviews, target="positive", folder="results")  # doctest: +SKIP
     """
     asked = _each(texts, messages)
+    question = Question(players, target, template, target_tokens, contrast, score)
+    scoring = Scoring(masking, baseline, engine, memory_budget)
     batch = _Batch(None if folder is None else Path(folder), noise, kappa)
     hidden = None if progress is None else not progress
     with tqdm(asked, unit="text", disable=hidden, leave=False) as bar, batch:
-        for number, one_asked in enumerate(bar):
+        for number, one in enumerate(bar):
             with _of_text(number):
-                one = game(
-                    model,
-                    tokenizer,
-                    **one_asked,
-                    players=players,
-                    target=target,
-                    template=template,
-                    target_tokens=target_tokens,
-                    contrast=contrast,
-                    score=score,
-                    masking=masking,
-                    baseline=baseline,
-                    engine=engine,
-                    memory_budget=memory_budget,
-                )
-                batch.add(number, one)
+                batch.add(number, asked_game(model, tokenizer, asked_text(*one), question, scoring))
     return [batch.found[number] for number in range(len(asked))]
 
 
-def _each(texts: Any, messages: Any) -> list[dict[str, Any]]:
-    """Return what `game` is asked for each text or conversation."""
+def _each(texts: Any, messages: Any) -> list[tuple[str | None, Messages | None]]:
+    """Return each text or conversation, as the pair that `asked_text` takes."""
     if (texts is None) == (messages is None):
         raise ValueError("Pass texts, or conversations as messages=, and not both.")
     if isinstance(texts, str):
         raise ValueError("texts is one text; pass a list of texts, or call interact.extract.")
     if messages is not None and any(isinstance(one, Mapping) for one in messages):
         raise ValueError("messages is one conversation; pass a list of conversations, or call interact.extract.")
-    return [{"text": text} for text in texts] if messages is None else [{"messages": one} for one in messages]
+    return [(text, None) for text in texts] if messages is None else [(None, one) for one in messages]
 
 
 class _Batch:

@@ -114,8 +114,8 @@ class Game(ABC):
             seed: Seed of the sample.
             sparse: How to sample and search, see `interact.sparse.SparseOptions`.
             cache: A file that keeps scores as they come, or the `scores` of an `Interrupted`, so that an interrupted
-                run goes on where it was; exact too.
-            known: Coalitions (bool [m, n]) and scores (float [m]) of this game, to be fitted beside the budget.
+                run continues where it stopped; exact too.
+            known: Coalitions (bool [m, n]) and scores (float [m]) of this game, to be fitted in addition to the budget.
             progress: Show a bar with the time left, and tell the cost of a long run after its first batch; None shows
                 them on a terminal.
 
@@ -229,7 +229,7 @@ class FunctionGame(Game):
         """Score coalitions, see `Game`.
 
         Raises:
-            ValueError: The function returned other than one finite number a coalition, or fails for some.
+            ValueError: The function returned other than one finite number per coalition, or fails for some.
             RuntimeError: The function no longer answers.
         """
         return self._scores(presence(self.n, masks).numpy(), ScoreCache(), None)
@@ -249,7 +249,7 @@ class FunctionGame(Game):
             key, reason = next(iter(cache.failed.items()))
             raise ValueError(
                 f"The function gave no score for {len(cache.failed)} of {len(present)} coalitions; the first is the "
-                f"mask {named(key)}: {reason}. Mend it, or pass method='sparse', which leaves them out."
+                f"mask {named(key)}: {reason}. Correct it, or pass method='sparse', which leaves them out."
             )
         return cache.get(present)
 
@@ -293,7 +293,7 @@ def game_from(
         players: The players' names; or how many there are.
         asking: How many coalitions a call has, and how often and after which wait a call that failed is tried again.
         name: What files of scores belong to (model, text, version). Scores of another name are refused; without a
-            name four scores of a file are asked again and compared.
+            name four scores of a file are scored again and compared.
         provenance: What to record with its results: JSON values.
 
     Raises:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from interact.games.prompt_game import with_target
+from interact.games.question import Question
 from interact.models.family import inspect_model, label_index, opened
-from interact.prompt.inputs import CoalitionInputs, Template, prepare
+from interact.prompt.inputs import CoalitionInputs, prepare
 from interact.prompt.messages import Conversation
-from interact.prompt.players import LIMIT, Players
 from interact.prompt.template import Rendered
 
 
@@ -18,29 +18,26 @@ def prepare_for(
     model: Any,
     tokenizer: Any,
     text: str | Conversation,
+    question: Question,
     *,
-    players: Players,
-    target: str | int | Sequence[int] | None,
-    template: Template | str | None,
-    target_tokens: int | str | None,
-    most_players: int = LIMIT,
     fixed: Callable[[Rendered], Rendered] | None = None,
 ) -> CoalitionInputs:
     """Return the inputs of a prompt with its target fixed: a label for a classifier, else tokens.
 
     Args and errors as `interact.extract` and `interact.prepare`.
     """
-    wording: dict[str, Any] = {
-        "players": players,
-        "template": template,
-        "most_players": most_players,
-        "fixed": fixed,
-    }
-    if inspect_model(model).kind == "classifier":
-        inputs = prepare(tokenizer, text, **wording)
-        return with_target(model, replace(inputs, target_ids=_label_ids(model, target)))
-    inputs = prepare(tokenizer, text, target=target, target_tokens=target_tokens, **wording)
-    return with_target(model, inputs)
+    label = inspect_model(model).kind == "classifier"
+    inputs = prepare(
+        tokenizer,
+        text,
+        players=question.players,
+        template=question.template,
+        most_players=question.most_players,
+        target=None if label else question.target,
+        target_tokens=None if label else question.target_tokens,
+        fixed=fixed,
+    )
+    return with_target(model, replace(inputs, target_ids=_label_ids(model, question.target)) if label else inputs)
 
 
 def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -2,7 +2,7 @@
 
 1. Everything that is asked is fixed once: the model and its family, the prompt with its target, the masking, the
    baseline vector, the memory budget, the score.
-2. On a model's first use the masked forward is held against plain ones (`interact.engines.trust`).
+2. On a model's first use the masked forward is compared with plain ones (`interact.engines.trust`).
 3. An engine is chosen for the coalitions that are asked (`interact.engines.choose`), and run by
    `interact.engines.runner`.
 """
@@ -59,7 +59,7 @@ class Scored:
 
 @dataclass(frozen=True, eq=False)
 class PromptGame(Game):
-    """What is asked of a model about a prompt; `interact.game` and `game_of` make one.
+    """A question to a model about a prompt, as a game; `interact.game` and `game_of` make one.
 
     Attributes:
         model: A Hugging Face causal language model or sequence classifier.
@@ -388,7 +388,7 @@ def _check_padding(model: Any, family: Family, inputs: CoalitionInputs, masking:
     pooled, counted = family.reads_last and inputs.input_ids[-1] == pad, family.first_position > 0
     if pooled or counted:
         what = "ends with it" if pooled else "holds it"
-        way = "reads its answer at the last token that is no padding" if pooled else "counts positions without padding"
+        way = "reads its answer at the last token that is not padding" if pooled else "counts positions without padding"
         raise ValueError(
             f"{type(model).__name__} {way}, the padding token is {pad}, and this prompt {what}: with embeddings in the "
             f"place of ids, as in {masking} masking, the scores would be wrong; use masking='text'."

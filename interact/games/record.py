@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from interact.games.question import Question
 from interact.models.family import device_of, held_elsewhere, inspect_model, unwrapped
 from interact.prompt.inputs import CoalitionInputs, Template
 from interact.prompt.masking import Baseline
@@ -19,18 +20,17 @@ def record(
     model: Any,
     tokenizer: Any,
     inputs: CoalitionInputs,
+    question: Question,
     *,
-    players: Players,
-    template: Template | str | None,
     masking: str,
     baseline: Baseline | None,
-    target_given: bool,
 ) -> dict[str, Any]:
     """Describe a game as JSON values: the model, the prompt, the masking, the versions and the date."""
+    template = question.template
     return {
         "model": _model_identity(model),
-        "target": _target_identity(model, tokenizer, inputs, given=target_given),
-        "players": _players_identity(players),
+        "target": _target_identity(model, tokenizer, inputs, given=question.target is not None),
+        "players": _players_identity(question.players),
         "template": template.content() if isinstance(template, Template) else template,
         "masking": masking,
         "baseline": baseline.identity() if baseline else None,

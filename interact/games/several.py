@@ -13,13 +13,14 @@ from typing import Any
 import torch
 
 from interact.engines.score import EachTarget, EachToken
-from interact.games.build import game
+from interact.games.build import asked_game
 from interact.games.game import Scores, split_together
 from interact.games.prompt_game import PromptGame
+from interact.games.question import Question, Scoring
 from interact.games.record import names_of
 from interact.prompt.inputs import Template
 from interact.prompt.masking import Baseline
-from interact.prompt.messages import Messages
+from interact.prompt.messages import Messages, asked_text
 from interact.prompt.players import Players
 from interact.results import ExactInteractions
 from interact_kernels.sparsify import NoiseForm
@@ -53,7 +54,7 @@ def extract_targets(
         targets: The answers: texts of one token each (see target_tokens), token ids, or labels.
         messages: As in `interact.extract`, like all that follow but target_tokens.
         players: The players.
-        template: What stands around the text.
+        template: What surrounds the text.
         target_tokens: 1 takes the first token of each answer; None demands that each be one token.
         score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
@@ -84,12 +85,9 @@ def extract_targets(
         raise ValueError(
             "A function of the final logits is the same for every answer; name a score, or call interact.extract."
         )
-    asked: dict[str, Any] = {
-        **{"players": players, "template": template, "target_tokens": target_tokens, "score": score},
-        **{"masking": masking, "baseline": baseline, "engine": engine, "memory_budget": memory_budget},
-        "messages": messages,
-    }
-    games = [game(model, tokenizer, text, target=target, **asked) for target in targets]
+    asked, scoring = asked_text(text, messages), Scoring(masking, baseline, engine, memory_budget)
+    question = Question(players, template=template, target_tokens=target_tokens, score=score)
+    games = [asked_game(model, tokenizer, asked, replace(question, target=target), scoring) for target in targets]
     firsts = [first for one in games for first in one.target[:1]]
     for target, one in zip(targets, games, strict=True):
         if len(one.target) != 1:
@@ -134,7 +132,7 @@ def extract_tokens(
         target: The answer, or its token ids.
         messages: As in `interact.extract`, like all that follow but target_tokens.
         players: The players.
-        template: What stands around the text.
+        template: What surrounds the text.
         target_tokens: How many tokens of the answer; None for all.
         score: ``"log-odds"`` (None), ``"log-probability"`` or ``"logit"``.
         masking: ``"baseline"``, ``"attention"`` or ``"text"``.
@@ -154,12 +152,10 @@ def extract_tokens(
 
     >>> [r.total for r in extract_tokens(model, tokenizer, text, target="very good")]  # doctest: +SKIP
     """
-    asked: dict[str, Any] = {
-        **{"players": players, "template": template, "score": score, "masking": masking, "baseline": baseline},
-        **{"engine": engine, "memory_budget": memory_budget, "messages": messages},
-    }
     tokens = "all" if target_tokens is None else target_tokens
-    whole = game(model, tokenizer, text, target=target, target_tokens=tokens, **asked)
+    question = Question(players, target, template, tokens, score=score)
+    scoring = Scoring(masking, baseline, engine, memory_budget)
+    whole = asked_game(model, tokenizer, asked_text(text, messages), question, scoring)
     if whole.family.kind != "causal":
         raise ValueError("A classifier's answer is one label and has no tokens; call interact.extract.")
     together = replace(whole, score=EachToken(whole.score, len(whole.target)))

@@ -21,7 +21,7 @@ def windows(
         model: A Hugging Face causal language model or sequence classifier.
         tokenizer: Its fast tokenizer.
         text: The text.
-        template: What stands around each window, see `interact.Template`.
+        template: What surrounds each window, see `interact.Template`.
         answer_tokens: Tokens of the context that are left for the answer.
 
     Returns:

@@ -50,13 +50,13 @@ def read_game(result: Any) -> Game:
             (mappings from sets of player indices to effects), or an array of scores, shape [2**n].
 
     Raises:
-        ValueError: It is none of these, its length is no power of two, or it holds numbers that are not finite.
+        ValueError: It is none of these, its length is not a power of two, or it holds numbers that are not finite.
     """
     if isinstance(result, Game):
         return result
     if isinstance(result, IndexValues) and result.index != "Moebius":
         raise ValueError(
-            f"These are values of the index {result.index}, from which the game behind them cannot be told; pass the "
+            f"These are values of the index {result.index}, from which the game cannot be computed; pass the "
             "interactions they were computed from, all 2**n scores, or Moebius coefficients of every order."
         )
     if isinstance(result, IndexValues) and result.order < result.n:
@@ -83,14 +83,16 @@ def _from_scores(scores: Any, names: tuple[str, ...]) -> Game:
     try:
         given = np.asarray(scores)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"The scores of a game are real numbers, one a coalition, but NumPy says: {error}") from error
+        raise ValueError(
+            f"The scores of a game are real numbers, one per coalition, but NumPy says: {error}"
+        ) from error
     if given.dtype.kind not in "biuf":
-        raise ValueError(f"The scores of a game are real numbers, one a coalition, but these are {given.dtype}.")
+        raise ValueError(f"The scores of a game are real numbers, one per coalition, but these are {given.dtype}.")
     n = given.size.bit_length() - 1
     if given.ndim != 1 or given.size != 1 << max(n, 0) or n > LARGEST:
         raise ValueError(
-            f"The scores of a game are an array of 2**n numbers, n at most {LARGEST}, one a coalition in the order of "
-            f"docs/math.md, but the shape is {given.shape}."
+            f"The scores of a game are an array of 2**n numbers, n at most {LARGEST}, one per coalition in the order "
+            f"of docs/math.md, but the shape is {given.shape}."
         )
     values = np.ascontiguousarray(given, dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(values))

@@ -58,7 +58,7 @@ def put_adapter(model: Any, checkpoint: str | Path, *, any_name: bool = False) -
 
 
 def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
-    """Put another checkpoint's adapter in the place of the one a model has; the base model is not loaded again.
+    """Put another checkpoint's adapter instead of the one a model has; the base model is not loaded again.
 
     Args:
         model: From `interact.sft.checkpoints.load_checkpoint`, `put_adapter` or an earlier swap; changed in place.
@@ -75,7 +75,7 @@ def swap_checkpoint(model: Any, checkpoint: str | Path) -> Any:
     checkpoint = adapter_folder(Path(checkpoint).expanduser())
     # Without PEFT no model carries an adapter.
     if not hasattr(model, "peft_config"):
-        raise ValueError(f"{type(model).__name__} carries no adapter; load the first checkpoint with load_checkpoint.")
+        raise ValueError(f"{type(model).__name__} has no adapter; load the first checkpoint with load_checkpoint.")
     if kind_of(checkpoint) != "adapter":
         raise ValueError(f"{checkpoint} holds no adapter (adapter_config.json); a whole model must be loaded anew.")
     check_seal(checkpoint)

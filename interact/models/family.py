@@ -60,7 +60,7 @@ def inspect_model(model: Any) -> Family:
     name = type(plain).__name__
     if config is None:
         inside = "; pass what it wraps (.module)" if isinstance(getattr(plain, "module", None), torch.nn.Module) else ""
-        raise ValueError(f"{name} is no Hugging Face model (it has no config){inside}.")
+        raise ValueError(f"{name} is not a Hugging Face model (it has no config){inside}.")
     if getattr(config, "is_encoder_decoder", False):
         raise ValueError(f"{name} is an encoder-decoder; interact takes causal language models and classifiers.")
     causal = name in _names(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES) or name.endswith(("ForCausalLM", "LMHeadModel"))
@@ -77,7 +77,7 @@ def inspect_model(model: Any) -> Family:
         raise ValueError(f"{name} is a regression, which has no log-odds; interact takes classifiers.")
     if classifier and hasattr(plain, "score") and config.pad_token_id is None:
         raise ValueError(
-            f"{name} reads its answer at the last token that is no padding, but its config has no pad_token_id; set "
+            f"{name} reads its answer at the last token that is not padding, but its config has no pad_token_id; set "
             "model.config.pad_token_id to a token that prompts do not end with."
         )
     text = config.get_text_config() if hasattr(config, "get_text_config") else config

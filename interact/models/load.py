@@ -119,8 +119,8 @@ def _whole(name: str, source: Source, place: Placement) -> tuple[Any, Any]:
         )
     if place.dtype == "auto" and dtype != "float32":
         warnings.warn(
-            f"{name} is in {dtype}, as its checkpoint is; rounding reads as weak interactions up to the noise floor "
-            "that each result states, and dtype float32 has none.",
+            f"{name} is in {dtype}, as its checkpoint is; rounding looks like weak interactions, up to the noise "
+            "floor that each result states; dtype float32 avoids it.",
             stacklevel=4,
         )
     remember(model)

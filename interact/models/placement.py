@@ -113,12 +113,12 @@ def resolved_device(device: str) -> str:
         if not usable:
             because = f" ({reason})" if reason else ""
             raise RuntimeError(
-                f"device={device!r} was asked for, but torch finds no usable CUDA device{because}; use device='cpu'."
+                f"device={device!r} was requested, but torch finds no usable CUDA device{because}; use device='cpu'."
             )
         number = torch.device(device).index
         if number is not None and number >= torch.cuda.device_count():
             raise RuntimeError(
-                f"device={device!r} was asked for, but there are {torch.cuda.device_count()} CUDA devices, numbered "
+                f"device={device!r} was requested, but there are {torch.cuda.device_count()} CUDA devices, numbered "
                 "from 0; name one of them."
             )
     return device

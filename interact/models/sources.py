@@ -118,7 +118,8 @@ def _of_folder(path: Path) -> Source:
         return Source(str(path))
     if (path / "adapter_config.json").is_file():
         raise ValueError(
-            f"{path} has the configuration of an adapter, but not its weights ({_ADAPTER[0]}); copy them beside it."
+            f"{path} has the configuration of an adapter, but not its weights ({_ADAPTER[0]}); copy them into the "
+            "same folder."
         )
     inside = [p for p in path.iterdir() if STEP.fullmatch(p.name) and p.is_dir() and kind_of(p)]
     if inside:

@@ -26,7 +26,7 @@ In half precision such a step is as large as what an adapter adds, so there noth
 
 
 def remember(model: Any) -> None:
-    """Keep a few numbers of each weight, to be held against later."""
+    """Keep a few numbers of each weight, to be compared with later."""
     if held_elsewhere(model) is None:
         unwrapped(model).interact_loaded = {name: _sample(weight) for name, weight in _weights(model)}
 

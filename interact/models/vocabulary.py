@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 from interact.models.family import held_elsewhere, unwrapped
 from interact.models.sources import has_tokenizer
 
-# Whole matrices with a row a token; what LoRA adds to them has lora_ in its name.
+# Whole matrices with a row per token; what LoRA adds to them has lora_ in its name.
 _EMBEDDINGS = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|embed_in|lm_head|embed_out)\b")
 _INPUT = re.compile(r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|embed_in)\b")
 

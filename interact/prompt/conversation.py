@@ -80,7 +80,7 @@ def render_messages(tokenizer: Any, conversation: Conversation, template: Templa
     Args:
         tokenizer: A tokenizer with a chat template.
         conversation: The messages.
-        template: Which chat template, what else it is told, and what the model has said already.
+        template: Which chat template, what other arguments it gets, and what the model has said already.
         holding: The numbers of the pieces with players, which must be found.
 
     Raises:
@@ -108,7 +108,7 @@ def render_messages(tokenizer: Any, conversation: Conversation, template: Templa
             break
     else:
         raise ValueError(
-            "The chat template writes these messages otherwise each time it is asked; use text= with "
+            "The chat template writes these messages differently each time; use text= with "
             "Template(chat=False) and write the whole prompt yourself."
         )
     spans = [(place.start, place.start + place.length) for _, place in sorted(places.items())]

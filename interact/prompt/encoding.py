@@ -58,12 +58,12 @@ def encode(tokenizer: Any, rendered: Rendered) -> Encoded:
             types = None if types is None else [0] * len(ids)
             notes.append(
                 f"The text holds {_listed(typed)}, which the tokenizer reads as a control token; here it is read as "
-                "plain text, so that no text ends its turn. Control tokens belong into the template."
+                "plain text, so that no text ends its turn. Control tokens belong in the template."
             )
         if left:
             notes.append(
                 f"The text holds {_listed(left)}, and this tokenizer has no other way to read it than as a control "
-                "token, so the model sees one there; write it otherwise if plain text is meant."
+                "token, so the model sees one there; write it differently if you mean plain text."
             )
     if types is not None:
         types, told = _pair_types(tokenizer, rendered.prompt, ids, offsets, list(types))

@@ -123,11 +123,11 @@ def prepare(
     Args:
         tokenizer: A fast Hugging Face tokenizer (it must report offsets).
         text: The user's text; the only part of the prompt that holds players.
-        messages: In the place of a text: what was said, each with a role and a content, as `apply_chat_template` takes
+        messages: Instead of a text: what was said, each with a role and a content, as `apply_chat_template` takes
             it. Any of them may hold players.
         players: See `interact.prompt.players.choose_spans`; of messages `interact.prompt.message_players`.
         target: The answer to score: text, a token id, several ids, or None for the model's own prediction.
-        template: What stands around the text; a string is a `Template` with this user message.
+        template: What surrounds the text; a string is a `Template` with this user message.
         target_tokens: How many tokens of a target text to score, or ``"all"``; None demands that it be one token. The
             paper scores the first token of the response (1).
         most_players: Most players allowed; more than 20 only serve sampled coalitions.
@@ -140,7 +140,7 @@ def prepare(
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
-            f"{type(tokenizer).__name__} reports no character offsets; load one that the library tokenizers backs, "
+            f"{type(tokenizer).__name__} reports no character offsets; load a fast tokenizer, "
             "such as transformers.PreTrainedTokenizerFast.from_pretrained(FOLDER), where that has a tokenizer.json."
         )
     if not isinstance(template, (Template, str, type(None))):
@@ -225,7 +225,7 @@ def encode_answer(
         tokenizer: A fast Hugging Face tokenizer.
         text: The user's text.
         answer: The whole answer.
-        template: What stands around the text.
+        template: What surrounds the text.
         fixed: See `prepare`.
 
     Returns:
@@ -251,7 +251,7 @@ def _inside_a_thought(sign: str) -> str:
     return (
         f"The prompt ends inside a thought ({sign!r}), so the answer is scored as the beginning of the thought; "
         "close it (Template(answer_prefix=...)), or tell the chat template to open none (Template(arguments="
-        "{'enable_thinking': False}), where it knows that)."
+        "{'enable_thinking': False}), if it has such an argument)."
     )
 
 
@@ -274,7 +274,7 @@ def _target_ids(
         if wanted in (None, "all"):
             return given
         if isinstance(wanted, str) or not 1 <= wanted <= len(given):
-            raise ValueError(f"target_tokens={wanted!r} was asked for, but {len(given)} token ids were given.")
+            raise ValueError(f"target_tokens={wanted!r} was requested, but {len(given)} token ids were given.")
         return given[:wanted]
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
@@ -290,5 +290,5 @@ def _target_ids(
     if wanted == "all":
         return answer
     if isinstance(wanted, str) or (wanted is not None and not 1 <= wanted <= len(answer)):
-        raise ValueError(f"target_tokens={wanted!r} was asked for, but {target!r} has {len(answer)} tokens.")
+        raise ValueError(f"target_tokens={wanted!r} was requested, but {target!r} has {len(answer)} tokens.")
     return answer[:wanted]

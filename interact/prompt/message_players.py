@@ -43,7 +43,7 @@ def choose_in_messages(
         conversation: The messages.
         players: As in `interact.prompt.players.choose_spans`, for the last message of the role ``user`` unless
             `PlayerChoice.messages` says otherwise. Also ``"messages"``, ``"documents"`` (results of tools, messages of
-            a role such as ``document``, what stands between ``<document>`` tags, or what the chat template is handed as
+            a role such as ``document``, what stands between ``<document>`` tags, or what the chat template gets as
             ``documents``), ``"examples"`` (each earlier question with its answer); phrases anywhere; spans
             ``(message, start, end)``, or ``(start, end)`` in the joined text.
         most: Most players allowed.
@@ -66,7 +66,7 @@ def choose_in_messages(
     for low, high in spans:
         if not any(a <= low and high <= b for a, b in conversation.places):
             raise ValueError(
-                f"The span ({low}, {high}) lies in no message; spans are (message, start, end), and a player listed by "
+                f"The span ({low}, {high}) is in no message; spans are (message, start, end), and a player listed by "
                 "its characters lies within one message."
             )
     return conversation, checked(conversation.text, spans, most)
@@ -137,7 +137,7 @@ def _listed(conversation: Conversation, players: Sequence[Any], index: int) -> S
         return _located(conversation, players, index)
     edges = tuple(player) if isinstance(player, Sequence) else ()
     if len(edges) not in (2, 3) or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in edges):
-        raise ValueError(f"The player {player!r} is neither a phrase nor a span (message, start, end).")
+        raise ValueError(f"The player {player!r} is not a phrase or a span (message, start, end).")
     if len(edges) == 2:
         return int(edges[0]), int(edges[1])
     number, low, high = (int(edge) for edge in edges)
@@ -164,7 +164,7 @@ def _located(conversation: Conversation, players: Sequence[Any], index: int) -> 
     if len(found) > 1:
         spans = [(number - first, *spans[0]) for number, spans in found.items() if number >= first]
         raise ValueError(
-            f"The player {phrase!r} stands in {len(found)} messages; say which is meant by its span (message, start, "
+            f"The player {phrase!r} occurs in {len(found)} messages; say which is meant by its span (message, start, "
             f"end), such as {' or '.join(map(str, spans[:3]))}."
         )
     number = next(iter(found), 0)

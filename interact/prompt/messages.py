@@ -26,7 +26,7 @@ class Conversation:
 
     Attributes:
         messages: Each with its role, its content as one string, and whatever else the chat template reads.
-        documents: What the chat template is handed as ``documents``, where they are players.
+        documents: What the chat template gets as ``documents``, where they are players.
     """
 
     messages: tuple[Mapping[str, Any], ...]
@@ -66,10 +66,10 @@ class Conversation:
         return replace(self, documents=(*self.documents[:piece], changed, *self.documents[piece + 1 :]))
 
     def with_documents(self, documents: Any) -> Conversation:
-        """Return the conversation with the documents that the chat template is handed.
+        """Return the conversation with the documents that the chat template gets.
 
         Raises:
-            ValueError: They are no list of mappings with a text each.
+            ValueError: They are not a list of mappings with a text each.
         """
         whole = isinstance(documents, Sequence) and not isinstance(documents, str)
         if not whole or not all(isinstance(one, Mapping) and _words_of(one) for one in documents):
@@ -115,7 +115,7 @@ def conversation_of(messages: Any) -> Conversation:
 
 
 def asked_text(text: str | Conversation | None, messages: Any) -> str | Conversation:
-    """Return what is asked: a text, or messages in its place.
+    """Return what is asked: a text, or or messages instead.
 
     Raises:
         ValueError: There is neither, or both, or the messages are wrong.

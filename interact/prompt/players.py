@@ -178,7 +178,7 @@ def map_to_tokens(
         before = text[max(0, outside[0] - shifts[first]) : first].strip()
         after = text[last : max(last, outside[1] - shifts[last])].strip()
         if before or after:
-            notes.append(f"The player {player.text!r} takes {(before or after)!r} along, because they share a token.")
+            notes.append(f"The player {player.text!r} includes {(before or after)!r}, because they share a token.")
     return players, notes
 
 
@@ -200,7 +200,7 @@ def _span(text: str, players: Sequence[Any], index: int) -> Span:
         return _located(text, players, index)
     edges = tuple(player) if isinstance(player, Sequence) else ()
     if len(edges) != 2 or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in edges):
-        raise ValueError(f"The player {player!r} is neither a phrase nor a (start, end) pair of whole numbers.")
+        raise ValueError(f"The player {player!r} is not a phrase or a (start, end) pair of whole numbers.")
     return int(edges[0]), int(edges[1])
 
 
@@ -226,7 +226,7 @@ def check_choice(choice: PlayerChoice, most: int) -> None:
         raise ValueError(f"players={choice.unit!r} is not a unit{way}; choose one of {sorted(_UNITS)} or list phrases.")
     if choice.limit is not None and not 0 < choice.limit <= most:
         way = ", or sample coalitions of more players with method='sparse'" if most <= LIMIT else ""
-        raise ValueError(f"{choice.limit} players were asked for; choose from 1 to {most}{way}.")
+        raise ValueError(f"{choice.limit} players were requested; choose from 1 to {most}{way}.")
 
 
 def unit_spans(text: str, unit: str) -> list[Span]:

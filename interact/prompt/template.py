@@ -1,7 +1,7 @@
 """From a template and a text to the prompt, in characters.
 
 1. The template wraps the user's text into a message; a chat template, where there is one, wraps that.
-2. Other texts in the place of the user's show where it stands in the prompt, and that nothing else in the prompt
+2. Other texts instead of the user's show where it stands in the prompt, and that nothing else in the prompt
    depends on it: a second copy, or a count of its letters, would stay when its words are absent.
 """
 
@@ -29,7 +29,7 @@ _CLOSES = re.compile(rf"[<\[◁]\|?(?:/(?:\w+:)?|(?:\w+:)?/|end_of_|end_){_THOUG
 
 @dataclass(frozen=True)
 class Template:
-    """What stands around the user's text.
+    """What surrounds the user's text.
 
     Attributes:
         user: The user's message with ``{text}`` once in it.
@@ -37,7 +37,7 @@ class Template:
         answer_prefix: What the model is made to have said already before the target, such as ``"Sentiment:"``.
         chat: Whether to use the tokenizer's chat template; None uses it when there is one. Of several, the name of
             one.
-        arguments: What else the chat template is told, such as ``{"enable_thinking": False}`` or
+        arguments: Further arguments of the chat template, such as ``{"enable_thinking": False}`` or
             ``{"date_string": "26 Jul 2024"}``.
     """
 
@@ -154,7 +154,7 @@ def writer(
 
     Args:
         tokenizer: The tokenizer.
-        template: Which chat template, and what else it is told.
+        template: Which chat template, and what other arguments it gets.
         asked: From the words to the messages that hold them, and to arguments that do.
 
     Raises:
@@ -173,7 +173,7 @@ def writer(
         told = {**template.arguments, **arguments}
         return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **chosen, **told)
 
-    # Some templates want a message as a list of parts: they lose a text, or fail on it.
+    # Some templates need a message as a list of parts: they lose a text, or fail on it.
     failure: Exception | None = None
     for parts in (False, True):
         try:
@@ -201,7 +201,7 @@ def _around(template: Template, content: str) -> list[dict[str, Any]]:
 def _chosen(chats: Any, chat: bool | str | None) -> str | None:
     """Return the name of the chat template to use, None for the only one or the default."""
     if not chats:
-        raise ValueError("The template asks for a chat template, but the tokenizer has none; use Template(chat=False).")
+        raise ValueError("The template needs a chat template, but the tokenizer has none; use Template(chat=False).")
     names = sorted(chats) if isinstance(chats, dict) else []
     if isinstance(chat, str):
         if chat not in names:
@@ -233,13 +233,13 @@ def found(write: Callable[[str], str], text: str, before: str = "", after: str =
             if all(len(p) == 2 and _without_digits(here.join(p)) == _without_digits(prompt) for p in pieces):
                 return here.join(pieces[0]), len(pieces[0][0]), here
         raise ValueError(
-            "The chat template writes another prompt each time it is asked, and not only another time; use "
+            "The chat template writes a different prompt each time, and not only a different clock time; use "
             "Template(chat=False) and write the whole prompt yourself."
         )
     if any(len(p) > 2 for p in pieces):
         raise ValueError(
             f"The chat template writes the user's text {max(map(len, pieces)) - 1} times, so a word that is absent "
-            "would still stand in the other copy; use Template(chat=False) and write the whole prompt yourself."
+            "would still be in the other copy; use Template(chat=False) and write the whole prompt yourself."
         )
     if all(len(p) == 2 and any(prompt.startswith(p[0] + here) for here in shown) for p in pieces):
         raise ValueError(
@@ -263,4 +263,4 @@ def unknown_arguments(tokenizer: Any, template: Template) -> tuple[str, ...]:
     unknown = [name for name in template.arguments if name not in known]
     if not unknown:
         return ()
-    return (f"The chat template knows no {', '.join(unknown)}, so the prompt is the same without it.",)
+    return (f"The chat template does not use {', '.join(unknown)}, so the prompt is the same without it.",)

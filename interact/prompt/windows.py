@@ -14,9 +14,9 @@ def cut(tokenizer: Any, text: str, most: int, template: Template | None = None) 
 
     Args:
         tokenizer: A fast Hugging Face tokenizer.
-        text: The text; it comes back whole, but for white space between the windows.
+        text: The text; the windows together hold all of it, except for white space between them.
         most: Tokens of a prompt, with what the template adds.
-        template: What stands around each window.
+        template: What surrounds each window.
 
     Raises:
         ValueError: A sentence alone is longer than that.

@@ -6,7 +6,7 @@ Of one text, with v_a and v_b the scores of both models, sigma_a and sigma_b the
    independent of d where the noise is Gaussian.
 2. d is written in these interactions, by the response of that split (`interact_kernels.sparsify.response`). Under the
    hypothesis that both models have the same scores each term is normal with a known deviation, so its p-value is
-   uniform, whatever the split. The effects of b less those of a are held against the same deviation.
+   uniform, whatever the split. The effects of b less those of a are compared with the same deviation.
 3. The q-value bounds the share of false ones among all that have it or a smaller one, after Benjamini and Yekutieli
    2001, because the interactions of one split depend on each other in ways that nobody knows; Benjamini and Hochberg
    1995 need independent (or positively dependent) ones.
@@ -74,8 +74,8 @@ def compare(
         time_limit: Seconds after which what is left is undecided.
 
     Returns:
-        Of texts, one row an interaction, the largest difference first: text (its place, of several), kind, mask, words,
-        effect_a, effect_b, difference (b less a), low and high (its bounds over near-optimal splits), noise (its
+        Of texts, one row per interaction, largest difference first: text (its place, of several), kind, mask, words,
+        effect_a, effect_b, difference (b minus a), low and high (its bounds over near-optimal splits), noise (its
         standard error), p, q, and status: certain (it differs in all near-optimal splits and, where noise is known, by
         1.96 standard errors with a q of at most `level`), possible (it may not), undecided (out of time, or no
         difference to ask for). By words, the largest

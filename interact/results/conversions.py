@@ -123,7 +123,7 @@ def from_shapiq(values: Any, *, players: Sequence[str] = ()) -> IndexValues:
     found = {tuple(sorted(int(i) for i in key)): float(value) for key, value in values.interactions.items()}
     for key in found:
         if len(set(key)) != len(key) or len(key) > order or (key and not 0 <= key[0] <= key[-1] < n):
-            raise ValueError(f"The values hold the set {key}, which is no set of at most {order} of {n} players.")
+            raise ValueError(f"The values hold the set {key}, which is not a set of at most {order} of {n} players.")
     bias = float(values.baseline_value)
     found.setdefault((), bias)
     sorted_keys = sorted(found, key=lambda key: (len(key), key))

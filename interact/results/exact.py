@@ -112,9 +112,9 @@ class ExactInteractions(Interactions):
             time_limit: Seconds after which what is left is undecided.
 
         Returns:
-            One row an interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the best
-            split costs, relative, in which a salient effect comes down to its level, or another one up to it (at least
-            this where certain or excluded, at most this where possible); status (certain, possible, excluded,
+            One row per interaction, strongest first, zeros too: kind, mask, words, effect; price, how much more the
+            best split costs, relative, in which a salient effect comes down to its level, or another one up to it (at
+            least this where certain or excluded, at most this where possible); status (certain, possible, excluded,
             undecided); low and high, proven bounds of the effect, or its range where `ranges`; noise, its standard
             error by sigma, to first order (`interact_kernels.sparsify.response`; not of the soft form: the floor), and
             floor, that of a plain alternating sum, 2**(order/2) sigma.
@@ -222,7 +222,7 @@ class ExactInteractions(Interactions):
     def _split(self) -> tuple[AndOrSplit, float]:
         """Return the split, and the absolute price or bound of its noise."""
         if not (isfinite(self.gap) and isfinite(self.dual)):
-            raise ValueError("This result has no certificate, so nothing is certain of it; extract it again.")
+            raise ValueError("This result has no certificate, so it has no certain interactions; extract it again.")
         cells = (self.primal, self.dual, self.gap, 0, True)
         split = AndOrSplit(self.i_and, self.i_or, self.noise, *cells, self.certificate, self.form)
         return split, self.form.relative * abs(self.total - self.bias)

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 class Interactions(ABC):
     """The AND-OR interactions of one prompt, exact or sampled.
 
-    `Interactions(...)` makes the form whose fields are given: `interact.ExactInteractions`, whose arrays speak of all
-    2**n coalitions, or `interact.SampledInteractions`, whose arrays speak of sampled coalitions and of few terms.
+    `Interactions(...)` makes the form whose fields are given: `interact.ExactInteractions`, whose arrays hold all
+    2**n coalitions, or `interact.SampledInteractions`, whose arrays hold sampled coalitions and a few terms.
 
     Attributes:
         players: The players, in text order; player i is bit i of a coalition.
         text: The user's text.
-        values: Scores v, float64, one a scored coalition.
+        values: Scores v, float64, one per scored coalition.
         i_and: AND effects, float64.
         i_or: OR effects, float64.
         noise: phi - v, float64, like values: the tolerated deviation, or what the terms leave unexplained.
@@ -175,8 +175,8 @@ class Interactions(ABC):
             ValueError: The result is sampled, or proves nothing.
         """
         raise ValueError(
-            "A result of sampled coalitions has error bars and no certificate, so nothing is certain of it; extract "
-            "with method='exact' (up to 20 players)."
+            "A result of sampled coalitions has error bars and no certificate, so it has no certain interactions; "
+            "extract with method='exact' (up to 20 players)."
         )
 
     def statuses(
@@ -203,7 +203,7 @@ class Interactions(ABC):
             tau: Use only the salient interactions; None uses all.
 
         Returns:
-            A float for one coalition, else float64, one a coalition.
+            A float for one coalition, else float64, one per coalition.
 
         Raises:
             ValueError: A mask is outside [0, 2**n), or all 2**n are asked of more than 20 players.
@@ -293,7 +293,7 @@ class Interactions(ABC):
 
     @abstractmethod
     def _effects(self, merged: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the AND and the OR effects as arrays, one number a term."""
+        """Return the AND and the OR effects as arrays, one number per term."""
 
     @abstractmethod
     def _orders(self) -> tuple[np.ndarray, np.ndarray]:

@@ -52,9 +52,9 @@ class Part:
             part = cls(**own)
             whole = isinstance(part.text, str) and part.kind in KINDS and isinstance(part.value, (int, float))
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"This is no part of a text: {record!r:.80}.") from error
+            raise ValueError(f"This record is not a part of a text: {record!r:.80}.") from error
         if not whole:
-            raise ValueError(f"This is no part of a text: {record!r:.80}.")
+            raise ValueError(f"This record is not a part of a text: {record!r:.80}.")
         return part
 
     def lines(self, depth: int = 0) -> list[str]:

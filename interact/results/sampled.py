@@ -1,4 +1,4 @@
-"""The sampled result: a few terms of any number of players, and how well they foretell coalitions that no fit saw.
+"""The sampled result: a few terms of any number of players, and how well they predict coalitions that no fit saw.
 
 phi(S) = bias + sum_{T in and_sets, T subset S} i_and[T] + sum_{T in or_sets, T meets S} i_or[T]. Nothing here is as
 long as 2**n, and nothing is certified.
@@ -28,7 +28,7 @@ _NUMBERS = ("values", "i_and", "i_or", "noise")
 class SampledInteractions(Interactions):
     """The AND-OR interactions of one prompt, from the scores of sampled coalitions of any number of players.
 
-    `values` and `noise` have the shape [m] and speak of `coalitions`; `i_and` [t] and `i_or` [u] of the sets of
+    `values` and `noise` have the shape [m] and are about `coalitions`; `i_and` [t] and `i_or` [u] of the sets of
     `terms`. A term of one player is always an AND term, so `merged` changes nothing.
 
     Attributes:
@@ -53,7 +53,7 @@ class SampledInteractions(Interactions):
                 f"The coalitions are of {n} and the terms of {self.terms.n} players, but {self.n} players are named."
             )
         if self.held_out.shape != (m,):
-            raise ValueError(f"held_out must hold {m} booleans, one a coalition, but has {self.held_out.shape}.")
+            raise ValueError(f"held_out must hold {m} booleans, one per coalition, but has {self.held_out.shape}.")
         lengths = (m, len(self.terms.and_sets), len(self.terms.or_sets), m)
         for name, size in zip(_NUMBERS, lengths, strict=True):
             self._hold(name, size, str(size))

@@ -50,7 +50,7 @@ class Terms:
                     )
             for name in (f"{kind}_errors", f"{kind}_stability"):
                 if getattr(self, name).shape != (len(sets),):
-                    raise ValueError(f"{name} must hold {len(sets)} numbers, one a term.")
+                    raise ValueError(f"{name} must hold {len(sets)} numbers, one per term.")
 
     def predict(self, present: np.ndarray, i_and: np.ndarray, i_or: np.ndarray) -> np.ndarray:
         """Return phi of coalitions (bool, [m, n]) as float64 [m]."""
@@ -93,6 +93,6 @@ class Terms:
 
 
 def triggered(present: np.ndarray, members: Iterable[int], kind: str) -> np.ndarray:
-    """Say in which coalitions (bool, [m, n]) a term speaks: all of its members for ``"and"``, any for ``"or"``."""
+    """Say in which coalitions (bool, [m, n]) a term acts: all of its members for ``"and"``, any for ``"or"``."""
     columns = [present[:, i] for i in members]
     return (np.logical_and if kind == "and" else np.logical_or).reduce(columns)

@@ -51,8 +51,8 @@ class InteractionCallback(TrainerCallback):
     removed, preserved and emerged interactions; see `interact.evolution.measure`.
 
     Args:
-        samples: What to follow: `Example`s, texts, or (text, response) pairs. Without a response the model's own
-            prediction at the first followed step is explained throughout.
+        samples: What to follow: `interact.sft.data.Example` objects, texts, or (text, response) pairs. Without a
+            response the model's own prediction at the first followed step is explained throughout.
         players: The players of every sample, see `interact.prompt.players.choose_spans`.
         steps: Steps to follow; None for up to 12, log-spaced over the training. Step 0 is always among them.
         reference: The model that gamma asks: ``(model, tokenizer)``, which is not trained, or a table `interactions`
@@ -228,7 +228,7 @@ class InteractionCallback(TrainerCallback):
                 self._take(step, found)
         if 0 not in self._rows:
             warnings.warn(
-                f"This training goes on from step {last}, and step 0 was not followed before (no store, or another "
+                f"This training continues from step {last}, and step 0 was not followed before (no store, or another "
                 "one), so interactions are recorded but cannot be called removed, preserved or emerged.",
                 stacklevel=2,
             )

@@ -44,7 +44,9 @@ def first_exchanges(
             stacklevel=4,
         )
     if longer:
-        warnings.warn(f"{longer} conversations of {name!r} go on; their first exchange is used.", stacklevel=4)
+        warnings.warn(
+            f"{longer} conversations of {name!r} have more turns; their first exchange is used.", stacklevel=4
+        )
     return found
 
 

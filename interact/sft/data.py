@@ -1,7 +1,7 @@
 """Examples to train on and to follow, read from wherever they are.
 
 1. A source becomes rows: embedded reviews, GoEmotions, a hub set, a data file, LLaMA-Factory's dataset_info.json.
-2. A column mapping turns a row into the user's text (its words are the players), what stands around it, the response.
+2. A column mapping turns a row into the user's text (its words are the players), what surrounds it, the response.
 3. A split by hash: the same seed puts a text on the same side, however many others there are.
 """
 
@@ -35,8 +35,8 @@ class Example:
     Attributes:
         id: Its name, unique in its source.
         text: The user's text; its words are the players.
-        response: What the model shall answer.
-        template: What stands around the text.
+        response: The answer that the model should give.
+        template: What surrounds the text.
     """
 
     id: str
@@ -103,7 +103,7 @@ def read_examples(
             ``dataset_info.json``.
         columns: Which columns hold what, a `Columns` or a mapping such as ``{"text": "question", "response":
             "answer"}``; not needed where the source's layout is known.
-        template: What stands around each text; None for the source's own (a question for reviews and emotions).
+        template: What surrounds each text; None for the source's own (a question for reviews and emotions).
         part: The split of a hub set or GoEmotions folder (``"train"``), or the entry of a ``dataset_info.json``.
         skip_empty: Leave out rows whose text or response is empty instead of refusing them.
 

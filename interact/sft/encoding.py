@@ -32,7 +32,7 @@ class EncodedExamples:
         max_length: Most tokens of prompt and response together; a longer response is cut at its end.
 
     Raises:
-        ValueError: There are no examples, or one has an empty response or a response that is no label of a classifier.
+        ValueError: There are no examples, or a response is empty or not a label of a classifier.
     """
 
     def __init__(self, model: Any, tokenizer: Any, examples: Sequence[Example], max_length: int) -> None:

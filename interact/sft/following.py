@@ -23,6 +23,7 @@ from interact.evolution.tables import check, orders_of
 from interact.formats.schema import CellKey, Run
 from interact.games.build import prepared_game
 from interact.games.preparation import prepare_for
+from interact.games.question import Question, Scoring
 from interact.models.family import inspect_model
 from interact.prompt.inputs import Template
 from interact.prompt.players import PlayerChoice, Players
@@ -39,7 +40,7 @@ class FollowOptions:
 
     Attributes:
         run: The run, or what to call it in tables and in a store.
-        template: What stands around samples that are plain texts; examples bring their own.
+        template: What surrounds samples that are plain texts; examples bring their own.
         target_tokens: How many tokens of the response to score; the paper takes the first.
         masking: What an absent player becomes, see `interact.extract`.
         baseline: The baseline of ``"baseline"`` masking, see `interact.extract`.
@@ -124,28 +125,13 @@ def follow_sample(
     start = time.monotonic()
     family, response = inspect_model(model), sample.response.strip()
     causal = family.kind == "causal"
-    wording: dict[str, Any] = {"players": players, "template": sample.template}
-    inputs = prepare_for(
-        model,
-        tokenizer,
-        sample.text,
-        target=target or response or None,
-        target_tokens=options.target_tokens if causal and response and not target else None,
-        fixed=None if prompts is None else partial(prompts.fixed, _named(sample), asked, tokenizer),
-        **wording,
-    )
-    game = prepared_game(
-        model,
-        tokenizer,
-        inputs,
-        target_given=bool(target or response),
-        masking=options.masking,
-        baseline=options.baseline,
-        engine=options.engine,
-        memory_budget=options.memory_budget,
-        score=None if options.score is None else score_of(options.score, independent=family.independent),
-        **wording,
-    )
+    tokens = options.target_tokens if causal and response and not target else None
+    question = Question(players, target or response or None, sample.template, tokens)
+    fixed = None if prompts is None else partial(prompts.fixed, _named(sample), asked, tokenizer)
+    inputs = prepare_for(model, tokenizer, sample.text, question, fixed=fixed)
+    scoring = Scoring(options.masking, options.baseline, options.engine, options.memory_budget)
+    score = None if options.score is None else score_of(options.score, independent=family.independent)
+    game = prepared_game(model, tokenizer, inputs, question, scoring, score=score)
     result = game.interactions(noise=options.noise, kappa=options.kappa, progress=False)
     seconds = round(time.monotonic() - start, 3)
     return placed_in(result, _run(options, result), step, sample.id, seconds=seconds)

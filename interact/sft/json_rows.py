@@ -1,4 +1,4 @@
-"""Rows of a JSON file by its content: one object a line, one list of objects, or objects one behind the other."""
+"""Rows of a JSON file by its content: one object per line, one list of objects, or objects one behind the other."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     except _Twice as error:
         raise ValueError(str(error)) from error
     except (ValueError, RecursionError) as error:
-        raise _NotARow(f"Line {number} of {path} is not JSON ({told(error)}); one object a line.") from error
+        raise _NotARow(f"Line {number} of {path} is not JSON ({told(error)}); one object per line.") from error
     if not isinstance(row, dict):
         raise _NotARow(f"Line {number} of {path} is a JSON {type(row).__name__}, not an object.")
     return row
@@ -82,7 +82,7 @@ def _whole(path: Path, text: str) -> list[dict[str, Any]] | None:
         (values,) = values
     elif path.suffix.lower() == ".json" and len(values) == 1:
         # An object over several lines is a file of something else.
-        raise ValueError(f"{path} holds one JSON object; expected is a list of objects, or one object a line.")
+        raise ValueError(f"{path} holds one JSON object; expected is a list of objects, or one object per line.")
     return values if all(isinstance(value, dict) for value in values) else None
 
 

@@ -1,4 +1,4 @@
-"""The losses of a training, a JSON line each, in a file that a killed run may go on with."""
+"""The losses of a training, one JSON line each, in a file that a killed run may continue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_losses(path: str | Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_text("utf-8-sig").split("\n") if path.is_file() else []
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"The losses {path} cannot be read ({error}); give the file back, or remove it.") from error
+        raise ValueError(f"The losses {path} cannot be read ({error}); restore the file, or remove it.") from error
     found = []
     for number, line in enumerate(lines[:-1], start=1):
         try:

@@ -62,7 +62,7 @@ class Prompts:
         notes = fresh.notes
         if first["maker"] != maker or not prints_the_time(tokenizer):
             notes += (
-                f"The prompt of the sample {sample!r} would now be another one than when it was first followed "
+                f"The prompt of the sample {sample!r} would now differ from the first one that was followed "
                 "(another chat template); the first one is kept.",
             )
         return Rendered(first["prompt"], first["start"], tuple(first["content"]), first["chat"], notes)

@@ -21,7 +21,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a JSONL, JSON, CSV, TSV or Parquet file.
 
     Args:
-        path: The file. JSON is one list of objects or one object a line, by its content; CSV and TSV files have a
+        path: The file. JSON is one list of objects or one object per line, by its content; CSV and TSV files have a
             header line.
 
     Returns:

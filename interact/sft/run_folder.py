@@ -1,4 +1,4 @@
-"""The folder of one training: what it is, its checkpoints, and the state to go on from.
+"""The folder of one training: what it is, its checkpoints, and the state to continue from.
 
 A checkpoint ``step-N`` moves into place in one step, after the state ``.state/checkpoint-N`` is whole; so whatever a
 kill leaves behind, the newest state whose checkpoint is in place can be trusted.
@@ -24,7 +24,7 @@ class RunFolder:
 
     Args:
         folder: The folder.
-        steps: The steps whose checkpoints it shall hold, in order.
+        steps: The steps whose checkpoints it must hold, in order.
         record: What decides the training, for JSON; a folder with another record is refused.
     """
 
@@ -129,10 +129,10 @@ def losses_of(folder: Path, log: Path) -> list[dict[str, Any]]:
     end = read_json(folder / _END, "finished training") if is_finished(folder) else None
     digest = end.get("losses") if isinstance(end, dict) else None
     if digest is not None and not log.is_file():
-        raise ValueError(f"The losses {log} are gone; give the file back.")
+        raise ValueError(f"The losses {log} are gone; restore the file.")
     found = read_losses(log)
     if digest is not None and digest_of(log) != digest:
-        raise ValueError(f"The losses {log} are not what they were when the training ended; give the file back.")
+        raise ValueError(f"The losses {log} have changed since the training ended; restore the file.")
     return found
 
 

@@ -3,7 +3,7 @@
 1. The base model gets LoRA adapters on all linear layers, or trains its own weights.
 2. transformers' Trainer runs it; at each chosen step held-out losses are measured and the checkpoint moves into place
    in one step, so a killed training leaves whole checkpoints only.
-3. Beside them lies the state of the last one (optimizer, schedule, random state): the same call goes on from there and
+3. The state of the last one (optimizer, schedule, random state) is kept, too: the same call continues from there and
    ends in the same weights.
 """
 
@@ -122,7 +122,7 @@ def train(
         callbacks: More of transformers' callbacks, such as `interact.InteractionCallback`.
 
     Returns:
-        The checkpoints in the order of their steps. Called again after a kill, it goes on from the last one; called
+        The checkpoints in the order of their steps. Called again after a kill, it continues from the last one; called
         again after the end, it returns at once. A callback may stop it early.
 
     Raises:
@@ -169,7 +169,7 @@ def train(
             told = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RuntimeError(
                 f"The training stopped at step {trainer.state.global_step}, because a file could not be written: "
-                f"{told}. Make room and run it again; it goes on from its last checkpoint."
+                f"{told}. Free some space and run it again; it continues from its last checkpoint."
             ) from error
     return run.checkpoints()
 

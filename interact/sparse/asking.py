@@ -1,8 +1,8 @@
-"""How a value function is asked: in batches, again where it fails for a moment, and twice to see whether it is random.
+"""How a value function is called: in batches, again where it fails for a moment, and twice to see whether it is random.
 
 1. Eight batches' worth are sorted before they are cut, so that coalitions with a long common beginning, which the
    coalition tree computes once, are asked together.
-2. A batch whose call raises is asked again after a wait, unless the error is of a kind that another try does not
+2. A batch whose call raises is scored again after a wait, unless the error is of a kind that another try does not
    change. If it fails still, a coalition that was scored before says whether the function fails for all now: then the
    run ends, with its scores kept. Otherwise the batch is halved until the coalitions at fault are alone.
 3. Nothing is asked twice for its score. Two coalitions are, to see whether the same score comes back; if not, more are,
@@ -38,14 +38,15 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Asking:
-    """How a value function is asked.
+    """How a value function is called.
 
     Attributes:
         batch: Most coalitions of one call.
         retries: How often a failed call is tried again, unless its error is of what was given (a `ValueError`, say).
         wait: Seconds before the first of these, doubled for each further one.
-        repeats: Most coalitions that are scored a second time beside the budget: two, and the rest only if these
-            differ. Their spread enters the error bars. 0 for none; None for 32, of the prompt of a model for none.
+        repeats: Most coalitions that are scored a second time, in addition to the budget: two, and the rest
+            only if these differ. Their spread enters the error bars. 0 for none; None for 32, for a prompt of a model
+            for none.
     """
 
     batch: int = 512
@@ -77,7 +78,7 @@ def score(
         masks: Which players are present, bool, shape [m, n].
         cache: Scores known; new ones are added batch by batch.
         asking: Batches and retries.
-        progress: What is told of each batch.
+        progress: Reports each batch.
 
     Returns:
         float64, shape [m].
@@ -127,7 +128,7 @@ def fill(
 def spread(value: Value, cache: ScoreCache, asking: Asking, rng: np.random.Generator) -> float:
     """Return by how much one score of the same coalition differs from call to call, as a standard deviation.
 
-    Two known coalitions are asked again; where they come back the same to rounding it is 0, else more are asked, each
+    Two known coalitions are scored again; where they come back the same to rounding it is 0, else more are asked, each
     in a call with others, as they were.
 
     Raises:
@@ -149,7 +150,7 @@ def spread(value: Value, cache: ScoreCache, asking: Asking, rng: np.random.Gener
 
 
 def _moved(value: Value, masks: np.ndarray, known: np.ndarray, asking: Asking, cache: ScoreCache) -> np.ndarray:
-    """Return by how much scores differ when they are asked again; those that fail now are left out."""
+    """Return by how much scores differ when they are scored again; those that fail now are left out."""
     moved = _again(value, masks, asking, cache) - known
     return moved[np.isfinite(moved)]
 
@@ -227,7 +228,8 @@ def _ask(
         return
     if values.shape != (len(masks),):
         raise ValueError(
-            f"The value function must return one score a coalition, shape ({len(masks)},), but returned {values.shape}."
+            f"The value function must return one score per coalition, shape ({len(masks)},), but returned "
+            f"{values.shape}."
         )
     if values.dtype.kind == "c":
         raise ValueError(
@@ -235,7 +237,7 @@ def _ask(
             "absolute value."
         )
     good = np.abs(values) <= _LARGEST
-    # The good ones are kept before the bad ones are counted: failures are held against scores.
+    # The good ones are kept before the bad ones are counted: failures are compared with scores.
     yield masks, np.where(good, values, np.nan)
     for row in np.flatnonzero(~good):
         _failed(cache, masks[row], f"its score is {values[row]}, not a number up to {_LARGEST:g}", as_drawn)
@@ -251,7 +253,7 @@ def _called(value: Value, masks: np.ndarray, cache: ScoreCache, asking: Asking) 
     Raises:
         _Down: It still fails, and for a coalition that it has scored, too.
     """
-    failure: Exception = RuntimeError("The value function was not asked.")
+    failure: Exception = RuntimeError("The value function was not called.")
     for turn in range(asking.retries + 1):
         if turn:
             time.sleep(asking.wait * 2 ** (turn - 1))

@@ -2,7 +2,7 @@
 
 - ``uniform`` (default): every player present with probability 1/2.
 - ``two-sided``: 40 % of the coalitions nearly empty, 40 % nearly full, 20 % half full. Seen from the empty
-  input almost only OR terms speak, seen from the full one almost only AND terms.
+  input almost only OR terms act, seen from the full one almost only AND terms.
 - ``balanced``: every size from 0 to n equally often.
 
 `paired` draws every coalition with its complement. `shared` draws groups whose members agree on the first players and

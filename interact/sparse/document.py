@@ -56,9 +56,9 @@ def document(
     # What rounding and noise leave of the sum.
     values = values + (coarse.total - _nobody(coarse) - values.sum()) / coarse.n
     strongest = set(np.argsort(-np.abs(values), kind="stable")[:keep].tolist())
-    sentences = []
+    kind, sentences = "paragraph" if coarse.provenance.get("players") == "paragraphs" else "sentence", []
     for i, player in enumerate(coarse.players):
-        one = Part("sentence", player.text, float(values[i]), float(errors[i]))
+        one = Part(kind, player.text, float(values[i]), float(errors[i]))
         spans = word_parts(coarse.text, player.chars) if i in strongest else []
         sentences.append(_opened(one, coarse.text, spans, again, budget) if len(spans) > 1 else one)
     fit = coarse.fidelity(0.0)
@@ -98,7 +98,7 @@ def _share(r2: float) -> float | None:
 
 
 def _paragraphs(coarse: SampledInteractions, sentences: Sequence[Part]) -> list[Part]:
-    """Group sentences by the paragraphs they lie in; one paragraph is no level of its own."""
+    """Group sentences by the paragraphs they lie in; a single paragraph is not a level."""
     _, spans = choose_spans(coarse.text, "paragraphs", MOST_SAMPLED)
     of = [sum(low <= player.chars[0] for low, _ in spans) for player in coarse.players]
     groups = [

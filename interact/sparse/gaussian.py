@@ -105,12 +105,12 @@ class GaussianProcess:
         return self.level + self.unit * (cross @ self.weights), self.unit * np.sqrt(left)
 
     def effects(self, kind: str, sets: Sequence[Collection[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the effects of sets of players and their standard errors, float64, one a set.
+        """Return the effects of sets of players and their standard errors, float64, one per set.
 
         Args:
             kind: With D_T(p) the mean change of the score by the players T together, others present with chance p:
                 ``"and"``, the Harsanyi dividend D_T(0) (of a player alone its score minus that of no players), whose
-                error holds how far the empty input is from what the others foretell;
+                error holds how far the empty input is from what the others predict;
                 ``"or"``, what the set adds as an OR term, -(-1)^|T| D_T(1); ``"banzhaf"``, D_T(1/2); ``"shapley"``, the
                 integral of D_T(p): for one player its Shapley value, for more the Shapley interaction index.
             sets: Players of each effect, at least one each.
@@ -125,7 +125,7 @@ class GaussianProcess:
         return self.unit * sign * (cross.T @ self.weights), self.unit * np.sqrt(left)
 
     def _near_empty(self, members: np.ndarray) -> np.ndarray:
-        """Return what the effects of sets at the empty input have of their own, by how wrong that input is foretold.
+        """Return what the effects of sets at the empty input have of their own, by how wrong that input is predicted.
 
         Were that a process of covariance v (1 - u)^|S + S'|, known at the empty input alone, the effect of a set T
         would have the variance v (u^|T| - u^(2 |T|)). An effect of which all 2^|T| scores are known has none.
@@ -174,7 +174,7 @@ class GaussianProcess:
 
         Args:
             pool: Candidates, bool, shape [p, n].
-            judges: Coalitions whose scores are wanted, bool, shape [j, n].
+            judges: Coalitions whose scores are to be predicted, bool, shape [j, n].
             count: How many to choose, one after another.
         """
         p, j = (_signs(masks) for masks in (pool, judges))
@@ -409,7 +409,7 @@ def _members(sets: Sequence[Collection[int]], n: int) -> np.ndarray:
     for row, members in zip(found, sets, strict=True):
         if not members or not all(0 <= int(i) < n for i in members):
             raise ValueError(
-                f"An effect is of one or more of the players 0 to {n - 1}, but {sorted(members)} is asked."
+                f"An effect is of one or more of the players 0 to {n - 1}, but {sorted(members)} was given."
             )
         row[[int(i) for i in members]] = True
     return found

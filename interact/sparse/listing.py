@@ -35,7 +35,7 @@ class Listed:
 
     Attributes:
         terms: The terms, those that the process was given included.
-        effects: float64, one a term.
+        effects: float64, one per term.
         errors: Standard error of each.
         sure: How sure the sign of each is, the posterior probability of it.
         bias: phi(empty).

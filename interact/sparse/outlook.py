@@ -66,7 +66,7 @@ def outlook(result: SampledInteractions) -> Outlook:
         raise ValueError("An exact result has all scores, so more cannot be expected; pass one of method='sparse'.")
     held = result.held_out
     if not held.any() or not np.ptp(result.values[held]):
-        raise ValueError("No scores were held out (or all are equal), so there is no fit to begin from.")
+        raise ValueError("No scores were held out (or all are equal), so there is no fit to start from.")
     process, m = posterior(result), len(result.values)
     judges = result.coalitions[held][:_JUDGES]
     now = _measured(process, result)

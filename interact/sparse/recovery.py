@@ -99,7 +99,7 @@ class Recovered:
 
     Attributes:
         terms: The terms.
-        effects: float64, one a term.
+        effects: float64, one per term.
         bias: phi(empty).
         pool: The candidates of the last round; of a Gaussian process the sparse terms that lost against it.
         alpha: Penalty of the lasso that gave the effects, 0 for none.

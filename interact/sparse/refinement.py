@@ -25,7 +25,7 @@ def refine(coarse: Interactions, again: Callable[..., Interactions], *, budget: 
         coarse: A result whose players are sentences or paragraphs.
         again: What made it, to be called as ``again(players=spans, budget=budget, known=(masks, scores))``:
             `interact.extract` with everything else of the first call filled in by `functools.partial`.
-        budget: Most coalitions to score for the second result, beside those of the first.
+        budget: Most coalitions to score for the second result, in addition to those of the first.
         keep: How many players to open.
 
     Returns:

@@ -39,7 +39,7 @@ class ScoreCache:
     Args:
         path: Where to keep them; an existing file is gone on with. None keeps them in memory only.
         identity: What the scores belong to (model, text, masking); scores of something else are refused. Without it,
-            some of the scores kept are asked again and compared (`check_same`).
+            some of the scores kept are scored again and compared (`check_same`).
 
     Raises:
         ValueError: The file is not of this format, or belongs to something else.
@@ -63,7 +63,7 @@ class ScoreCache:
             RuntimeError: The file cannot be written.
         """
         if self._n is not None and self._n != n:
-            raise ValueError(f"The cache holds scores of {self._n} players, but {n} are asked; use another one.")
+            raise ValueError(f"The cache holds scores of {self._n} players, but {n} are needed; use another one.")
         fresh = self._n is None
         self._n = n
         self.failed.clear()
@@ -113,8 +113,8 @@ class ScoreCache:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise RuntimeError(
-                    f"The scores could not be kept in {self.path}: {error}. Make room and run it again; it goes on "
-                    "from the scores that are there."
+                    f"The scores could not be kept in {self.path}: {error}. Free some space and run it again; it "
+                    "continues from the scores that are there."
                 ) from error
 
     def _read(self, data: bytes, n: int) -> int:

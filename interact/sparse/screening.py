@@ -2,8 +2,8 @@
 
 1. Within coalitions of one density p, z_i = x_i - p; the mean of r z_i z_j / (p (1-p))^2 estimates the sum of
    a p^(|T|-2) over the AND terms T around i, j minus the sum of o (1-p)^(|T|-2) over the OR terms: near the full
-   input AND terms speak, near the empty one OR terms. One matrix product screens all pairs.
-2. A term T grows by each player i. Given T, the new column differs from T's only where T already speaks (AND) or is
+   input AND terms act, near the empty one OR terms. One matrix product screens all pairs.
+2. A term T grows by each player i. Given T, the new column differs from T's only where T already acts (AND) or is
    silent (OR); its gain is the squared correlation of the residual with that difference. Again one product for all.
 """
 

@@ -124,10 +124,10 @@ def explain(
         seed: Seed of all draws; the same seed asks for the same coalitions.
         options: Design, proxy, stopping, error bars, batches, retries; see `SparseOptions`.
         cache: Where scores are kept: a `ScoreCache`, or a file that an interrupted run resumes from. Four of the scores
-            in it are asked again and compared, so that those of another function are refused.
-        known: Coalitions (bool [m, n]) and their scores (float [m]), to be fitted beside the budget. They may be of any
-            design; four are asked again, and all are left out with a warning where one differs by a quarter of their
-            spread.
+            in it are scored again and compared, so that those of another function are refused.
+        known: Coalitions (bool [m, n]) and their scores (float [m]), to be fitted in addition to the budget. They may
+            be of any design. Four are scored again; if one differs by a quarter of their spread, all are left out with
+            a warning.
         players: Names of the players; numbers by default.
         text: The text the players are in.
         progress: Show a bar with the time left, and tell the cost of a long run after its first batch; None shows them

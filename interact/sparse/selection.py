@@ -72,7 +72,7 @@ def lasso(data: Products, most: int, alphas: np.ndarray | None = None) -> Iterat
     x, y = np.zeros((1, len(usable))), np.array([np.sqrt(data.power)])
     if alphas is None:
         alphas = float(np.abs(target).max()) / data.rows * np.geomspace(0.7, 0.003, 24)
-    path: Any = lasso_path  # Its stubs know no arrays.
+    path: Any = lasso_path  # Its stubs do not allow arrays.
     start = None
     for alpha in alphas:
         options = {"precompute": gram, "Xy": target, "coef_init": start, "tol": 1e-3, "max_iter": 300}

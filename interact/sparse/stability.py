@@ -71,7 +71,7 @@ def with_spread(errors: np.ndarray, terms: Sequence[Term], masks: np.ndarray, sp
     of 2**k scores, and its error ``spread 2**(k/2)``.
 
     Args:
-        errors: Standard errors, float64, one a term; NaN where there is none.
+        errors: Standard errors, float64, one per term; NaN where there is none.
         terms: The terms.
         masks: The coalitions that they were fitted to, bool, shape [m, n].
         spread: Standard deviation of one score from call to call.

@@ -1,4 +1,4 @@
-"""What chance would do in the place of a training of a study, from the scores of its cells."""
+"""What chance would do instead of a training of a study, from the scores of its cells."""
 
 from __future__ import annotations
 

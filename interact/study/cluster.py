@@ -51,8 +51,8 @@ def check_address(address: str) -> None:
     """
     if not _ADDRESS.fullmatch(address):
         raise ValueError(
-            f"The cluster {address!r} is no address; give local (processes on this machine), ray://HOST:PORT, or auto "
-            "(the Ray cluster that this machine has joined)."
+            f"The cluster {address!r} is not an address; give local (processes on this machine), ray://HOST:PORT, or "
+            "auto (the Ray cluster that this machine has joined)."
         )
     _ray()
 
@@ -146,8 +146,8 @@ class Cluster:
             self._since = time.monotonic()
         if time.monotonic() - self._since > _START:
             raise RuntimeError(
-                f"No worker could start within {_START:.0f} s; look with `ray status` whether others hold the devices "
-                "of the cluster, or ask for fewer --workers."
+                f"No worker could start within {_START:.0f} s; check with `ray status` whether others use the devices "
+                "of the cluster, or set fewer --workers."
             )
         news, self._news = self._news, []
         return news
@@ -183,7 +183,9 @@ class Cluster:
                     f"No worker could start, the last because: {reason} Install the same interact-llm, Python and Ray "
                     "on all machines of the cluster."
                 )
-            self._news.append(Report(member.name, note=f"{member.name} is given up, it cannot start: {reason}"))
+            self._news.append(
+                Report(member.name, note=f"{member.name} could not start and is not tried again: {reason}")
+            )
             return
         member.actor = self._actor(len(self._members))
         member.job, member.ready, member.future = None, False, member.actor.start.remote()
@@ -214,7 +216,7 @@ class Cluster:
                 "Ray's processes did not start on this machine; free some of its memory and processors, and try again."
                 if self._address == "local"
                 else "Start one (`ray start --head --ray-client-server-port 10001`) and check host and port; set "
-                "RAY_AUTH_MODE=token if it asks for a token; or take --cluster local."
+                "RAY_AUTH_MODE=token if it needs a token; or use --cluster local."
             )
             raise RuntimeError(
                 f"No Ray cluster can be reached at {self._address!r} ({_first_line(error)}). {hint}"
@@ -250,7 +252,7 @@ class Cluster:
         if not there or wanted > there:
             raise RuntimeError(
                 f"The cluster {self._address!r} offers {there} {kind}s, but {max(1, wanted)} workers need one each; "
-                "add machines to it, ask for fewer --workers, or change the study's device."
+                "add machines to it, set fewer --workers, or change the study's device."
             )
         return wanted
 

@@ -92,13 +92,14 @@ def summary(found: Frames) -> str:
             row = part[(part["step"] == last) & (part["class"] == name)].set_index("name")["value"]
             gamma = f", gamma {row['gamma']:.2f}" if np.isfinite(row.get("gamma", np.nan)) else ""
             lines.append(
-                f"  {name:<9} {row['count']:6.1f} a sample, strength {row['strength']:.2f}, rho {row['rho']:.2f}{gamma}"
+                f"  {name:<9} {row['count']:6.1f} per sample, strength {row['strength']:.2f}, rho "
+                f"{row['rho']:.2f}{gamma}"
             )
         stages = part[part["step"] == -1].set_index("name")["value"]
         for name, words in (("denoising_end", "denoising ends"), ("overfitting_start", "overfitting begins")):
             step = stages.get(name, np.nan)
             lines.append(f"  {words} at step {step:.0f}" if np.isfinite(step) else f"  {words}: not seen")
-    return "\n".join(lines) or "Nothing is followed at two steps yet, so there is nothing to compare."
+    return "\n".join(lines) or "No sample was followed at two steps yet, so there is nothing to compare."
 
 
 def _steady(found: Frames, say: Callable[[str], None]) -> Frames:

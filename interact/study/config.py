@@ -60,7 +60,7 @@ class StudyConfig:
     chat: bool | None = None
     """Use the tokenizer's chat template; without this, when there is one."""
     template_arguments: str | None = None
-    """What else the chat template is told, as JSON, such as {"enable_thinking": false}."""
+    """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
 
     task: Literal["causal", "classifier"] = "causal"
     """What the models do: answer in words, or (encoders with a new head) choose a label."""
@@ -73,7 +73,7 @@ class StudyConfig:
     max_steps: int = 200
     """Optimiser steps of a training."""
     batch_size: int = 8
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = 1e-4
     """Peak of the cosine schedule."""
     training_dtype: Literal["float32", "bfloat16"] = "float32"
@@ -102,7 +102,7 @@ class StudyConfig:
     baselines: tuple[str, ...] = ("auto",)
     """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none); without it soft, a box beside kappa."""
+    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
     kappa: float | None = None
     """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
     tau: float = 0.05
@@ -114,9 +114,9 @@ class StudyConfig:
     certainty: Literal["auto", "yes", "no"] = "auto"
     """Tell which interactions are certain: auto, in cells of at most 8 players (0.2 s each)."""
     controls: tuple[Control, ...] = ("noise", "permuted")
-    """Controls to run beside the claims."""
+    """Controls to run for the claims."""
     resamples: int = 1000
-    """Bootstrap resamples behind an interval."""
+    """Bootstrap resamples of an interval."""
 
     engine: str = "auto"
     """How coalitions are scored; a wrong name lists the known ones."""
@@ -137,12 +137,12 @@ class StudyConfig:
             if not given:
                 raise ValueError(f"{name} is empty; a study needs at least one.")
             if len(set(given)) < len(given):
-                raise ValueError(f"{name} names something twice: {list(given)}.")
+                raise ValueError(f"{name} contains something twice: {list(given)}.")
         for name in ("models", "data"):
             last = [short_name(given) for given in getattr(self, name)]
             if twice := sorted({n for n in last if last.count(n) > 1}):
                 raise ValueError(
-                    f"Two {name} end in {twice[0]!r}, which would name their runs alike; rename one of them."
+                    f"Two {name} end in {twice[0]!r}, so their runs would have the same name; rename one of them."
                 )
         known = re.compile(r"auto|unk|pad|eos|mean|token:\d+")
         if wrong := [b for b in self.baselines if not known.fullmatch(b)]:
@@ -166,7 +166,7 @@ class StudyConfig:
         if self.kappa is not None and not 0 <= self.kappa < 1:
             raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
         if self.kappa is not None and (self.noise, self.kappa > 0) in (("soft", False), ("exact", True)):
-            raise ValueError(f"noise is {self.noise!r}, which does not go with kappa = {self.kappa}; leave kappa out.")
+            raise ValueError(f"noise is {self.noise!r}, which does not fit kappa = {self.kappa}; leave kappa out.")
         if not 0 <= self.tau < math.inf or (self.tau_rule in ("max", "initial") and self.tau >= 1):
             raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
         if not 0 < self.learning_rate < math.inf:
@@ -189,7 +189,7 @@ class StudyConfig:
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
         if self.masking != "baseline" and self.baselines != ("auto",):
-            raise ValueError(f"baselines mean nothing under masking={self.masking!r}; leave them out.")
+            raise ValueError(f"baselines have no effect under masking={self.masking!r}; leave them out.")
 
     @property
     def followed(self) -> tuple[int, ...]:
@@ -241,7 +241,7 @@ def load(path: Path) -> StudyConfig:
 
 
 def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say which fields of two configurations differ, one line a field."""
+    """Say which fields of two configurations differ, one line per field."""
     names = [f.name for f in fields(StudyConfig)] + sorted((set(before) | set(now)) - set(StudyConfig.__annotations__))
     changed = [name for name in names if before.get(name) != now.get(name)]
     return [f"{name}: {json.dumps(before.get(name))} in the store, {json.dumps(now.get(name))} now" for name in changed]

@@ -1,6 +1,6 @@
 """What a study names and this machine lacks: fetched before any work, and when it cannot be, said of all at once.
 
-1. Folders and files must be there; whoever reads them first says so.
+1. Folders and files must be there; their first reader reports it if not.
 2. Embedded models and texts come from the package index, hub models and hub data sets from the hub.
 3. Everything is tried, so that the sentence of an error names all that is missing.
 """

@@ -1,7 +1,7 @@
 """Running a study: train, follow every cell of the work list, conclude.
 
-The same call goes on where the last one stopped, and several processes may work on one store: each takes the trainings
-and cells that nobody else holds.
+The same call continues where the last one stopped, and several processes may work on one store: each takes the
+trainings and cells that no other process holds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run_study(
     cluster: str | None = None,
     workers: int | None = None,
 ) -> Store:
-    """Run a study to its end, or go on with it.
+    """Run a study to its end, or continue it.
 
     Args:
         folder: Its store.
@@ -43,7 +43,7 @@ def run_study(
         say: Where to print progress.
         cluster: Do the work on Ray (docs/cluster.md): ``"local"`` for processes on this machine, ``"ray://HOST:PORT"``,
             or ``"auto"`` for the cluster that this machine has joined. None for this process alone.
-        workers: Processes on the cluster; None for one a device.
+        workers: Processes on the cluster; None for one per device.
 
     Returns:
         The store, its tables written.

@@ -28,7 +28,7 @@ PLANTED = "+planted"
 PLANTED_WORD = "Honestly"
 _PLANTED_SHARE = 0.8
 _CANDIDATES = 20
-"""Candidates looked at for each sample that is wanted."""
+"""Candidates examined for each sample that is needed."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _follow(
             return tuple(chosen)
     reason = max(refused, key=lambda r: refused[r], default="there are no more.")
     raise ValueError(
-        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are wanted; "
+        f"Only {len(chosen)} of {len(candidates)} texts of {data!r} can be followed, but {wanted} are needed; "
         f"most often: {reason} Ask for fewer samples or players, or longer texts."
     )
 

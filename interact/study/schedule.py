@@ -215,8 +215,8 @@ def _settle(report: Report, queue: Queue, failed: dict[str, str], deaths: Counte
             queue.put(job)
             return
         reason = (
-            f"{ATTEMPTS} workers died of it one after another, the last of: {report.note} Look for memory that ran out "
-            "(a smaller memory_budget, fewer workers on a machine), and run the same line again; the rest is kept."
+            f"{ATTEMPTS} workers died while working on it, the last of: {report.note} If memory ran out, set a smaller "
+            "memory_budget or fewer workers per machine, and run the same command again; the rest is kept."
         )
         if isinstance(job, Run):
             raise RuntimeError(f"{name[0].upper()}{name[1:]} could not be finished: {reason}")

@@ -1,7 +1,7 @@
 """The store: one folder that holds everything a study found (docs/formats.md).
 
-Cells are the truth; tables are made from them. Every file appears whole or not at all, and a lock is held by whoever
-works on a cell or a training, so that a killed process loses its cell and two processes never collide.
+Cells are the truth; tables are made from them. Every file appears whole or not at all, and a process holds a lock
+while it works on a cell or a training, so a killed process loses only its cell, and two processes never collide.
 """
 
 from __future__ import annotations
@@ -228,8 +228,8 @@ def _claimed(folder: Path, what: str, *, wait: bool) -> Iterator[bool]:
         return
     except OSError as error:
         raise RuntimeError(
-            f"The store {folder} cannot be written ({error}); check its rights and the room on its disk, and run the "
-            "study again. What was finished before is kept."
+            f"The store {folder} cannot be written ({error}); check its rights and the free space of its disk, and "
+            "run the study again. What was finished before is kept."
         ) from error
     try:
         yield True
@@ -259,7 +259,7 @@ def _begun_with(folder: Path, manifest: dict[str, Any]) -> StudyConfig:
     """Return the configuration of a store, which must be what its manifest says."""
     before = from_json(read_json(folder / _CONFIG, "study"), where=str(folder / _CONFIG))
     if fingerprint(_bound(before)) != manifest.get("config"):
-        raise ValueError(f"{folder / _CONFIG} was changed after the study began; give back its content.")
+        raise ValueError(f"{folder / _CONFIG} was changed after the study began; restore its content.")
     return before
 
 

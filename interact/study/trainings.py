@@ -27,7 +27,7 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
     """Fix the samples, the steps, and what each training learns from.
 
     Raises:
-        ValueError: Checkpoints that exist already are missing, or lack a step that is asked for.
+        ValueError: Checkpoints that exist already are missing, or lack a step that is needed.
     """
     trained_on, steps = {}, {}
     for run in runs:
@@ -58,7 +58,7 @@ def tidy(store: Store, run: Run) -> None:
 
 
 def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> None:
-    """Train what a run needs, or go on where it stopped; nothing to do for checkpoints that exist already."""
+    """Train what a run needs, or continue where it stopped; nothing to do for checkpoints that exist already."""
     config = store.config
     if run.model in (config.checkpoints or {}) or is_finished(store.training(run.training)):
         return
@@ -171,7 +171,7 @@ def _chosen(config: StudyConfig, folder: str, known: set[int]) -> tuple[int, ...
     there = sorted(known | {0})
     if config.steps is not None:
         if missing := sorted(set(config.steps) - set(there)):
-            raise ValueError(f"{folder} has checkpoints of the steps {there}, but {missing} are asked for too.")
+            raise ValueError(f"{folder} has checkpoints of the steps {there}, but {missing} are needed, too.")
         return config.steps
     count = config.followed_steps
     if count >= len(there):

@@ -1,6 +1,6 @@
 """The work list: which runs there are, and the cells (run, step, sample) of each.
 
-The key of a cell holds a hash of all that decides its result, so a cell is computed once, whoever asks for it: the
+The key of a cell holds a hash of all that decides its result, so a cell is computed once, whichever run needs it: the
 model before training is the same in every run of it.
 """
 
@@ -28,7 +28,7 @@ class Sample:
         text: The user's text.
         spans: The players' characters in it.
         response: The label, whose first token is scored.
-        template: What stands around the text.
+        template: What surrounds the text.
         split: ``"follow"``, or ``"train"`` for a sample that every run trains on.
     """
 

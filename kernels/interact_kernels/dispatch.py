@@ -1,6 +1,6 @@
 """One dispatch for all operations: which implementation runs, why the others do not, and how to add one.
 
-1. An `Operation` has a list of implementations, best first. An `Implementation` says why it cannot do what is asked
+1. An `Operation` has a list of implementations, best first. An `Implementation` says why it cannot serve a request
    (`refusal`), or does it (`run`).
 2. ``impl="auto"`` takes the first that does not refuse. If that one fails although neither the request nor memory is
    to blame (its kernel does not compile or launch on this device), `auto` warns once and takes the next.
@@ -18,7 +18,7 @@ from interact_kernels.memory import out_of_memory
 
 
 class Request(Protocol):
-    """What is asked of an operation: its tensors and options."""
+    """A request to an operation: its tensors and options."""
 
     @property
     def kind(self) -> Hashable:
@@ -45,8 +45,8 @@ class Implementation(Generic[R, T]):
 
     Attributes:
         name: What `impl` calls it.
-        run: Does what a request asks; whoever calls it has asked `refusal` before.
-        refusal: Says in a few words why it cannot run for a request here, or None. It is asked at every call, so it
+        run: Serves a request; the caller has called `refusal` before.
+        refusal: Says in a few words why it cannot run for a request here, or None. It is called for each request, so it
             must be quick.
     """
 
@@ -80,7 +80,7 @@ class Operation(Generic[R, T]):
         self._warned: set[tuple[str, str]] = set()
 
     def register(self, implementation: Implementation[R, T], *, before: str = "reference") -> None:
-        """Add an implementation, which `auto` then asks right before another one.
+        """Add an implementation, which `auto` then tries directly before another one.
 
         Args:
             implementation: The new one.
@@ -114,7 +114,7 @@ class Operation(Generic[R, T]):
         """Return the implementation to run.
 
         Args:
-            request: What is asked.
+            request: The request.
             impl: ``"auto"`` or the name of an implementation.
 
         Raises:
@@ -127,13 +127,13 @@ class Operation(Generic[R, T]):
                     return one
         else:
             self._check_name(impl)
-            # What failed for `auto` may be asked for by its name: its error is then raised in full.
+            # What failed for `auto` can still be named: its error is then raised in full.
             if self._named[impl].refusal(request) is None:
                 return self._named[impl]
         raise RuntimeError(f"{self.name} cannot run with impl={impl!r} here. {self.explain(request)}")
 
     def run(self, request: R, impl: str = "auto") -> T:
-        """Do what a request asks, with the implementation that `choose` returns.
+        """Serve a request with the implementation that `choose` returns.
 
         Raises:
             ValueError, RuntimeError: As `choose`; and what the implementation raises.
@@ -198,7 +198,7 @@ class Operation(Generic[R, T]):
         if request.in_place:
             raise RuntimeError(
                 f"{self.name} failed in place with {failed.name} ({reason}), so the values given may be spoiled; give "
-                f"them again. From now on auto takes {following.name} for the like."
+                f"them again. From now on auto takes {following.name} for similar requests."
             ) from error
         if (failed.name, reason) not in self._warned:
             self._warned.add((failed.name, reason))

@@ -1,4 +1,4 @@
-"""Whether and where the Triton kernels can run, asked without importing triton."""
+"""Whether and where the Triton kernels can run, found out without importing triton."""
 
 from __future__ import annotations
 

@@ -135,12 +135,12 @@ def test_followed_results_give_the_table():
 
 def test_tables_that_do_not_fit_are_refused():
     for table, words in (
-        (STORY.drop(columns="low"), "but low lacks"),
+        (STORY.drop(columns="low"), "but 'low' is missing"),
         (STORY.assign(status="maybe"), "A status is one of certain, possible, excluded, undecided, but 'maybe'"),
-        (STORY[STORY["step"] > 0], "told from step 0, at which the run 'm/d/seed-0' was not followed"),
-        (STORY.drop(index=0), "is known at step 7, but not at step 0"),
+        (STORY[STORY["step"] > 0], "defined from step 0, at which the run 'm/d/seed-0' was not followed"),
+        (STORY.drop(index=0), "is given at step 7, but not at step 0"),
         (STORY.drop(index=6), "The interaction and 1 of 'x' in 'm/d/seed-0' is known at 1 of 2 steps"),
-        (pd.concat([STORY, STORY[:1]]), "is there twice at one step"),
+        (pd.concat([STORY, STORY[:1]]), "occurs twice at one step"),
     ):
         with pytest.raises(ValueError, match=words):
             certain_classes(table)

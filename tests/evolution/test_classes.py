@@ -124,7 +124,7 @@ def test_unfit_rules_are_refused(rule, tau, sentence):
 
 
 def test_the_initial_rule_needs_step_0():
-    with pytest.raises(ValueError, match="hand in initial="):
+    with pytest.raises(ValueError, match="pass initial="):
         salient(np.ones(2), 0.1, "initial")
     with pytest.raises(ValueError, match="the sample 'x' of 'm/d/seed-0' has no interactions there"):
         mark_salient(STORY[STORY["step"] > 0], rule="initial")

@@ -268,7 +268,7 @@ def test_labels_that_cannot_be_given_are_refused():
     with pytest.raises(ValueError, match="lacks the sample 'h0' at step 10 of 'm/d/seed-0'"):
         functional_labels(classes, scores.query("step == 0 or sample != 'h0'"), training, heldout)
     samples = pd.DataFrame({"sample": ["x"], "split": "follow", "text": "", "target": "t", "players": [["a", "b"]]})
-    with pytest.raises(ValueError, match="mask 6 of the sample 'x' speaks of more than its players"):
+    with pytest.raises(ValueError, match="mask 6 of the sample 'x' has more players than the sample"):
         name_interactions(classify(STORY), samples)
 
 
@@ -300,7 +300,7 @@ def runs(count, informative, seed=0, sisters=1):
 
 def test_forecasts_gain_from_interactions_only_where_they_know_something():
     seen = forecast(*runs(20, informative=True), until=10)
-    assert seen.gain > 1 and seen.errors["both"] < 0.5 * seen.errors["mean"] and "help to foretell" in str(seen)
+    assert seen.gain > 1 and seen.errors["both"] < 0.5 * seen.errors["mean"] and "help in predicting" in str(seen)
     blind = forecast(*runs(20, informative=False), until=10)
     assert blind.errors["validation loss"] < 1e-9 and blind.gain <= 0 and "do not help" in str(blind)
     assert blind.errors["last value"] == 0 and len(blind.figures) == 4 and len(blind.predictions) == 20

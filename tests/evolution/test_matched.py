@@ -61,7 +61,7 @@ def test_strengths_and_orders_are_matched_exactly():
     np.testing.assert_allclose(alike.gain, alike.gain_matched)
     with pytest.raises(ValueError, match="at least one random subset"):
         matched_subsets(table, scores, samples=0)
-    with pytest.raises(ValueError, match="'both' holds removed interactions beside others"):
+    with pytest.raises(ValueError, match="'both' holds removed and other interactions"):
         group_effects(table, scores, classes, {"both": np.ones(len(classes), dtype=bool)})
     story = matched_subsets(STORY, STORY_CELLS, resamples=0)
     assert set(story["class"]) == {"removed", "preserved", "emerged"} and story["low"].isna().all()

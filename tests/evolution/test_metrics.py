@@ -183,7 +183,7 @@ def test_references_that_do_not_fit_are_refused():
 
 
 def test_tables_that_do_not_fit_each_other_are_refused():
-    with pytest.raises(ValueError, match="speak of the sample 'y' at step 0 of 'm/d/seed-0', which was not followed"):
+    with pytest.raises(ValueError, match="has the sample 'y' at step 0 of 'm/d/seed-0', which was not followed"):
         measure(STORY, STORY_CELLS, classes=classify(STORY).assign(sample="y"))
     with pytest.raises(ValueError, match="0 or more, but is -1"):
         measure(STORY, STORY_CELLS, resamples=-1)

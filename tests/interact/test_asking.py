@@ -114,7 +114,7 @@ def test_an_error_of_what_was_given_is_not_tried_again():
 
 
 def test_wrong_lengths_and_nan_are_sentences():
-    with pytest.raises(ValueError, match=r"one score a coalition, shape \(128,\), but returned \(3,\)"):
+    with pytest.raises(ValueError, match=r"one score per coalition, shape \(128,\), but returned \(3,\)"):
         interact.game_from(lambda m: np.zeros(3), 30).interactions("sparse")
     with pytest.raises(
         ValueError, match=r"failed for 65 coalitions and scored 0; the first is the mask .*: its score is nan"

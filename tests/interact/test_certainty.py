@@ -136,7 +136,7 @@ def test_what_has_no_certificate_says_so():
         sparse(9).certainty()
     r = soft(3)
     blind = replace(r, dual=float("nan"), gap=float("nan"))
-    with pytest.raises(ValueError, match="has no certificate, so nothing is certain of it"):
+    with pytest.raises(ValueError, match="has no certificate, so it has no certain interactions"):
         blind.certainty()
     assert "are certain" not in str(blind)
     with pytest.raises(ValueError, match="names neither noise nor kappa"):

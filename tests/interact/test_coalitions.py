@@ -130,7 +130,7 @@ def test_a_prompt_without_players_proves_nothing_for_later_ones():
     plain = model.forward
     coalition_values(model, dataclasses.replace(INPUTS, spans=[]), masking="attention")
     model.forward = lambda attention_mask=None, **rest: plain(**rest)
-    with pytest.raises(ValueError, match="lets absent tokens speak"):
+    with pytest.raises(ValueError, match="lets absent tokens influence the score"):
         coalition_values(model, INPUTS, masking="attention")
 
 
@@ -198,7 +198,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_said(monkeypatch):
 
     expected = coalition_values(model, INPUTS)
     monkeypatch.setattr(flat, "score_batch", short_of_memory)
-    with pytest.warns(UserWarning, match="Memory ran out at 8 coalitions a batch; went on with 2"):
+    with pytest.warns(UserWarning, match="Memory ran out at 8 coalitions per batch; continuing with 2"):
         torch.testing.assert_close(coalition_values(model, INPUTS, engine="flat"), expected)
     assert max(seen) == 8
 
@@ -294,7 +294,7 @@ def test_a_model_that_ignores_the_mask_is_caught():
     model = causal()
     plain = model.forward
     model.forward = lambda attention_mask=None, **rest: plain(**rest)
-    with pytest.raises(ValueError, match="lets absent tokens speak"):
+    with pytest.raises(ValueError, match="lets absent tokens influence the score"):
         coalition_values(model, INPUTS, masking="attention")
 
 

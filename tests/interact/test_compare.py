@@ -109,7 +109,7 @@ def test_results_that_do_not_belong_together_are_refused():
         (r, of(scores(1), noise="box"), "were split with soft noise .* and noise in a box"),
         (r, replace(s, provenance={**s.provenance, "target": {"ids": [1]}}), "place 0 have other targets"),
         (sparse(9), sparse(9), "A result of sampled coalitions has no certificate"),
-        (r, replace(s, gap=float("nan")), "has no certificate, so nothing is certain of it"),
+        (r, replace(s, gap=float("nan")), "has no certificate, so it has no certain interactions"),
     ):
         with pytest.raises(ValueError, match=words):
             interact.compare(a, b)

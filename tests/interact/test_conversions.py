@@ -1,5 +1,6 @@
 """Results in the neighbours' formats: shapiq, SHAP, JSON; prompts as shapiq games."""
 
+import copy
 import doctest
 import importlib
 import json
@@ -95,7 +96,7 @@ def test_unknown_indices_and_foreign_objects_are_sentences():
         from_shapiq(to_shapiq(scores(2, 0)), players=["one"])
     outside = to_shapiq(scores(2, 0))
     outside.interactions[(0, 7)] = 1.0
-    with pytest.raises(ValueError, match="hold the set \\(0, 7\\), which is no set of at most 2 of 2 players"):
+    with pytest.raises(ValueError, match="hold the set \\(0, 7\\), which is not a set of at most 2 of 2 players"):
         from_shapiq(outside)
 
 
@@ -116,6 +117,17 @@ def test_a_prompt_is_a_game_that_scores_each_coalition_once(byte_level, masking)
     np.testing.assert_allclose(
         [ExactComputer(game, inputs.n)("SV")[(i,)] for i in range(inputs.n)], indices.shapley(v), atol=1e-4
     )
+
+
+def test_a_conversation_is_a_game_and_a_score_may_be_named(byte_level):
+    model, chat = causal(), copy.deepcopy(byte_level)
+    chat.chat_template = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}"
+    asked = {"messages": [{"role": "user", "content": TEXT}], "target": " a", "target_tokens": 1, "score": "logit"}
+    game = as_shapiq_game(model, chat, normalize=False, **asked)
+    v = interact.game(model, chat, **asked)(np.arange(1 << game.n_players))
+    np.testing.assert_allclose(game(present(game.n_players)), v, atol=1e-5)
+    with pytest.raises(ValueError, match="leave out score"):
+        as_shapiq_game(model, None, prepare(byte_level, TEXT, target=" a", target_tokens=1), score="logit")
 
 
 def test_approximators_run_on_a_prompt_and_find_its_indices(byte_level):

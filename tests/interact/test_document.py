@@ -50,6 +50,11 @@ def test_children_sum_to_their_parents(found):
     assert len(opened) == 2 and min(abs(p.value) for p in opened) >= sorted(sentences)[-2] - 1e-12
 
 
+def test_players_that_are_paragraphs_are_called_so(ask):
+    tree = parts_of(sparse.document(ask(players="paragraphs", budget=30), ask, budget=60, keep=0))
+    assert [part.kind for part in tree.children] == ["paragraph"] * 3
+
+
 def test_words_are_judged_with_the_rest_of_the_document_present(found, ask, byte_level):
     template = "Text: {text} Answer:"
     for sentence in [p for p in every(parts_of(found)) if p.kind == "sentence" and p.children]:

@@ -43,7 +43,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 @dataclass
 class Index:
-    """A folder of wheels, and a downloader that copies from it and remembers what it was asked for."""
+    """A folder of wheels, and a downloader that copies from it and remembers each request."""
 
     folder: Path
     asked: list[str]

@@ -19,7 +19,7 @@ INPUTS = CoalitionInputs([5, 17, 33, 90, 14, 61, 200, 7], [(0, 2), (3, 4), (5, 6
 
 
 class OneByOne(Engine):
-    """A toy: one forward a coalition, one coalition a batch."""
+    """A toy: one forward per coalition, one coalition per batch."""
 
     name = "one-by-one"
     summary = "one coalition a batch"
@@ -29,7 +29,7 @@ class OneByOne(Engine):
         return "only baseline masking" if game.masking != "baseline" else None
 
     def plan(self, game, masks, **options):
-        return Plan(game, masks, 1, "coalitions a batch", 1, 2, saving="half", words="in single steps")
+        return Plan(game, masks, 1, "coalitions per batch", 1, 2, saving="half", words="in single steps")
 
     def run(self, plan, rows, size):
         for row in rows:
@@ -113,7 +113,7 @@ def test_a_function_is_a_game_exact_and_sampled():
 
 
 def test_bad_games_are_sentences():
-    with pytest.raises(ValueError, match=r"one score a coalition, shape \(4,\), but returned \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"one score per coalition, shape \(4,\), but returned \(4, 2\)"):
         interact.game_from(lambda masks: masks, 2).interactions()
     with pytest.raises(ValueError, match="no score for 1 of 4 coalitions; the first is the mask 0x3: its"):
         interact.game_from(lambda masks: np.where(masks.all(1), np.nan, 1.0), 2).interactions()

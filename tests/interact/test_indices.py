@@ -226,7 +226,7 @@ def test_a_result_answers_with_its_scores_and_its_terms_with_the_split():
 def test_moebius_coefficients_are_a_game_again_and_other_values_are_not():
     v = scores(4, 0)
     np.testing.assert_allclose(indices.shapley(indices.moebius(v)), indices.shapley(v), atol=1e-12)
-    with pytest.raises(ValueError, match="values of the index SII, from which the game behind them cannot be told"):
+    with pytest.raises(ValueError, match="values of the index SII, from which the game cannot be computed"):
         indices.shapley(indices.sii(v))
     with pytest.raises(ValueError, match="stop at order 2 of 4 players"):
         indices.shapley(indices.moebius(v, order=2))
@@ -265,11 +265,11 @@ def test_values_are_looked_up_by_set_as_an_array_and_as_a_table():
         ([1.0, 2.0, 3.0], "array of 2\\*\\*n numbers, n at most 26"),
         ([], "array of 2\\*\\*n numbers"),
         ([[1.0, 2.0]], "the shape is \\(1, 2\\)"),
-        ([[1.0], [2.0, 3.0]], "real numbers, one a coalition"),
-        (["a", "b"], "real numbers, one a coalition, but these are <U1"),
+        ([[1.0], [2.0, 3.0]], "real numbers, one per coalition"),
+        (["a", "b"], "real numbers, one per coalition, but these are <U1"),
         ([1j, 2.0], "but these are complex128"),
         ([0.0, float("nan"), 1.0, float("inf")], "score of coalition 1 is nan \\(2 scores are not finite\\)"),
-        (torch.ones(2, requires_grad=True), "real numbers, one a coalition, but NumPy says"),
+        (torch.ones(2, requires_grad=True), "real numbers, one per coalition, but NumPy says"),
         ("a text", "interactions or from an array of 2\\*\\*n scores, but got str"),
         (None, "but got NoneType"),
         (Terms(3, float("nan")), "bias v\\(empty\\) must be a finite number, but is nan"),

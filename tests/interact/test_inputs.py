@@ -49,7 +49,7 @@ def test_special_tokens_are_known(byte_level, wordpiece):
         ({"target": "zebra"}, "several candidates to score; pass target_tokens=1"),
         ({"target": " "}, "The target is empty"),
         ({"target": 420_000}, "not in the vocabulary"),
-        ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was asked for"),
+        ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was requested"),
         ({"template": "no place"}, "exactly once"),
         ({"template": 5}, "must be a string with"),
         ({"target": 3.5}, "must be text, a token id or several"),
@@ -90,7 +90,7 @@ def test_a_tokenizer_that_closes_every_text_is_said(wordpiece):
 
 
 def test_a_slow_tokenizer_is_refused():
-    with pytest.raises(ValueError, match="load one that the library tokenizers backs"):
+    with pytest.raises(ValueError, match="load a fast tokenizer"):
         prepare(object(), "witty")
 
 

@@ -165,7 +165,7 @@ def test_arguments_reach_the_template_and_an_open_thought_is_told():
         closed = Template(arguments={"enable_thinking": False})
         prepare(letters(chat), messages=TALK, target="yes", target_tokens=1, template=closed)
         prepare(letters(chat), messages=TALK, template=Template(arguments={"documents": []}))
-    assert len(sentences) == 1 and "knows no documents" in sentences[0]
+    assert len(sentences) == 1 and "does not use documents" in sentences[0]
 
 
 def test_a_template_that_prints_the_time_is_found():

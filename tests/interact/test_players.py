@@ -65,9 +65,9 @@ def test_every_number_of_players_up_to_twenty():
         ("bad \ud800", None, "broken character at 4"),
         ("film", 2.5, "players=2.5 is not known"),
         ("film", True, "players=True is not known"),
-        ("film", [(0, 1, 2)], "neither a phrase nor a"),
-        ("film", [(0.5, 2)], "neither a phrase nor a"),
-        ("film", [None], "neither a phrase nor a"),
+        ("film", [(0, 1, 2)], "is not a phrase or a"),
+        ("film", [(0.5, 2)], "is not a phrase or a"),
+        ("film", [None], "is not a phrase or a"),
         ("film", 21, "choose from 1 to 20"),
         (". ".join("abcdefghijklmnopqrstuvwxyz") + ".", "sentences", "26 players were found"),
         ("good film", ["great"], "'great' \\(mention 1\\) does not occur"),
@@ -120,5 +120,5 @@ def test_a_shared_token_is_reported_and_merged(byte_level):
     with pytest.warns(UserWarning, match=r"'movie' became one player, because the tokenizer puts parts"):
         inputs = prepare(byte_level, "witty movie", players=[(6, 8), (8, 11)], template="{text}.")
     assert inputs.n == 1 and inputs.players[0].text == "movie" and len(inputs.notes) == 1
-    with pytest.warns(UserWarning, match="takes 'vie' along"):
+    with pytest.warns(UserWarning, match="includes 'vie'"):
         prepare(byte_level, "witty movie", players=[(6, 8)], template="{text}.")

@@ -197,7 +197,7 @@ def test_memory_that_runs_out_is_halved_and_said(monkeypatch):
         return whole(self, embedded, *rest)
 
     monkeypatch.setattr(reorder._Walk, "_call", short_of_memory)
-    with pytest.warns(UserWarning, match="Memory ran out at 4 prefixes a batch; went on with 2"):
+    with pytest.warns(UserWarning, match="Memory ran out at 4 prefixes per batch; continuing with 2"):
         torch.testing.assert_close(coalition_values(model, INPUTS, engine="reorder"), expected)
     monkeypatch.setattr(reorder._Walk, "_call", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA")))
     with pytest.raises(torch.OutOfMemoryError):

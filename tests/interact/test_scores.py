@@ -140,9 +140,9 @@ def test_many_texts_and_a_summary_keep_to_one_score(byte_level, tmp_path):
         ({"score": 3}, "or a function of the final logits, but is 3"),
         ({"score": entropy, "target": [5, 6], "target_tokens": "all"}, "the target has 2; pass target_tokens=1"),
         ({"score": "logit", "contrast": "negative", "target_tokens": 1}, "leave score out"),
-        ({"score": lambda logits: logits}, r"returns one number a row, a tensor of shape \(\d+,\), but returned \("),
+        ({"score": lambda logits: logits}, r"returns one number per row, a tensor of shape \(\d+,\), but returned \("),
         ({"score": lambda logits: 1.0}, "but returned float"),
-        ({"target_tokens": "most"}, "target_tokens='most' was asked for"),
+        ({"target_tokens": "most"}, "target_tokens='most' was requested"),
     ],
 )
 def test_scores_that_mean_nothing_are_sentences(byte_level, options, sentence):
@@ -251,5 +251,5 @@ def test_a_function_has_one_answer_and_tokens_have_their_names(byte_level):
         interact.extract_targets(causal(), byte_level, TEXT, targets=[5, 6], score=entropy, **ASK)
     tokens = interact.extract_tokens(causal(), byte_level, TEXT, target=[70, 71, 72], target_tokens=2, **ASK)
     assert len(tokens) == 2 and "(token 2 of " in str(tokens[1])
-    with pytest.raises(ValueError, match="target_tokens=4 was asked for, but 3 token ids were given"):
+    with pytest.raises(ValueError, match="target_tokens=4 was requested, but 3 token ids were given"):
         interact.extract_tokens(causal(), byte_level, TEXT, target=[70, 71, 72], target_tokens=4, **ASK)

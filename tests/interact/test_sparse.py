@@ -270,7 +270,7 @@ def test_a_function_that_always_fails_is_said_with_its_reason():
 
     with pytest.raises(ValueError, match=r"failed for \d+ coalitions and scored 0; .* mask 0x.*no such tensor"):
         sparse.explain(broken, 30, budget=300)
-    with pytest.raises(ValueError, match=r"one score a coalition, shape \(\d+,\), but returned \(\)"):
+    with pytest.raises(ValueError, match=r"one score per coalition, shape \(\d+,\), but returned \(\)"):
         sparse.explain(lambda m: 1.0, 30, budget=300)
 
 

@@ -221,7 +221,7 @@ def test_memory_that_runs_out_is_halved_and_said(monkeypatch):
         return whole(prompt, run, attention)
 
     monkeypatch.setattr(tree, "_forward", short_of_memory)
-    with pytest.warns(UserWarning, match="Memory ran out at 2048 tokens a run; went on with 16"):
+    with pytest.warns(UserWarning, match="Memory ran out at 2048 tokens per run; continuing with 16"):
         values = coalition_values(model, INPUTS, engine="tree")
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
 

@@ -240,7 +240,7 @@ MASKED = {
     "player must be a one-dimensional int64": {"player": torch.tensor([0.0, 1.0, 2.0])},
     "window must be at least 1": {"window": 0},
     "must be a multiple": {"q": torch.ones(2, 3, 3, 8)},
-    "Every token asks and is seen": {"q": torch.ones(2, 4, 2, 8)},
+    "Every token is a query and a key": {"q": torch.ones(2, 4, 2, 8)},
     "must share a floating dtype": {"q": torch.ones(2, 4, 3, 8, dtype=torch.float64)},
     "with k and v alike": {"k": torch.ones(2, 3, 8)},
     "one logit for each of 4 heads": {"sinks": torch.ones(3)},

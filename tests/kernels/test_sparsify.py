@@ -283,7 +283,7 @@ def test_explain_names_the_choice_and_the_reasons():
         sparsify.and_or_split(np.zeros(1 << 15), impl="native")
     with pytest.raises(RuntimeError, match="no warm start and no polish"):
         sparsify.and_or_split(np.zeros(4), impl="admm", options=SplitOptions(polish=True))
-    with pytest.raises(RuntimeError, match="sgd-published: no, it knows noise in a box only"):
+    with pytest.raises(RuntimeError, match="sgd-published: no, it supports noise in a box only"):
         sparsify.and_or_split(np.zeros(4), impl="sgd-published")
     with pytest.raises(RuntimeError, match="a soft split has no vertex to polish"):
         sparsify.and_or_split(np.zeros(4), impl="native", options=SplitOptions(polish=True))
@@ -307,7 +307,7 @@ def test_explain_names_the_choice_and_the_reasons():
         (np.zeros(4), {"rtol": 0.0}, "rtol must be a positive relative gap"),
         (np.zeros(4), {"impl": "sgd"}, "has no implementation 'sgd'"),
         (np.zeros(4), {"options": SplitOptions(delta=-1.0)}, "finite bounds >= 0"),
-        (np.zeros((3, 4)), {"options": SplitOptions(delta=np.ones(2))}, "one bound or one a sample"),
+        (np.zeros((3, 4)), {"options": SplitOptions(delta=np.ones(2))}, "one bound or one per sample"),
         (np.zeros(4), {"options": SplitOptions(max_iterations=-1)}, "max_iterations must be >= 0"),
         (np.zeros(4), {"options": SplitOptions(time_limit=-1.0)}, "time_limit must be"),
         (np.zeros(4), {"options": SplitOptions(rho=0.0)}, "rho > 0"),

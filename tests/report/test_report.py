@@ -213,7 +213,7 @@ def test_tables_that_are_missing_are_told_and_the_rest_is_drawn(store):
     assert "what became of the interactions was not measured" in text
     for sentence in (
         "metrics.parquet is not in the store: no figure over the steps",
-        "config.json is not in the store: how to repeat the study is not known",
+        "config.json is not in the store, so how to repeat the study is unknown",
         "losses.parquet is not in the store: no loss can be drawn",
     ):
         assert sentence in text

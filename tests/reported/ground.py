@@ -19,7 +19,7 @@ TURN = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end
 
 
 def letters(chat=None):
-    """Make a tokenizer with one token a byte; the ids 0 to 2 are CONTROL."""
+    """Make a tokenizer with one token per byte; the ids 0 to 2 are CONTROL."""
     pieces = CONTROL + sorted(pre_tokenizers.ByteLevel.alphabet())
     raw = Tokenizer(models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=[]))
     raw.pre_tokenizer, raw.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -31,7 +31,7 @@ def letters(chat=None):
 
 
 def words(known, single="[CLS] $A [SEP]"):
-    """Make a tokenizer with one token a known word, [UNK] for the rest, and BERT's pairs."""
+    """Make a tokenizer with one token per known word, [UNK] for the rest, and BERT's pairs."""
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *known.split()]
     raw = Tokenizer(models.WordLevel({w: i for i, w in enumerate(pieces)}, unk_token="[UNK]"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -74,7 +74,7 @@ def test_another_chat_template_in_the_middle_of_a_run_is_told(tmp_path):
     with told() as sentences:
         fit(tokenizer, Changes(["a witty movie"], players=2, steps=[1], store=tmp_path), tmp_path / "out")
     assert len(prompts_of(tmp_path)) == 1
-    assert any("would now be another one than when it was first followed" in s for s in sentences)
+    assert any("would now differ from the first one that was followed" in s for s in sentences)
 
 
 def test_two_samples_of_one_name_in_one_store_are_two_prompts(tmp_path):

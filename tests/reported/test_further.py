@@ -219,7 +219,7 @@ def test_a_prompt_that_is_written_out_already_is_told():
     written = "<|im_start|>user\ngood film<|im_end|>\n<|im_start|>assistant\n"
     with told() as sentences:
         inputs = prepare(letters(), written, players=["good"], target=70)
-    assert "Control tokens belong into the template" in sentences[0] and not set(inputs.input_ids) & {1, 2}
+    assert "Control tokens belong in the template" in sentences[0] and not set(inputs.input_ids) & {1, 2}
     with told() as sentences:
         inside = Template(user=written.replace("good film", "{text}"), chat=False)
         inputs = prepare(letters(), "good film", players=["good"], target=70, template=inside)

@@ -224,7 +224,7 @@ def test_wrapped_models_are_run_through_what_is_inside():
             super().__init__()
             self.module = plain
 
-    with pytest.raises(ValueError, match=r"Mine is no Hugging Face model.*pass what it wraps \(\.module\)"):
+    with pytest.raises(ValueError, match=r"Mine is not a Hugging Face model.*pass what it wraps \(\.module\)"):
         extract(Mine(), tokenizer, "a witty movie", players=2, target=70)
     encoder = tiny(words("a witty movie"), BertForSequenceClassification, BertConfig, num_labels=3)
     for model in (encoder, torch.nn.DataParallel(encoder), torch.compile(encoder, backend="eager")):

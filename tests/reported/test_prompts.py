@@ -117,7 +117,7 @@ def test_a_vocabulary_that_has_the_control_token_as_a_word_is_told():
         ("{% for m in messages %}{{ m.content | upper }}{% endfor %}", "changes the user's text"),
         (
             "{% for m in messages %}{{ m.content }}{{ ['a', 'b', 'c', 'd'] | random }}{% endfor %}",
-            "another prompt each|1",
+            "a different prompt each|1",
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_arguments_reach_the_chat_template():
     dated = letters("{{ date_string }}\n" + TURN)
     inputs = prepare(dated, "a movie", template=Template(arguments={"date_string": "26 Jul 2024"}), target=5)
     assert dated.decode(inputs.input_ids).startswith("26 Jul 2024\n")
-    with pytest.warns(UserWarning, match=r"knows no enable_thinking, so the prompt is the same"):
+    with pytest.warns(UserWarning, match=r"does not use enable_thinking, so the prompt is the same"):
         prepare(letters(TURN), "a movie", template=Template(arguments={"enable_thinking": False}), target=5)
     with pytest.raises(ValueError, match=r"name tokenize, which interact sets itself"):
         Template(arguments={"tokenize": True})

@@ -163,7 +163,7 @@ def test_a_resumed_training_reads_what_was_followed(followed, byte_level, tmp_pa
     assert again.steps == (0, 1, 3)
     pd.testing.assert_frame_equal(again.interactions, first.interactions)
     lost = interact.InteractionCallback(SAMPLES, players=3, steps=STEPS)
-    with pytest.warns(UserWarning, match="goes on from step 2, and step 0 was not followed"):
+    with pytest.warns(UserWarning, match="continues from step 2, and step 0 was not followed"):
         fit(byte_level, folder, [lost], resume=str(folder / "checkpoint-2"))
     assert lost.steps == (3,) and len(lost.interactions)
 

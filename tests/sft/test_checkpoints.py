@@ -122,7 +122,7 @@ def test_bad_checkpoints_are_sentences(trained, tmp_path):
         find_checkpoints(tmp_path)
     with pytest.raises(ValueError, match="holds neither an adapter"):
         load_checkpoint(str(folder / "base"), tmp_path)
-    with pytest.raises(ValueError, match="carries no adapter; load the first checkpoint"):
+    with pytest.raises(ValueError, match="has no adapter; load the first checkpoint"):
         swap_checkpoint(tiny(), checkpoints[0])
     model, _ = load_checkpoint(str(folder / "base"), checkpoints[0])
     with pytest.raises(ValueError, match="a whole model must be loaded anew"):

@@ -95,7 +95,7 @@ def test_llama_factory_describes_alpaca_and_sharegpt(tmp_path):
     turns = [("system", "S"), ("user", "U"), ("assistant", "A"), ("user", "V")]
     row = {"messages": [{"role": r, "content": c} for r, c in turns]}
     (tmp_path / "s.jsonl").write_text(json.dumps(row))
-    with pytest.warns(UserWarning, match="1 conversations of 's' go on"):
+    with pytest.warns(UserWarning, match="1 conversations of 's' have more turns"):
         (one,) = read_examples(tmp_path / "dataset_info.json", part="s")
     assert (one.text, one.response, one.template.system) == ("U", "A", "S")
     row["messages"].pop(1)

@@ -224,7 +224,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(whole, byte_level, tmp_path
                 raise error
 
     with pytest.raises(
-        RuntimeError, match=r"stopped at step 2, because .*No space left on device.*\. Make room and run"
+        RuntimeError, match=r"stopped at step 2, because .*No space left on device.*\. Free some space and run"
     ):
         run(tmp_path, byte_level, callbacks=[Full()])
     assert all(map(same, run(tmp_path, byte_level), whole[1]))

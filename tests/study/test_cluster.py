@@ -103,8 +103,8 @@ def test_without_ray_the_extra_is_named(config, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "kind", "sentence"),
     [
-        ({"cluster": "host:10001"}, ValueError, r"'host:10001' is no address; give local .* ray://HOST:PORT"),
-        ({"cluster": "ray://host"}, ValueError, "'ray://host' is no address"),
+        ({"cluster": "host:10001"}, ValueError, r"'host:10001' is not an address; give local .* ray://HOST:PORT"),
+        ({"cluster": "ray://host"}, ValueError, "'ray://host' is not an address"),
         ({"cluster": "local", "workers": 0}, ValueError, "workers is 0, but must be at least 1"),
         ({"workers": 2}, ValueError, "workers is 2, but there is no cluster"),
         ({"cluster": "ray://127.0.0.1:1"}, RuntimeError, r"No Ray cluster can be reached at 'ray://127.0.0.1:1' \(.*"),

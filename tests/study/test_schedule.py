@@ -138,12 +138,14 @@ def test_a_cell_that_kills_its_workers_is_named_and_the_rest_is_done():
     assert len(followed(team)) == len(WORK) - 1
     assert sum(job == WORK[5] for _, job, _ in team.log) == ATTEMPTS
     [(name, reason)] = failed.items()
-    assert name == "a/d/seed-0, step 1, sample s1" and "3 workers died of it" in reason and "it was killed" in reason
+    assert name == "a/d/seed-0, step 1, sample s1"
+    assert "3 workers died while working on it" in reason and "it was killed" in reason
 
 
 def test_a_training_that_kills_its_workers_ends_the_study_with_its_name():
     team = Team(2, lambda worker, job, log: None if job == TRAININGS[1] else "done")
-    with pytest.raises(RuntimeError, match=r"^The training of b/d/seed-0 could not be finished: 3 workers died of it"):
+    message = r"^The training of b/d/seed-0 could not be finished: 3 workers died while working on it"
+    with pytest.raises(RuntimeError, match=message):
         driven(team)
 
 

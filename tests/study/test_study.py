@@ -412,7 +412,7 @@ def test_existing_checkpoints_need_no_training(finished, config, place, tmp_path
     with pytest.raises((ValueError, RuntimeError), match="was trained on the base model"):
         run_study(tmp_path / "wrong", wrong, say=lambda _: None)
     missing = make_config(place, models=(model,), checkpoints={model: str(folder)}, steps=(0, 2))
-    with pytest.raises(ValueError, match=r"has checkpoints of the steps \[0, 1, 4\], but \[2\] are asked for"):
+    with pytest.raises(ValueError, match=r"has checkpoints of the steps \[0, 1, 4\], but \[2\] are needed"):
         run_study(tmp_path / "missing", missing)
 
 

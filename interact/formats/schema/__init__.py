@@ -1,7 +1,7 @@
 """The schema of a study's store, stated once: the names of runs and cells, and the columns of every table.
 
 Whoever writes or reads a store takes it from here, and the tables of docs/formats.md are made of it. Nothing here needs
-torch; pandas is loaded by the functions that are handed a table.
+torch; pandas is loaded by the functions that take a table.
 """
 
 from interact.formats.schema.keys import CellKey, Run, fingerprint, short_name

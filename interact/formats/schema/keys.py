@@ -98,7 +98,7 @@ class Run:
     def parse(cls, name: str) -> Run:
         """Read the name of a run in a table that has nothing but the name, as those of version 1.
 
-        A name of another form is its own model; ``"all"`` speaks of all models.
+        A name of another form is its own model; ``"all"`` is about all models.
 
         >>> Run.parse("org/tiny/reviews/seed-1/eos")
         Run(model='org/tiny', data='reviews', seed=1, baseline='eos', alias='org/tiny/reviews/seed-1/eos')
@@ -181,7 +181,7 @@ class CellKey:
         """Read what `stem` wrote; a name without commas is `content` alone, as in stores of version 1.
 
         Raises:
-            ValueError: It is no name of a cell.
+            ValueError: It is not the name of a cell.
 
         >>> CellKey.parse("smollm2,,,auto,step-0,reviews-17,d29dce44599400e9").step
         0
@@ -193,6 +193,6 @@ class CellKey:
         known, seed = _seed(parts[2]) if step.isdecimal() else (False, None)
         if not step.isdecimal() or (parts[2] and not known):
             raise ValueError(
-                f"The cell {stem!r} must be named MODEL,DATA,seed-S,BASELINE,step-N,SAMPLE,HASH; give it back its name."
+                f"The cell {stem!r} must be named MODEL,DATA,seed-S,BASELINE,step-N,SAMPLE,HASH; restore its name."
             )
         return cls(parts[6], parts[0], parts[1], seed, parts[3], int(step), parts[5])

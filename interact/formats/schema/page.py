@@ -17,7 +17,7 @@ def with_schema(page: str) -> str:
         ValueError: The page lacks the marks.
     """
     if not _GENERATED.search(page):
-        raise ValueError("The page must hold the marks of the schema, which say where it is written; give them back.")
+        raise ValueError("The page must hold the marks of the schema, which say where it is written; restore them.")
     return _GENERATED.sub(lambda marks: f"{marks[1]}\n{schema_page()}\n{marks[2]}", page)
 
 
@@ -27,9 +27,9 @@ def schema_page() -> str:
     for table in TABLES.values():
         own = [column for column in table.columns if column not in IDENTITY]
         key = f"; no two rows have the same {', '.join(f'`{name}`' for name in table.key)}" if table.key else ""
-        more = f"\nBehind them: {', '.join(f'`{name}`' for name in table.identity)}.\n" if table.identity else ""
-        parts.append(f"## `{table.name}`\nOne row {table.row}{key}.\n\n{_rows(own)}\n{more}")
-    shared = "Every table that names a run says what the run is in columns of their own."
+        more = f"\nThen: {', '.join(f'`{name}`' for name in table.identity)}.\n" if table.identity else ""
+        parts.append(f"## `{table.name}`\nOne row per {table.row}{key}.\n\n{_rows(own)}\n{more}")
+    shared = "Every table that names a run says what the run is in these columns."
     return "\n".join([*parts, f"## What a run is\n{shared}\n\n{_rows(IDENTITY)}\n"])
 
 

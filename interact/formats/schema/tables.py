@@ -91,15 +91,15 @@ class Table:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The columns that say which run a row speaks of, beside its name."""
+        """The columns that say which run a row is about, beside its name."""
         return tuple(column.name for column in self.columns if column in IDENTITY)
 
 
-_RUN = Column("run", "string", "Name of the run: MODEL/DATA/seed-S, and /BASELINE behind it where one is asked for.")
+_RUN = Column("run", "string", "Name of the run: MODEL/DATA/seed-S, then /BASELINE if the configuration names one.")
 _STEP = Column("step", "int64", "Step of the training; 0 is the model before it.")
 _SAMPLE = Column("sample", "string", "Id of the followed sample.")
 _KIND = Column("kind", "string", "Type of the interaction.", categories=KINDS)
-_MASK = Column("mask", "uint64", "The players: bit i stands for player i.")
+_MASK = Column("mask", "uint64", "The players: bit i is player i.")
 _CLASS = Column(
     "class", "string", "Class of the interactions; `all` where none is meant.", categories=(*CLASSES, "all"), open=True
 )
@@ -108,7 +108,7 @@ IDENTITY = (
     Column("model", "string", "Model, as the configuration names it; empty over several models."),
     Column("data", "string", "Data set, as the configuration names it; empty over several, or where none is known."),
     Column("seed", "Int64", "Seed of the training; missing over several seeds, or where none is known.", blank=True),
-    Column("asked_baseline", "string", "Masking baseline that is asked for; `auto` for the model's own."),
+    Column("asked_baseline", "string", "Masking baseline of the configuration; `auto` for the model's own."),
 )
 """What a run is, column by column."""
 
@@ -129,7 +129,7 @@ def _change(split: str, words: str) -> tuple[Column, ...]:
 _ALL = (
     Table(
         "interactions",
-        "a nonzero effect, order-1 OR merged into AND",
+        "nonzero effect, order-1 OR merged into AND",
         (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             Column("order", "int64", "How many players there are."),
@@ -142,7 +142,7 @@ _ALL = (
     ),
     Table(
         "cells",
-        "a cell",
+        "cell",
         (
             *(_RUN, _STEP, _SAMPLE),
             Column("n", "int64", "How many players there are."),
@@ -158,7 +158,7 @@ _ALL = (
             Column(
                 "baseline",
                 "string",
-                "What absent tokens became, such as `unk` where `auto` was asked for; empty under another masking.",
+                "What absent tokens became, such as `unk` for `auto`; empty under another masking.",
                 needed=False,
                 blank=True,
             ),
@@ -170,7 +170,7 @@ _ALL = (
     ),
     Table(
         "samples",
-        "a sample",
+        "sample",
         (
             _SAMPLE,
             Column("split", "string", "Held out, or trained on by every run.", categories=SPLITS, open=True),
@@ -183,9 +183,9 @@ _ALL = (
     ),
     Table(
         "losses",
-        "a logged loss",
+        "logged loss",
         (
-            Column("run", "string", "Name of the training, which is that of its run without a baseline."),
+            Column("run", "string", "Name of the training: that of its run without a baseline."),
             _STEP,
             Column("name", "string", "Which loss.", categories=LOSSES, open=True),
             _figure("value", "The loss, in nats; of an accuracy, a share."),
@@ -195,11 +195,11 @@ _ALL = (
     ),
     Table(
         "classes",
-        "an interaction, run and step",
+        "interaction, run and step",
         (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             Column("class", "string", "What became of the interaction.", categories=CLASSES),
-            _figure("effect", "The effect: at step 0 for what is removed, else at the step.", finite=True),
+            _figure("effect", "The effect: at step 0 for removed interactions, otherwise at the step.", finite=True),
             Column(
                 "reemerged",
                 "bool",
@@ -214,7 +214,7 @@ _ALL = (
     ),
     Table(
         "certainty",
-        "an interaction that is salient at any step of its run and sample, at each of its steps, zero effects too",
+        "interaction that is salient at any step of its run and sample, and per step, zero effects included",
         (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             _figure("effect", "The effect I(T).", finite=True),
@@ -237,7 +237,7 @@ _ALL = (
     ),
     Table(
         "metrics",
-        "a figure, with its interval",
+        "figure, with its interval",
         (
             Column("run", "string", "Name of the run; MODEL/DATA/seeds over several seeds, `all` over all runs."),
             Column("step", "int64", "Step of the training; -1 for a figure of the whole run, such as a stage."),
@@ -253,11 +253,11 @@ _ALL = (
     ),
     Table(
         "labels",
-        "a class, run and step: what dropping its interactions does (control `labels`)",
+        "class, run and step: what dropping its interactions does (control `labels`)",
         (
             *(_RUN, _STEP, _CLASS),
-            Column("label", "string", "What the class is good for.", categories=LABELS),
-            Column("certain", "bool", "Whether the intervals bear the label out."),
+            Column("label", "string", "What dropping the class does.", categories=LABELS),
+            Column("certain", "bool", "Whether the intervals support the label."),
             *_change("training", "trained"),
             *_change("heldout", "held-out"),
             *IDENTITY,
@@ -265,9 +265,9 @@ _ALL = (
     ),
     Table(
         "verdicts",
-        "a hypothesis of docs/protocol.md, tested over the runs of a setting that differ in their seed",
+        "hypothesis of docs/protocol.md, tested over the runs of a setting that differ in their seed",
         (
-            Column("run", "string", "MODEL/DATA/seeds, and /BASELINE behind it where one is asked for."),
+            Column("run", "string", "MODEL/DATA/seeds, then /BASELINE if the configuration names one."),
             Column("hypothesis", "string", "Which one.", categories=HYPOTHESES),
             Column("verdict", "string", "What became of it.", categories=VERDICTS),
             _figure("value", "The statistic over all runs and samples; NaN where it was not tested."),
@@ -311,7 +311,7 @@ def table_of(name: str) -> Table:
 
 
 def runs_in(table: pd.DataFrame) -> dict[str, Run]:
-    """Return the runs that a table speaks of, by name; read from their names where it has no columns for them."""
+    """Return the runs that a table is about, by name; read from their names where it has no columns for them."""
     import pandas as pd
 
     columns = [column.name for column in IDENTITY]
@@ -329,7 +329,7 @@ def runs_in(table: pd.DataFrame) -> dict[str, Run]:
 
 
 def identify(table: pd.DataFrame, name: str, runs: Iterable[Run] = ()) -> pd.DataFrame:
-    """Return a table with the columns that say which runs it speaks of; what it has already stays.
+    """Return a table with the columns that say which runs it is about; what it has already stays.
 
     Args:
         table: Rows with the column `run`.

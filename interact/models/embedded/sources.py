@@ -179,5 +179,5 @@ def source_named(name: str) -> Source:
         ValueError: nothing of this name is embedded.
     """
     if name not in SOURCES:
-        raise ValueError(f"Nothing embedded is called {name!r}: choose one of {', '.join(NAMES)}.")
+        raise ValueError(f"There is no embedded model or data set called {name!r}: choose one of {', '.join(NAMES)}.")
     return SOURCES[name]

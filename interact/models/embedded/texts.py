@@ -38,7 +38,7 @@ def reviews(source: str = "rotten_tomatoes", *, cache: Path | None = None) -> li
         RuntimeError: the reviews have not been fetched.
     """
     if source not in REVIEW_SOURCES:
-        raise ValueError(f"No reviews come from {source!r}: choose one of {', '.join(REVIEW_SOURCES)}.")
+        raise ValueError(f"There are no reviews from {source!r}: choose one of {', '.join(REVIEW_SOURCES)}.")
     folder = find("reviews", cache=cache)
     if folder is None:
         raise RuntimeError(

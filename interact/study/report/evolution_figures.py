@@ -157,7 +157,7 @@ def losses(study: Study, measures: Measures, setting: Setting) -> Figure | None:
                 say(axis, "no loss was logged")
             continue
         logged = [int(step) for step in rows["step"]]
-        # The followed steps name the axis, so that it can be held against the other figures.
+        # The followed steps name the axis, so that it can be compared with the other figures.
         scale = StepScale(tuple(sorted({logged[0], logged[-1], *steps_of(study, panel.main.name)})))
         for axis, curves, words in zip(column, (_LOSSES, _ACCURACIES), ("cross-entropy", "accuracy"), strict=False):
             for name, label, colour, dash in curves:

@@ -97,6 +97,7 @@ def result_payload(
         start: The same of the cell before training, for the removed.
         sure: Interactions whose class is certain, by kind and mask.
     """
+    # What is certain takes a split per term; a study's page brings what its tables know.
     if known is None:
         known = statuses(result) if classes is None else {}
     classes, start = classes or {}, start or {}

@@ -25,7 +25,7 @@ class Setting:
 
     Attributes:
         title: Data set and baseline.
-        panels: One a model.
+        panels: One per model.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Setting:
 
 def runs_of(study: Study) -> list[Run]:
     """List the runs of a study in the order of its tables."""
-    # Metrics may also speak of several runs together, so they name runs only where nothing else does.
+    # Metrics may also describe several runs together, so they name runs only where nothing else does.
     for tables in ((study.cells, study.interactions, study.classes), (study.losses, study.metrics)):
         found: dict[str, Run] = {}
         for table in tables:

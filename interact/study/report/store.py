@@ -119,7 +119,7 @@ def open_study(folder: Path) -> Study:
     if (folder / "config.json").exists():
         config = _json(folder / "config.json")
     else:
-        notes.append("config.json is not in the store: how to repeat the study is not known.")
+        notes.append("config.json is not in the store, so how to repeat the study is unknown.")
     tables = {name: _table(folder, name, notes) for name in _READ}
     if not any(len(tables[name]) for name in ("cells", "interactions", "metrics", "losses")):
         raise ValueError(

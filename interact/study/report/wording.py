@@ -24,11 +24,11 @@ _BESIDE = (
 """What stands beside a claim."""
 _ASKED = {
     "removal_first": "Removal comes first: area between the progress of removed and of emerged effects",
-    "removed_noise": "Removed ones are noise: loss without them, less that without a matched subset, nats",
-    "preserved_carry": "Preserved ones carry the prediction: gain per nat, less that of a matched subset",
-    "early_good": "Those that emerge early are good: gain per nat, less that of a matched subset",
-    "late_bad": "Those that emerge late are bad: gain per nat, late less early, held-out less training",
-    "not_noise": "Training is no random change: strength beside that of its change with players permuted, less 1",
+    "removed_noise": "Removed ones are noise: loss without them minus that without a matched subset, nats",
+    "preserved_carry": "Preserved ones carry the prediction: gain per nat minus that of a matched subset",
+    "early_good": "Those that emerge early are good: gain per nat minus that of a matched subset",
+    "late_bad": "Those that emerge late are bad: gain per nat, late minus early, held-out minus training",
+    "not_noise": "Training is no random change: strength relative to that of its change with players permuted, minus 1",
 }
 """The hypotheses of docs/protocol.md in words, with their statistics."""
 
@@ -198,7 +198,7 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
             ("gamma", "Generalisability γ was not measured: it needs a second model as reference."),
             ("gamma_permuted", "γ has no control: the players were not permuted between the models."),
             ("rho_permuted", "ρ has no control with permuted signs."),
-            ("rho_noise", "ρ has no noise null: it is not known what noise alone would give."),
+            ("rho_noise", "ρ has no noise null: what noise alone would give is unknown."),
             ("cross_entropy", "The answer was not predicted from one class alone."),
             ("planted_share", "No label-leaking word was planted in the training data."),
         ):
@@ -213,9 +213,9 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
         seeds.setdefault((run.model, run.data, run.baseline), set()).add(run.seed)
     fewest = min(map(len, seeds.values()))
     if fewest == 1:
-        missing.append("Only 1 seed in a setting: nothing is known of how much a seed moves the figures.")
+        missing.append("Only 1 seed in a setting: so it is unknown how much a seed changes the figures.")
     elif fewest == 2:
-        missing.append("Only 2 seeds in a setting: too few to say how much a seed moves the figures.")
+        missing.append("Only 2 seeds in a setting: too few to say how much a seed changes the figures.")
     if not any(run.second_baseline for run in runs):
         missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
     return missing

@@ -1,12 +1,12 @@
 """Attention of masked prompts: who sees whom follows from coalitions, never from a mask over pairs of tokens.
 
 - `tree_attention`: a tree of token segments; many prompts that share beginnings, each token computed once.
-- `masked_attention`: a flat batch, one coalition a row; the tokens of absent players are hidden.
+- `masked_attention`: a flat batch, one coalition per row; the tokens of absent players are hidden.
 - `packed_attention`: rows of any lengths end to end; for encoders that carry only the present tokens.
 
 The implementations have one signature; `reference` is the truth, `native` (C++) is the fast one on a CPU, `triton`
 the one for CUDA and ROCm; for trees, `torch` runs torch's fused attention with a dense mask on any device. Each
-returns tokens before heads, as the linear layer that follows wants them.
+returns tokens before heads, as the linear layer that follows expects them.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def packed_attention(
         offsets: Row r has the tokens ``offsets[r]`` to ``offsets[r + 1] - 1``, int64 on the CPU, shape [rows + 1];
             grows from 0 to the number of tokens. A row may be empty.
         position: Place of each token in its prompt, growing inside a row, int64 on the CPU, shape [tokens]; only a
-            window asks for it. None: the index in the row.
+            window needs it. None: the index in the row.
         causal: Whether a token sees only itself and earlier ones.
         window: Smallest distance of positions that is not seen; None for no limit.
         scale: Factor of the scores, None for size**-0.5.
@@ -202,7 +202,7 @@ def explain(q: torch.Tensor, operation: str = "tree_attention") -> str:
     for in_rows in (MASKED, PACKED):
         if operation == in_rows.name:
             return in_rows.explain(RowRequest(q, q, q, Rows(), 1.0, 0.0, None))
-    raise ValueError(f"There is no operation {operation!r}; ask for one of {[TREE.name, MASKED.name, PACKED.name]}.")
+    raise ValueError(f"There is no operation {operation!r}; choose one of {[TREE.name, MASKED.name, PACKED.name]}.")
 
 
 def _factor(q: torch.Tensor, scale: float | None) -> float:

@@ -49,4 +49,4 @@ def check(
 def check_tokens(q: torch.Tensor, k: torch.Tensor) -> None:
     """Raise ValueError unless there are as many queries as keys, in as many entries."""
     if q.shape[-2] != k.shape[-2] or q.shape[:-3] != k.shape[:-3]:
-        raise ValueError(f"Every token asks and is seen, but q is {tuple(q.shape)} and k is {tuple(k.shape)}.")
+        raise ValueError(f"Every token is a query and a key, but q is {tuple(q.shape)} and k is {tuple(k.shape)}.")

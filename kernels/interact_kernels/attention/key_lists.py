@@ -1,4 +1,4 @@
-"""Which keys a block of query tokens meets: one compacted list a block, for kernels that work on tiles.
+"""Which keys a block of query tokens meets: one compacted list per block, for kernels that work on tiles.
 
 In preorder a key s is seen by a query q when s <= q < until[s], the end of the subtree of its segment. So
 

@@ -1,4 +1,4 @@
-"""What is asked of an attention."""
+"""A request to an attention operation."""
 
 # No postponed annotations: a NamedTuple keeps them as strings that no documentation tool can resolve.
 from collections.abc import Hashable

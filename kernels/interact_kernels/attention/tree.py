@@ -20,7 +20,7 @@ class SegmentTree:
         parent: Parent of each segment, -1 for a root, shape [segments].
         position: Place of each token in its prompt, shape [keys]; grows along every path.
         first: Lowest position that each token sees (0: all), shape [keys]; for sliding windows and chunks.
-        queries: The last this many tokens ask; the others are only seen.
+        queries: How many tokens, counted from the end, are queries; the others are only keys.
         prepared: What implementations made of this tree, under keys of their own, for all layers to share.
     """
 
@@ -44,8 +44,8 @@ class SegmentTree:
         segments = len(self.start)
         if not len(self.length) == len(self.parent) == segments or len(self.first) != self.keys:
             raise ValueError(
-                f"A SegmentTree needs one start, length and parent a segment and one position and first a token, but "
-                f"has {segments}, {len(self.length)}, {len(self.parent)}, {self.keys} and {len(self.first)}."
+                "A SegmentTree needs one start, length and parent per segment and one position and first per token, "
+                f"but has {segments}, {len(self.length)}, {len(self.parent)}, {self.keys} and {len(self.first)}."
             )
         ends = torch.cumsum(self.length, 0)
         packed = bool((self.length >= 1).all()) and torch.equal(ends - self.length, self.start)

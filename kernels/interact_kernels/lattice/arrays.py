@@ -31,7 +31,7 @@ def check(x: torch.Tensor) -> None:
         raise ValueError(_wrong_dtype(str(x.dtype)))
     size = x.shape[-1] if x.dim() else 0
     if size < 1 or size & (size - 1):
-        raise ValueError(f"The last axis must hold 2**n values (one a coalition), but the shape is {tuple(x.shape)}.")
+        raise ValueError(f"The last axis must hold 2**n values (one per coalition), but the shape is {tuple(x.shape)}.")
     if size > 1 << 30:
         raise ValueError(f"At most 30 players are supported, but the last axis holds {size} values.")
 

@@ -35,7 +35,7 @@ def refusal(request: TransformRequest) -> str | None:
 
 @lru_cache
 def loading_refusal(number: int) -> str | None:
-    """Say why the kernels cannot be loaded on a device, or None; the driver is asked once a device and process."""
+    """Say why the kernels cannot be loaded on a device, or None; the driver is queried once per device and process."""
     error = _native.cuda_loading_error(number)
     if not error:
         return None
@@ -48,7 +48,7 @@ def loading_refusal(number: int) -> str | None:
 
 @in_single
 def run(request: TransformRequest) -> None:
-    """Do what is asked on the CPU or a CUDA device."""
+    """Serve a request on the CPU or a CUDA device."""
     x, y, transform = request
     n = x.shape[-1].bit_length() - 1
     batch = x.numel() >> n

@@ -1,4 +1,4 @@
-"""The truth for the lattice transforms: one butterfly pass a player, in plain torch."""
+"""The truth for the lattice transforms: one butterfly pass per player, in plain torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def kronecker_(x: torch.Tensor, matrix: Matrix2) -> None:
 
 @in_single
 def run(request: TransformRequest) -> None:
-    """Do what is asked on any device."""
+    """Serve a request on any device."""
     x, y, transform = request
     if y.data_ptr() != x.data_ptr() or y.device.type == "meta":
         y.copy_(x)

@@ -1,4 +1,4 @@
-"""What is asked of a lattice transform."""
+"""A request to a lattice transform."""
 
 # No postponed annotations: a NamedTuple keeps them as strings that no documentation tool can resolve.
 import functools

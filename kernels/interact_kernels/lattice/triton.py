@@ -105,7 +105,7 @@ def columns_kernel(
 
 
 def run(request: TransformRequest) -> None:
-    """Do what is asked; high levels first, so that the last launch scales and rounds."""
+    """Serve a request; high levels first, so that the last launch scales and rounds."""
     x, y, transform = request
     n = x.shape[-1].bit_length() - 1
     double = x.dtype == torch.float64

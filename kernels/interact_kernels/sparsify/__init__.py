@@ -163,7 +163,7 @@ def _bounds(values: np.ndarray, form: NoiseForm, options: SplitOptions) -> np.nd
         delta = np.broadcast_to(np.asarray(given, dtype=np.float64), spread.shape)
     except ValueError as error:
         raise ValueError(
-            f"options.delta must be one bound or one a sample (shape {spread.shape}), but has {np.shape(given)}."
+            f"options.delta must be one bound or one per sample (shape {spread.shape}), but has {np.shape(given)}."
         ) from error
     if not (np.isfinite(delta).all() and (delta >= 0).all()):
         raise ValueError("options.delta must hold finite bounds >= 0.")
@@ -188,7 +188,7 @@ def _warn(split: AndOrSplit, rtol: float) -> None:
 def _check(values: np.ndarray, rtol: float, options: SplitOptions) -> None:
     size = values.shape[-1] if values.ndim else 0
     if size < 1 or size & (size - 1):
-        raise ValueError(f"The last axis must hold 2**n scores (one a coalition), but the shape is {values.shape}.")
+        raise ValueError(f"The last axis must hold 2**n scores (one per coalition), but the shape is {values.shape}.")
     with np.errstate(over="ignore", invalid="ignore"):
         bad = int((~np.isfinite(values)).sum())
         wide = not bad and not np.isfinite(values - values[..., :1]).all()

@@ -32,7 +32,7 @@ _SHARE = 0.6
 _CROWDED = 0.75
 """Share of samples still moving below which the others are taken out: that copies the state."""
 _FIRST, _FURTHER, _TRIES = 100.0, 0.03, 3
-"""Gaps at which a soft split is sharpened, relative to the one asked for: the rest of the way is a step or two."""
+"""Gaps at which a soft split is sharpened, relative to the requested one: the rest of the way is a step or two."""
 
 
 def interior_point(request: SplitRequest) -> AndOrSplit:

@@ -13,7 +13,7 @@ vector y whose slopes s are within 1 but for that of an effect T, every split ob
    held_columns.cpp). Each of its iterates proves bounds from both sides, and the first that passes U ends it.
 3. A range's end is where phi_T reaches U. The bound of 1 with the y of a held split is a line below phi_T, so its root
    is a proven end, and closer to the true one than the level that was held.
-4. Noise of the scores, where it is known, is held against the same levels: what it may carry across its level is
+4. Noise of the scores, where it is known, is compared with the same levels: what it may carry across its level is
    possible at most (`interact_kernels.sparsify.response` says how far it may carry).
 
 What is returned is recomputed here from the dual vectors and the splits that the solver found: nothing it says of
@@ -108,7 +108,9 @@ def certainty(
     """
     _check(eps, time_limit, levels)
     if not np.any(split.certificate) and np.any(split.primal):
-        raise ValueError("This split proves no bound (its certificate is 0), so nothing is certain of it; split again.")
+        raise ValueError(
+            "This split proves no bound (its certificate is 0), so it has no certain interactions; split again."
+        )
     work = _Work(np.asarray(v, dtype=np.float64), split, bound, np.asarray(levels, dtype=np.float64), eps)
     deadline = time.monotonic() + time_limit
     chosen = work.columns & (every | work.salient)

@@ -43,7 +43,7 @@ class NoiseForm:
 
     @classmethod
     def of(cls, noise: str | None = None, kappa: float | None = None) -> NoiseForm:
-        """Return the form that is asked for.
+        """Return the form that was requested.
 
         Args:
             noise: Its name. None for ``"soft"``, and for ``"box"`` where a kappa is given.
@@ -61,7 +61,7 @@ class NoiseForm:
             raise ValueError(f"kappa must be a finite number >= 0 (0.01 soft, 0.04 in a box), but is {kappa}.")
         name = noise or ("soft" if kappa is None else "box")
         if name == "soft" and kappa == 0:
-            raise ValueError("Soft noise needs a kappa above 0; ask for noise='exact' to allow none.")
+            raise ValueError("Soft noise needs a kappa above 0; use noise='exact' to allow none.")
         if name == "exact" and kappa:
             raise ValueError(f"noise='exact' allows no noise, but kappa={kappa}; leave kappa out.")
         if name == "box" and kappa == 0:
@@ -92,7 +92,7 @@ class NoiseForm:
 
     @property
     def rtol(self) -> float:
-        """The relative gap that is asked for where none is named."""
+        """The default relative gap."""
         return _RTOL[self.noise]
 
     def record(self) -> dict[str, Any]:

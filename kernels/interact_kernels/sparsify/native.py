@@ -1,7 +1,7 @@
 """The AND-OR split in C++: the interior point (a Cholesky an iteration) and the Kronecker ADMM (no matrix).
 
 LAPACK comes from the addresses SciPy publishes for Cython; nothing is linked. Its own threads are switched off
-while the solver runs: the batch is what is parallel, one thread a sample, so results have the same bits whatever
+while the solver runs: the batch is what is parallel, one thread per sample, so results have the same bits whatever
 the number of threads.
 """
 

@@ -23,7 +23,7 @@ def merge_order_one(split: AndOrSplit) -> AndOrSplit:
         A new split with ``i_or[..., 1 << i] = 0``; its primal and gap are recomputed, dual and certificate hold.
         A soft split is such already.
 
-    Source: docs/split.md, "What the answer means where the optimum is not unique".
+    Source: docs/split.md, "Why the form matters".
 
     >>> from interact_kernels.sparsify import and_or_split
     >>> merged = merge_order_one(and_or_split(np.array([0.0, 1.0]), kappa=0.0, rtol=1e-9))

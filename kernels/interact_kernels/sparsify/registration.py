@@ -27,7 +27,7 @@ def _asked_for_more(request: SplitRequest) -> str | None:
 
 
 def _no_price(request: SplitRequest) -> str | None:
-    return "it knows noise in a box only (noise='box')" if request.form.soft else None
+    return "it supports noise in a box only (noise='box')" if request.form.soft else None
 
 
 def _native_refusal(request: SplitRequest) -> str | None:

@@ -1,4 +1,4 @@
-"""What is asked of a split."""
+"""A request for a split."""
 
 # No postponed annotations: a NamedTuple keeps them as strings that no documentation tool can resolve.
 from collections.abc import Hashable

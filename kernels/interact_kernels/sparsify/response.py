@@ -6,7 +6,7 @@ columns of the effects that are not 0, K = A^T A, lambda = gamma r, and w the sc
     (K + lambda) x_A = A^T w - gamma sign(x_A)
     (K + lambda) dx_A = A^T dw - (sign(x_A) + r x_A) dgamma - gamma x_A dr,      gamma = kappa |w_N|, r ~ 1 / max |w|
 
-An effect that is 0 stays 0 for a while. It is let in beside the others to say what noise might make of it: with c its
+An effect that is 0 stays 0 for a while. It is added to the others to say what noise might make of it: with c its
 column and c' the rest of c that A does not give, dx = c'^T dw / (c^T c' + lambda).
 
 1. K counts the coalitions in which two interactions both show, which needs no columns; a Cholesky factor of K + lambda.
@@ -35,8 +35,8 @@ class Response:
 
     Attributes:
         size: Norm of each effect's response: its standard error where independent noise of each score has sigma 1.
-            NaN where the effect is not told apart from the others.
-        moved: How the effects answer to the change of the scores that was handed in.
+            NaN where the effect cannot be distinguished from the others.
+        moved: How the effects answer to the change of the scores that was given.
     """
 
     size: np.ndarray

@@ -49,7 +49,7 @@ def verify(
         v: The scores it was made from, shape [..., 2**n].
         kappa: The kappa it was made with; None for that of the split's own form, or of the form `noise`.
         noise: The form it was made with, as in `and_or_split`; None for a box where kappa is given.
-        delta: The absolute noise bounds it was made with, if not by kappa; one, or one a sample.
+        delta: The absolute noise bounds it was made with, if not by kappa; one, or one per sample.
 
     Returns:
         The recomputed values; nothing of the split's own primal, dual or gap is used.
