@@ -349,7 +349,7 @@ def _chance(setting: _Setting, null: pd.DataFrame) -> tuple[_Figure, str]:
     chance = null[null["null"] == "permuted_change"].astype({"run": "str", "sample": "str"})
     chance = chance.set_index(["run", "sample"])["strength"]
     wanted = pd.MultiIndex.from_product([setting.runs, setting.samples])
-    below = chance.reindex(wanted).to_numpy().reshape(len(setting.runs), len(setting.samples))
+    below = chance.reindex(wanted).to_numpy(dtype=float).reshape(len(setting.runs), len(setting.samples))
     if not np.isfinite(below).all():
         return _nothing, "Chance was not drawn for every run and sample."
     cell = setting.grid.locate(setting.classes)

@@ -81,7 +81,7 @@ def test_the_tree_is_shown_everywhere_and_kept(found, tmp_path):
 
 def test_what_is_no_tree_is_a_sentence(found, ask):
     for record in ({}, None, {"kind": "leaf", "text": "x", "value": 1, "children": []}, {"children": 3}):
-        with pytest.raises(ValueError, match="no part of a text"):
+        with pytest.raises(ValueError, match="not a part of a text"):
             Part.of(record)
     with pytest.raises(ValueError, match="keep says how many sentences"):
         sparse.document(found, ask, keep=-1)

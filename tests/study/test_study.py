@@ -460,7 +460,7 @@ def test_data_that_changed_is_refused(place, tmp_path):
     config = make_config(place, models=(str(place / "one"),), data=(str(data),), steps=(0, 1), max_steps=1)
     begin(tmp_path / "store", config)
     data.write_text("\n".join(lines[:-9]))
-    with pytest.raises(ValueError, match="are not what they were when it began"):
+    with pytest.raises(ValueError, match="have changed since it began"):
         run_study(tmp_path / "store", config, say=lambda _: None)
 
 

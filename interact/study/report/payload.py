@@ -103,17 +103,14 @@ def result_payload(
     classes, start = classes or {}, start or {}
     strongest, salient = result.top(_TERMS), result.salient(tau)
     counted = {(t.kind, t.mask) for t in salient}
-    listed = {(t.kind, t.mask) for t in strongest}
+
+    def row(key: tuple[str, int], effect: float, name: str, status: str) -> list[Any]:
+        return [int(key[0] == "or"), _players(key[1]), number(effect), name, status, int(key in sure)]
+
+    keys = [(t.kind, t.mask) for t in strongest]
     terms = [
-        [
-            int(t.kind == "or"),
-            _players(t.mask),
-            number(t.effect),
-            classes.get((t.kind, t.mask), ("", 0.0))[0],
-            known.get((t.kind, t.mask), ""),
-            int((t.kind, t.mask) in sure),
-        ]
-        for t in strongest
+        row(key, t.effect, classes.get(key, ("", 0.0))[0], known.get(key, ""))
+        for key, t in zip(keys, strongest, strict=True)
     ]
     gone = sorted(
         ((k, m, e) for (k, m), (name, e) in classes.items() if name == "removed"), key=lambda row: -abs(row[2])
@@ -137,22 +134,12 @@ def result_payload(
         "salient": len(salient),
         "terms": terms,
         # Places of the terms that are not salient, and the salient ones that are not listed.
-        "weak": [place for place, t in enumerate(strongest) if (t.kind, t.mask) not in counted],
+        "weak": [place for place, key in enumerate(keys) if key not in counted],
         "rest": [
-            [int(t.kind == "or"), _players(t.mask), number(t.effect)] for t in salient if (t.kind, t.mask) not in listed
+            [int(t.kind == "or"), _players(t.mask), number(t.effect)] for t in salient if (t.kind, t.mask) not in keys
         ],
         "scores": _scores(result),
-        "removed": [
-            [
-                int(kind == "or"),
-                _players(mask),
-                number(effect),
-                "removed",
-                start.get((kind, mask), ""),
-                int((kind, mask) in sure),
-            ]
-            for kind, mask, effect in gone[:_TERMS]
-        ],
+        "removed": [row((k, m), e, "removed", start.get((k, m), "")) for k, m, e in gone[:_TERMS]],
         "orders": [[number(value) for value in orders.loc[order, :].tolist()[:4]] for order in orders.index],
         "fidelity": _fidelity(fidelity),
     }
