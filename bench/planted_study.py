@@ -62,14 +62,15 @@ def lay_out(folder: Path) -> None:
     texts, labels = sentences(3000, 1, KEPT + NEW)
     wrong = np.random.default_rng(2).random(len(labels)) < WRONG
     rows = [{"text": t, "response": LABELS[y ^ bool(w)]} for t, y, w in zip(texts, labels, wrong, strict=True)]
-    tokenizer = _tokenizer()
+    tokenizer = vocabulary()
     _pretrained(tokenizer).save_pretrained(folder / "two-layer-bert")
     tokenizer.save_pretrained(folder / "two-layer-bert")
     with replacing(folder / "and-or-rules.jsonl") as place:
         place.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def vocabulary() -> PreTrainedTokenizerFast:
+    """Return a tokenizer whose tokens are the words."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate([*special, *WORDS])}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()

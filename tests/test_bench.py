@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -26,6 +27,14 @@ def entry(error: float) -> Entry:
         yield Case("sleep", fast, {"longer": slow, "absent": "not installed"}, {"longer": 1.5}, {"ours": 1e-6})
 
     return Entry("made", "ms", cases, lambda quick: iter([Check("a check", error, 1.0)]))
+
+
+def test_every_entry_is_found_and_nothing_else():
+    with pytest.raises(ValueError, match="No benchmark is called known_rules; there are: ") as told:
+        registry.entries(("known_rules",))
+    names = str(told.value).split(": ")[1].rstrip(".").split(", ")
+    assert {"certainty", "lattice", "sparsify", "tree"} <= set(names) and "registry" not in names
+    assert all("ENTRY = " in (Path(registry.__file__).parent / f"{name}.py").read_text() for name in names)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from interact.formats.extras import require
 require("study", "The evolution of interactions")
 
 
-from interact.evolution.certain import certain_classes, certain_metrics, only_certain
+from interact.evolution.certain import certain_changes, certain_classes, certain_metrics, only_certain
 from interact.evolution.classes import classify, mark_salient, salient
 from interact.evolution.controls import across_seeds, permuted_gamma, permuted_rho, planted_share
 from interact.evolution.forecasting import Forecast, forecast
@@ -40,6 +40,7 @@ __all__ = [
     "Stages",
     "across_seeds",
     "backbone_cross_entropy",
+    "certain_changes",
     "certain_classes",
     "certain_metrics",
     "check",

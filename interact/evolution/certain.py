@@ -45,7 +45,69 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
 
     >>> certain_classes(known).groupby("class")[["removed", "preserved", "emerged"]].value_counts()  # doctest: +SKIP
     """
-    known = _checked(known)
+    first, later = _ends(_checked(known))
+    s, t = _value(first), _value(later)
+    table = later[["run", "step", "sample", "kind", "mask"]].copy()
+    both = first["salient"].to_numpy(dtype=bool), later["salient"].to_numpy(dtype=bool)
+    found = [both[0] & ~both[1], both[0] & both[1], both[1] & ~both[0]]
+    table["class"] = np.select(found, list(CLASSES), default="none")
+    answers = {"removed": np.minimum(s, 2 - t), "preserved": np.minimum(s, t), "emerged": np.minimum(t, 2 - s)}
+    for name in CLASSES:
+        table[name] = np.array(ANSWERS)[answers[name]]
+    for name in ("effect", "low", "high"):
+        table[f"{name}_start"] = first[name].to_numpy()
+    for name in ("effect", "low", "high"):
+        table[name] = later[name].to_numpy()
+    settled = np.all([answers[name] == _NO for name in CLASSES], axis=0)
+    return table[~settled | (table["class"] != "none")].reset_index(drop=True)
+
+
+def certain_changes(known: pd.DataFrame) -> pd.DataFrame:
+    """Say of every interaction at every later step what all pairs of near-optimal splits say of its change.
+
+    A pair is a split at step 0 and one at the later step. Each is near-optimal for its own scores, whatever the other
+    is, so the pairs are all combinations, and the bounds of a difference are those of both ends together.
+
+    Args:
+        known: As in `certain_classes`; with exact ranges (`certainty_rows(..., ranges=True)`) far more is settled.
+
+    Returns:
+        One row an interaction and later step: run, step, sample, kind, mask, effect_start, effect; low and high, bounds
+        of effect - effect_start; moved, "up" or "down" where that has one sign in all pairs; strength, "stronger" or
+        "weaker" where its absolute value grows or shrinks in all; each "open" where it does not; turned, "yes" where
+        it is salient at both ends with opposite signs in all pairs, "no" where it is in none, else "open".
+
+    Raises:
+        ValueError: As in `certain_classes`.
+
+    >>> certain_changes(known).query("turned == 'yes'")  # doctest: +SKIP
+    """
+    first, later = _ends(_checked(known))
+    table = later[["run", "step", "sample", "kind", "mask"]].copy()
+    table["effect_start"], table["effect"] = first["effect"].to_numpy(), later["effect"].to_numpy()
+    ends = [(rows["low"].to_numpy(), rows["high"].to_numpy()) for rows in (first, later)]
+    table["low"], table["high"] = ends[1][0] - ends[0][1], ends[1][1] - ends[0][0]
+    table["moved"] = np.select([table["low"] > 0, table["high"] < 0], ["up", "down"], default="open")
+    least = [np.maximum(np.maximum(low, -high), 0.0) for low, high in ends]
+    most = [np.maximum(np.abs(low), np.abs(high)) for low, high in ends]
+    grown = [least[1] > most[0], most[1] < least[0]]
+    table["strength"] = np.select(grown, ["stronger", "weaker"], default="open")
+    s, t = _value(first), _value(later)
+    opposite = np.sign(table["effect_start"]) * np.sign(table["effect"]) < 0
+    alike = ((ends[0][0] >= 0) & (ends[1][0] >= 0)) | ((ends[0][1] <= 0) & (ends[1][1] <= 0))
+    # What is certain has the sign of the split that was found.
+    alike |= (s == _YES) & (t == _YES) & ~opposite
+    never = (s == _NO) | (t == _NO) | alike
+    table["turned"] = np.select([(s == _YES) & (t == _YES) & opposite, never], ["yes", "no"], default="open")
+    return table
+
+
+def _ends(known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what is known at step 0 of the interactions of all later steps, and what is known there.
+
+    Raises:
+        ValueError: An interaction is not there at all steps, or twice at one.
+    """
     start = known[known["step"] == 0].set_index(_TERM)
     later = known[known["step"] > 0].reset_index(drop=True)
     at = pd.MultiIndex.from_frame(later[_TERM])
@@ -65,21 +127,7 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
             f"The interaction {kind} {mask} of {sample!r} in {run!r} is known at {short.iloc[0]} of {steps[run]} "
             "steps; give the same interactions at all steps."
         )
-    first = start.loc[at].reset_index(drop=True)
-    s, t = _value(first), _value(later)
-    table = later[["run", "step", "sample", "kind", "mask"]].copy()
-    both = first["salient"].to_numpy(dtype=bool), later["salient"].to_numpy(dtype=bool)
-    found = [both[0] & ~both[1], both[0] & both[1], both[1] & ~both[0]]
-    table["class"] = np.select(found, list(CLASSES), default="none")
-    answers = {"removed": np.minimum(s, 2 - t), "preserved": np.minimum(s, t), "emerged": np.minimum(t, 2 - s)}
-    for name in CLASSES:
-        table[name] = np.array(ANSWERS)[answers[name]]
-    for name in ("effect", "low", "high"):
-        table[f"{name}_start"] = first[name].to_numpy()
-    for name in ("effect", "low", "high"):
-        table[name] = later[name].to_numpy()
-    settled = np.all([answers[name] == _NO for name in CLASSES], axis=0)
-    return table[~settled | (table["class"] != "none")].reset_index(drop=True)
+    return start.loc[at].reset_index(drop=True), later
 
 
 def certain_metrics(

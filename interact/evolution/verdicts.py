@@ -266,7 +266,7 @@ def _figures(setting: _Setting, null: pd.DataFrame | None) -> dict[str, tuple[_F
     moved = "moved" in setting.cells and not setting.cells["moved"].isna().any()
     unmoved = "" if moved else "The table cells does not say how far the scores moved; make the tables anew."
     return {
-        "removal_first": (_area(setting) if moved else _nothing, unmoved),
+        "removal_first": _area(setting) if moved else (_nothing, unmoved),
         "removed_noise": (drop("removed"), ""),
         "preserved_carry": (gain("preserved"), ""),
         "early_good": (gain("early"), no_loss),
@@ -285,8 +285,8 @@ def _share(above: np.ndarray, below: np.ndarray) -> _Figure:
     return lambda weights: ratio((weights * above).sum((1, 2)), (weights * below).sum((1, 2)))
 
 
-def _area(setting: _Setting) -> _Figure:
-    """The area between the progress of removed and of emerged terms over the movement of the scores."""
+def _area(setting: _Setting) -> tuple[_Figure, str]:
+    """The area between the progress of removed and of emerged terms over the movement, or why there is none."""
     last = setting.classes[setting.classes["step"] > 0]
     keyed = setting.every.astype({"run": "str", "sample": "str", "kind": "str"})
     named = last[[*_KEYS, "class"]].astype({"run": "str", "sample": "str", "kind": "str"})
@@ -305,6 +305,13 @@ def _area(setting: _Setting) -> _Figure:
         for name in ("removed", "emerged")
     }
     moved = laid(setting.cells.astype({"run": "str", "sample": "str"}).set_index(place)["moved"])
+    start, end = (strengths["removed"][:, place].sum() for place in (0, -1))
+    if start and end >= start:
+        # Salience is relative, so what was salient among small effects may grow and yet no longer count.
+        return _nothing, (
+            "The removed ones are stronger at the last step than at step 0, below what is salient there, so their "
+            "removal has no progress."
+        )
 
     def figure(weights: np.ndarray) -> np.ndarray:
         removed, emerged, path = (
@@ -315,7 +322,7 @@ def _area(setting: _Setting) -> _Figure:
         path = np.maximum.accumulate(path, axis=1)
         return trapezoid(gone - come, ratio(path, path[:, -1:]), axis=1)
 
-    return figure
+    return figure, ""
 
 
 def _late(setting: _Setting) -> _Figure:

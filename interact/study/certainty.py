@@ -46,10 +46,13 @@ def certainty_of_cells(
     counted = {place: _named(part) for place, part in salient.groupby(_PLACE, observed=True)}
     asked = {place: _named(part) for place, part in salient.groupby(["run", "sample"], observed=True)}
     earlier, parts, lost = _earlier(store.table("certainty")), [], dict[tuple[str, str], str]()
-    for cell in work:
+    followed = [cell for cell in work if (cell.run.name, cell.sample.id) in asked]
+    for number, cell in enumerate(followed, 1):
+        if number % 200 == 0:
+            say(f"What is certain was asked of {number} of {len(followed)} cells.")
         place, sample = (cell.run.name, cell.step, cell.sample.id), (cell.run.name, cell.sample.id)
         path = store.cell(cell.key)
-        if sample not in asked or not path.is_file():
+        if not path.is_file():
             continue
         level = levels.get(place, 0.0)
         known = {"level": level, "eps": EPS, "key": path.stem}

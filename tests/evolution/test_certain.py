@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import interact
-from interact.evolution import certain_classes, certain_metrics, only_certain
+from interact.evolution import certain_changes, certain_classes, certain_metrics, only_certain
 from interact.sft.following import certainty_rows
 
 RUN = "m/d/seed-0"
@@ -50,6 +50,78 @@ def test_classes_are_those_of_kleenes_logic():
     for place, answers in truth.items():
         assert tuple(table.loc[place, ["class", "removed", "preserved", "emerged"]]) == answers
     assert table.loc[("and", 2), "effect_start"] == -1.0 and table.loc[("and", 2), "effect"] == 0.0
+
+
+def test_changes_are_certain_where_all_pairs_of_splits_agree():
+    table = certain_changes(STORY).set_index(["kind", "mask"])
+    assert list(table.loc[("and", 1), ["low", "high", "moved", "strength", "turned"]]) == [
+        -0.5,
+        2.5,
+        "open",
+        "open",
+        "no",
+    ]
+    assert list(table.loc[("and", 2), ["low", "high", "moved", "strength", "turned"]]) == [
+        0.8,
+        1.2,
+        "up",
+        "weaker",
+        "no",
+    ]
+    assert list(table.loc[("and", 4), ["low", "high", "moved", "strength", "turned"]]) == [
+        -2,
+        -1,
+        "down",
+        "stronger",
+        "no",
+    ]
+    assert table.loc[("and", 3), "turned"] == "open" == table.loc[("or", 5), "turned"]
+    turned = STORY.copy()
+    turned.loc[(turned["step"] == 7) & (turned["mask"] == 1), ["effect", "low", "high"]] = -2.2, -2.4, -2.0
+    assert list(certain_changes(turned).loc[0, ["moved", "strength", "turned"]]) == ["down", "open", "yes"]
+
+
+def test_what_is_called_certain_of_a_change_is_so_in_whatever_pair_is_drawn():
+    rng, level, seen = np.random.default_rng(1), 0.3, set()
+    for _ in range(40):
+        rows, ranges = [], []
+        for step in (0, 3):
+            low, high = np.sort(rng.normal(scale=1.5, size=2))
+            status = "certain" if max(low, -high) > level else "excluded" if max(high, -low) <= level else "possible"
+            rows.append((step, "x", "and", 1, 0.5 * (low + high), True, status, low, high))
+            ranges.append((low, high))
+        row = certain_changes(known(rows)).iloc[0]
+        seen |= {row["moved"], row["strength"], row["turned"]}
+        # Both ends of each range and what lies between, in all pairs.
+        first, last = (np.linspace(*ends, 41) for ends in ranges)
+        change = last[None] - first[:, None]
+        assert row["low"] == pytest.approx(change.min()) and row["high"] == pytest.approx(change.max())
+        assert (row["moved"] == "up") == (change > 0).all() and (row["moved"] == "down") == (change < 0).all()
+        growth = np.abs(last)[None] - np.abs(first)[:, None]
+        if row["strength"] != "open":
+            assert (growth > 0).all() if row["strength"] == "stronger" else (growth < 0).all()
+        there = (np.abs(last) > level)[None] & (np.abs(first) > level)[:, None]
+        turned = there & (np.sign(last)[None] != np.sign(first)[:, None])
+        assert (row["turned"] == "yes") == turned.all()
+        assert row["turned"] != "no" or not turned.any()
+    assert seen == {"up", "down", "stronger", "weaker", "yes", "no", "open"}
+
+
+def test_a_sign_that_training_turns_is_certain():
+    sets = np.arange(16)
+    scores = {
+        0: 2.0 * ((sets & 3) == 3) + 1.0 * ((sets & 12) == 12),
+        5: -1.5 * ((sets & 3) == 3) + 3.0 * ((sets & 12) == 12),
+    }
+    cells = []
+    for step, v in scores.items():
+        place = {"run": RUN, "step": step, "sample": "x"}
+        game = interact.game_from(lambda present, v=v: v[present @ (1 << np.arange(4))], 4, provenance=place)
+        cells.append(game.interactions())
+    table = certain_changes(certainty_rows(cells, ranges=True)).set_index(["kind", "mask"])
+    assert list(table.loc[("and", 3), ["moved", "turned"]]) == ["down", "yes"]
+    assert list(table.loc[("and", 12), ["moved", "strength", "turned"]]) == ["up", "stronger", "no"]
+    assert table.loc[("and", 12), "low"] <= 2.0 <= table.loc[("and", 12), "high"]
 
 
 def figure(table, group, name):

@@ -59,6 +59,20 @@ def test_effects_that_move_in_a_straight_line_have_no_first(paper):
     assert abs(found["value"]) < 0.02 and found["verdict"] == "undecided"
 
 
+def test_what_is_removed_by_the_growth_of_the_rest_alone_has_no_progress(paper):
+    # As under a new head: all effects at step 0 are tiny, double, and are no longer salient beside what emerges.
+    table = paper["interactions"]
+    key = ["run", "sample", "kind", "mask"]
+    later, start = table[table["step"] > 0], table[table["step"] == 0]
+    steps = later[["run", "step"]].drop_duplicates()
+    grown = start.drop(columns="step").merge(steps, on="run")
+    parts = [start, grown.assign(effect=2 * grown["effect"]), later.assign(effect=1000 * later["effect"])]
+    both = pd.concat(parts).groupby([*key, "step"], observed=True)["effect"].sum().reset_index()
+    both = both.assign(order=orders_of(both["mask"].to_numpy()), salient=False)
+    row = judged({**paper, "interactions": mark_salient(both)}).loc["removal_first"]
+    assert row["verdict"] == "untested" and "stronger at the last step than at step 0" in row["reason"]
+
+
 def test_what_the_design_could_not_show_is_untested(paper):
     table, cells, losses = paper["interactions"], paper["cells"], paper["losses"]
     reasons = judged(paper, losses=None, null=None, cells=cells.drop(columns="moved"))["reason"]

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from interact.study.report.measures import Measures
@@ -107,6 +109,63 @@ def test_what_is_certain_is_seen_without_colours_and_told(study):
     assert " certain of " in " ".join(shown(study, "[data-side=right] .facts"))
 
 
+def test_words_are_switched_off_and_both_models_answer(study, pages):
+    results = Results(open_study(pages / "store"))
+    sides = {"left": "<b>one<i>", "right": "two"}
+    numbers = re.compile(r"says ([+−][\d.]+).* scored ([+−][\d.]+)")
+
+    def answers(without: set[int]) -> None:
+        for side, model in sides.items():
+            result = results.get(f"{model}/reviews/seed-0", 64, "s0")
+            assert result is not None
+            mask = sum(1 << i for i in range(result.n) if i not in without)
+            tau = open_study(pages / "store").tau_of(f"{model}/reviews/seed-0", 64, "s0")
+            text = shown(study, f"[data-side={side}] [aria-live=polite].facts")[0]
+            told = [float(part.replace("−", "-")) for part in numbers.search(text).groups()]
+            truth = [float(np.asarray(result.predict(np.array([mask]), tau=tau))[0]), float(result.all_scores[mask])]
+            assert told == pytest.approx(truth, abs=0.0051), (side, without)
+
+    answers(set())
+    study.point("[data-side=left] [data-switch='1']", click=True)
+    answers({1})
+    assert shown(study, "[data-side=left] .facts[aria-live=polite]")[0].startswith("Without weighs: ")
+    # The other side follows, and what is silent now is pale.
+    assert study.run("document.querySelector(\"[data-side=right] [data-switch='1']\").ariaChecked") == "false"
+    assert study.run("document.querySelectorAll('[data-side=left] .chip.off').length") == 1
+    assert study.run("document.querySelectorAll('[data-side=left] [data-term].faded').length") > 0
+    study.run("document.querySelector(\"[data-side=right] [data-switch='3']\").focus()")
+    study.press("Enter")
+    answers({1, 3})
+    study.run("document.getElementById('step').focus()")
+    study.press("ArrowLeft")
+    study.press("ArrowRight")
+    answers({1, 3})
+    study.run("[...document.querySelectorAll('[data-side=left] .all')].at(-1).click()")
+    answers(set(range(5)))
+    study.run("document.querySelector('[data-side=left] .all').click()")
+    answers(set())
+
+
+def test_the_tree_and_what_both_models_share(study, pages):
+    found = []
+    for model in ("<b>one<i>", "two"):
+        result = Results(open_study(pages / "store")).get(f"{model}/reviews/seed-0", 64, "s0")
+        tau = open_study(pages / "store").tau_of(f"{model}/reviews/seed-0", 64, "s0")
+        assert result is not None
+        found.append({(i.kind, i.mask): i.effect for i in result.salient(tau)})
+    alike = [key for key in found[0] if found[0][key] * found[1].get(key, 0.0) > 0]
+    text = shown(study, "#shared .facts")[0]
+    share = sum(abs(found[0][key]) for key in alike) / sum(map(abs, found[0].values()))
+    assert text.startswith(f"{len(alike)} salient interactions are shared with the same sign") and alike
+    assert float(re.search(r"shared ones are ([\d.]+) %", text)[1]) == pytest.approx(100 * share, rel=0.01)
+    # Every salient interaction hangs in the tree once, below one of its own words.
+    study.run("document.querySelector('[data-side=left] .tree').open = true")
+    assert study.run("document.querySelectorAll('[data-side=left] .tree li').length") == len(found[0]) + 1
+    assert any(line.startswith("with ") and "(OR)" in line for line in shown(study, "[data-side=left] .tree li li li"))
+    study.choose("#right", "")
+    assert shown(study, "#shared *") == []
+
+
 def test_charts_tell_their_figures_and_go_to_a_step(study):
     study.point("[data-key=rho] svg[tabindex]", along=0.16)
     told = study.run("document.getElementById('tip').textContent")
@@ -174,3 +233,5 @@ def test_the_page_of_one_result_works_too(study, pages):
     study.point(".chip", click=True)
     assert study.run("document.querySelector('.chip').ariaPressed") == "true"
     assert len(shown(study, ".pane svg")) >= 4
+    study.point("[data-switch='0']", click=True)
+    assert shown(study, ".facts[aria-live=polite]")[0].startswith("Without the: the logical model says ")

@@ -1,5 +1,6 @@
 """The report of a study: figures and page from the store alone, and what is said of a store that lacks something."""
 
+import base64
 import json
 import re
 import shutil
@@ -146,6 +147,20 @@ def test_what_is_drawn_is_what_the_tables_hold(made):
         assert "".join(part[0] for part in cell["text"]) == TEXTS[0]
 
 
+def test_all_scores_and_salient_terms_go_along_to_switch_words_off(made):
+    study = open_study(made)
+    cell = data_of(page_of(made))["cells"]["1 64 1"]
+    result = Results(study).get("gemma-3-270m-it/reviews/seed-0", 64, "s1")
+    assert result is not None and result.all_scores is not None
+    low, high, packed = cell["scores"]
+    scores = low + (high - low) * np.frombuffer(base64.b64decode(packed), "<u2") / 65535
+    np.testing.assert_allclose(scores, result.all_scores, atol=(high - low) / 65535)
+    tau = study.tau_of("gemma-3-270m-it/reviews/seed-0", 64, "s1")
+    terms = [term for i, term in enumerate(cell["terms"]) if i not in cell["weak"]] + cell["rest"]
+    told = {(("and", "or")[kind], sum(1 << i for i in players)) for kind, players, *_ in terms}
+    assert told == {(i.kind, i.mask) for i in result.salient(tau)} and len(told) == len(terms) == cell["salient"]
+
+
 def test_a_demo_of_six_steps_four_samples_two_models_is_far_below_five_megabytes(tmp_path):
     shape = Shape(steps=(0, 1, 2, 4, 8, 16), texts=TEXTS, n=6)
     page = page_of(make_store(tmp_path / "store", shape))
@@ -252,6 +267,7 @@ def test_figures_over_several_runs_are_listed_and_are_no_runs(store):
 def test_verdicts_and_places_in_the_null_are_told(store):
     run = "SmolLM2-135M-Instruct/reviews/seed-0"
     common = {"run": "SmolLM2-135M-Instruct/reviews/seeds", "error": 0.01, "freedom": 4.0, "runs": 5, "samples": 24}
+    common["among"] = "all"
     figures = {"value": -0.19, "low": -0.25, "high": -0.13, "p": 0.001, "p_holm": 0.004}
     unknown = dict.fromkeys(figures, float("nan"))
     rows = [

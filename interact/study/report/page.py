@@ -45,7 +45,7 @@ def study_page(study: Study, measures: Measures, results: Results) -> str:
     missing = [*not_run(study, measures, runs), *results.notes]
     return _render(
         "study.html",
-        ("draw.js", "prompt.js", "evolution.js"),
+        ("draw.js", "prompt.js", "logic.js", "evolution.js"),
         data,
         title=f"Interactions of {leading[0].label}",
         headline=headline(study, measures, leading[0]),
@@ -82,7 +82,7 @@ def results_page(results: Sequence[Interactions]) -> str:
     data = {"results": [result_payload(result) for result in results]}
     return _render(
         "results.html",
-        ("draw.js", "prompt.js", "single.js"),
+        ("draw.js", "prompt.js", "logic.js", "single.js"),
         data,
         title="AND-OR interactions",
         headline=first,

@@ -1,12 +1,13 @@
 """What the page draws from: plain lists and numbers, small enough to send by mail.
 
 A result is written as its strongest terms, each [kind, players, effect, class, status, whether the class is certain],
-and its text as segments, because a browser counts characters otherwise than Python does. Everything is finite: NaN
-becomes null.
+and its text as segments, because a browser counts characters otherwise than Python does. All scores of an exact result
+go along in 16 bits each, so that words can be switched off without the model. Everything is finite: NaN becomes null.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,8 @@ from interact.study.report.store import Study
 MOST_CELLS = 600
 """Most results in one page; a study of more shows the first samples and says so."""
 _TERMS = 30
+_SCORED = 12
+"""Most players of a result whose scores go along: 2**12 of them take 11 kB."""
 _POINTS = 64
 METRICS = (
     *("strength", "strength_normalised", "count", "rho", "gamma", "gamma_count", "contribution"),
@@ -98,6 +101,9 @@ def result_payload(
     if known is None:
         known = statuses(result) if classes is None else {}
     classes, start = classes or {}, start or {}
+    strongest, salient = result.top(_TERMS), result.salient(tau)
+    counted = {(t.kind, t.mask) for t in salient}
+    listed = {(t.kind, t.mask) for t in strongest}
     terms = [
         [
             int(t.kind == "or"),
@@ -107,7 +113,7 @@ def result_payload(
             known.get((t.kind, t.mask), ""),
             int((t.kind, t.mask) in sure),
         ]
-        for t in result.top(_TERMS)
+        for t in strongest
     ]
     gone = sorted(
         ((k, m, e) for (k, m), (name, e) in classes.items() if name == "removed"), key=lambda row: -abs(row[2])
@@ -128,8 +134,14 @@ def result_payload(
         "gap": number(max(result.gap, 0.0)),
         "tau": tau,
         "classed": bool(classes),
-        "salient": len(result.salient(tau)),
+        "salient": len(salient),
         "terms": terms,
+        # Places of the terms that are not salient, and the salient ones that are not listed.
+        "weak": [place for place, t in enumerate(strongest) if (t.kind, t.mask) not in counted],
+        "rest": [
+            [int(t.kind == "or"), _players(t.mask), number(t.effect)] for t in salient if (t.kind, t.mask) not in listed
+        ],
+        "scores": _scores(result),
         "removed": [
             [
                 int(kind == "or"),
@@ -154,6 +166,16 @@ def segments(result: Interactions) -> list[list[Any]]:
         parts += [[result.text[last : player.chars[0]], -1], [result.text[player.chars[0] : player.chars[1]], i]]
         last = player.chars[1]
     return [part for part in [*parts, [result.text[last:], -1]] if part[0] or part[1] >= 0]
+
+
+def _scores(result: Interactions) -> list[Any] | None:
+    """Write the scores of an exact result as [least, largest, base64 of 16 bits each]; None where they are many."""
+    values = result.all_scores
+    if values is None or result.n > _SCORED:
+        return None
+    low, high = float(values.min()), float(values.max())
+    steps = np.round((values - low) / ((high - low) or 1.0) * 65535).astype("<u2")
+    return [number(low, 9), number(high, 9), base64.b64encode(steps.tobytes()).decode()]
 
 
 def number(value: float, digits: int = 5) -> float | None:

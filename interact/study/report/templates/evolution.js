@@ -2,7 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 const CLASSES = ["removed", "preserved", "emerged"];
-const chosen = new Set();
+const chosen = new Set(), off = new Set();
 const state = {left: data.beside[0], right: data.beside[1], sample: 0, at: 0};
 const METRICS = [
   ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"], ["strength_certain", "certainly so", true]]],
@@ -168,6 +168,7 @@ function faithCards() {
 const cellOf = (run) => data.cells[`${data.runs.indexOf(run)} ${step()} ${state.sample}`];
 function draw() {
   hideTip();
+  const views = [], shared = [];
   $("step").value = state.at;
   $("step-value").textContent = steps.length ? String(step()) : "none";
   $("step").setAttribute("aria-valuetext", `step ${step()}`);
@@ -175,8 +176,13 @@ function draw() {
     const pane = document.querySelector(`[data-side=${side}]`), run = data.runs[state[side]];
     const cell = run && cellOf(run);
     if (!run) pane.replaceChildren();
-    else pane.replaceChildren(cell ? promptView(cell, chosen, `${run.label}, step ${step()}`) : el("p", {class: "facts"}, `${run.label}: this prompt was not followed at step ${step()}, or its result cannot be read.`));
+    else if (cell) {
+      views.push(promptView(cell, chosen, `${run.label}, step ${step()}`, off, () => views.forEach((view) => view.retell())));
+      shared.push([cell, run.label]);
+      pane.replaceChildren(views.at(-1));
+    } else pane.replaceChildren(el("p", {class: "facts"}, `${run.label}: this prompt was not followed at step ${step()}, or its result cannot be read.`));
   }
+  $("shared").replaceChildren(...(shared.length === 2 ? [el("h3", {}, `What both share, step ${step()}`), sharedView(shared.map((one) => one[0]), shared.map((one) => one[1]))] : []));
   $("orders").replaceChildren(orderCards());
   const open = [...document.querySelectorAll("#charts details[open]")].map((d) => d.closest(".card").dataset.key);
   const cards = [...METRICS.map(metricCard), lossCard()].filter(Boolean);
@@ -205,7 +211,7 @@ $("left").value = state.left;
 $("right").value = state.right ?? "";
 if (data.left_out) $("bar").append(el("span", {class: "facts"}, `${data.left_out} more in the store`));
 for (const side of ["left", "right"]) $(side).addEventListener("change", () => { state[side] = $(side).value === "" ? null : Number($(side).value); draw(); });
-$("sample").addEventListener("change", () => { state.sample = Number($("sample").value); chosen.clear(); draw(); });
+$("sample").addEventListener("change", () => { state.sample = Number($("sample").value); chosen.clear(); off.clear(); draw(); });
 $("step").max = Math.max(0, steps.length - 1);
 $("step").addEventListener("input", () => goTo(Number($("step").value)));
 let timer = null;

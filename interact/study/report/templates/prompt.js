@@ -3,21 +3,23 @@ const CLASS_OF = {removed: "removed", preserved: "preserved", emerged: "emerged"
 const NOISES = {soft: "soft noise", box: "noise in a box", exact: "exact matching"};
 const GATES = 10, LISTED = 12;
 
-// `chosen` is a Set of players, kept by the caller so that it outlives a change of step.
-function promptView(cell, chosen, heading) {
+// `chosen` and `off` are Sets of players, kept by the caller so that they outlive a change of step. `changed` is called
+// when a word was switched on or off, and calls `retell` of every view that has the Set; without it there is this one.
+function promptView(cell, chosen, heading, off = new Set(), changed = null) {
   const view = el("div", {});
   const known = (t) => [...chosen].every((i) => t[1].includes(i));
   const single = new Map(cell.terms.filter((t) => t[1].length === 1).map((t) => [t[1][0], t]));
   const alone = new Map([...single].map(([i, t]) => [i, t[2]]));
   const longest = Math.max(...cell.terms.map((t) => Math.abs(t[2])), 1e-12);
   const list = el("div", {"aria-live": "polite"}), model = el("div", {});
-  const chips = [];
+  const chips = [], panel = switches(cell, off, () => (changed || view.retell)());
 
   function refresh() {
     chips.forEach(([chip, i]) => chip.setAttribute("aria-pressed", String(chosen.has(i))));
     const top = cell.terms.filter(known);
     model.replaceChildren(cell.terms.length ? logicModel(cell, cell.terms.slice(0, GATES)) : el("p", {class: "facts"}, "The score does not depend on the players."));
-    if (chosen.size) model.querySelectorAll("[data-term]").forEach((group) => group.classList.toggle("faded", !known(cell.terms[group.dataset.term])));
+    const silent = (term) => (chosen.size && !known(term)) || !speaks(term, off);
+    model.querySelectorAll("[data-term]").forEach((group) => group.classList.toggle("faded", silent(cell.terms[group.dataset.term])));
     list.replaceChildren(termTable(cell, top, chosen));
   }
   function describe(i) {
@@ -42,9 +44,15 @@ function promptView(cell, chosen, heading) {
   if (heading) view.append(el("h3", {}, heading));
   fill(view, {}, [prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}${cell.unit} ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
     + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`),
-    cell.certain === null ? null : el("p", {class: "facts"}, el("span", {class: "key ringed"}, "Ringed"), " words have a certain effect alone; ", el("span", {class: "key dashed"}, "dashed"), " words, pale bars and pale rows do not: other splits that are as good change them."), el("div", {class: "split"}, model, list)]);
+    cell.certain === null ? null : el("p", {class: "facts"}, el("span", {class: "key ringed"}, "Ringed"), " words have a certain effect alone; ", el("span", {class: "key dashed"}, "dashed"), " words, pale bars and pale rows do not: other splits that are as good change them."), panel.view, el("div", {class: "split"}, model, list)]);
+  view.append(interactionTree(cell));
   if (cell.removed.length) view.append(removedList(cell));
-  refresh();
+  view.retell = () => {
+    chips.forEach(([chip, i]) => chip.classList.toggle("off", off.has(i)));
+    panel.retell();
+    refresh();
+  };
+  view.retell();
   return view;
 }
 
@@ -61,18 +69,18 @@ function termTable(cell, terms, chosen) {
   return table;
 }
 
-function termRow(cell, term) {
+function termRow(cell, term, unknown = "not salient") {
   const [or, players, effect, name, status, sure] = term, kind = name || (cell.classed ? "not salient" : "");
   const row = el("tr", {}, el("td", {class: "num"}, signed(effect)), el("td", {class: "gatename"}, players.length === 1 ? "alone" : or ? "OR" : "AND"), el("td", {dir: "auto"}, players.map((i) => cell.players[i] ?? `player ${i}`).join(or ? " | " : " & ")));
   if (kind) row.append(el("td", {}, CLASS_OF[kind] ? el("span", {class: `tag ${CLASS_OF[kind]}`}, sure ? `certainly ${kind}` : kind) : el("span", {class: "weak"}, kind)));
-  if (cell.certain !== null) row.append(el("td", {}, el("span", {class: `tag sure ${status || "below"}`}, status || (name === "removed" ? "not known" : "not salient"))));
+  if (cell.certain !== null) row.append(el("td", {}, el("span", {class: `tag sure ${status || "below"}`}, status || unknown)));
   if (cell.certain !== null && status !== "certain") row.classList.add("pale");
   return row;
 }
 
 function removedList(cell) {
   const body = el("tbody", {});
-  cell.removed.forEach((term) => body.append(termRow(cell, term)));
+  cell.removed.forEach((term) => body.append(termRow(cell, term, "not known")));
   return el("details", {}, el("summary", {}, `${cell.removed.length} removed since step 0, with their effect then`), el("table", {}, body));
 }
 
