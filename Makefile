@@ -1,4 +1,4 @@
-# Verbs: demo test check bench docs results figures matrix newest lock clean. Each uses the environment .venv, made when
+# Verbs: demo test check bench docs results figures gallery matrix newest lock clean. Each uses the environment .venv, made when
 # missing or out of date, from the exact versions of requirements.lock.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -15,7 +15,7 @@ export OMP_WAIT_POLICY ?= passive
 export TOKENIZERS_PARALLELISM ?= false
 export INTERACT_WERROR ?= 1
 
-.PHONY: demo test check bench docs results figures matrix newest lock clean
+.PHONY: demo test check bench docs results figures gallery matrix newest lock clean
 
 ifneq ($(BUILD),$(strip $(shell cat .venv/build 2>/dev/null)))
 .PHONY: .venv/.ready
@@ -40,7 +40,7 @@ demo: .venv
 	$(BIN)/python -m interact demo $(DEMO)
 
 test: .venv
-	$(BIN)/python -m interact fetch smollm2 reviews
+	$(BIN)/python -m interact fetch smollm2 minilm reviews
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 25
 
 check: .venv
@@ -62,6 +62,11 @@ results: .venv
 # The pictures of docs/pictures.md, from stored tables; those that are up to date stay.
 figures: .venv
 	$(BIN)/python docs/figures.py
+
+# The output and the pictures of docs/gallery/, by running its pages.
+gallery: .venv
+	$(BIN)/python -m interact fetch smollm2 minilm
+	$(BIN)/python docs/gallery.py
 
 matrix: .venv
 	$(BIN)/python -m tests.matrix

@@ -39,6 +39,12 @@ NAVIGATION = {
         "docs/study",
         "docs/cluster",
     ),
+    "Gallery": (
+        "docs/gallery/index",
+        *(f"docs/gallery/{name}" for name in ("sentiment", "negation", "shortcut", "rag", "few-shot", "legal")),
+        *(f"docs/gallery/{name}" for name in ("checkpoints", "llama-factory", "early-stopping", "classifier")),
+        *(f"docs/gallery/{name}" for name in ("long-document", "shapiq")),
+    ),
     "Understanding": (*("docs/meaning", "docs/math", "docs/split", "docs/sampled", "docs/evolution", "docs/indices"),),
     "Reference": ("docs/reference/index", "docs/formats", "docs/models"),
     "Measuring": ("docs/performance", "docs/pictures", "docs/reliability", "bench/RESULTS"),
@@ -65,6 +71,7 @@ toc_object_entries = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
+maximum_signature_line_length = 88
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 copybutton_prompt_text = ">>> "

@@ -112,9 +112,12 @@ def test_docstrings_become_a_reference(site, pages):
     # So is what the pages import.
     for path in PAGES:
         for module, names in re.findall(r"^from (interact[\w.]*) import ([\w, ]+)$", path.read_text("utf-8"), re.M):
-            for name in re.sub(r" as \w+", "", names).split(","):
-                known = {f"{module}.{name.strip()}", f"interact.{name.strip()}", f"module-{module}.{name.strip()}"}
-                assert known & anchors, f"{path.name} imports {module}.{name.strip()}"
+            for name in map(str.strip, re.sub(r" as \w+", "", names).split(",")):
+                known = {f"{module}.{name}", f"interact.{name}", f"module-{module}.{name}"}
+                if not callable(getattr(importlib.import_module(module), name)):
+                    # A constant stands on its module's page without an entry of its own.
+                    known.add(f"module-{module}")
+                assert known & anchors, f"{path.name} imports {module}.{name}"
     # Arguments are a list, names are links, and powers and bars stay as they are written.
     assert "Parameters" in text and 'title="interact.sparse.explain"' in text
     assert "2**n" in text and "|T|" in text and "|T| = 1" in text
