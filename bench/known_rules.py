@@ -5,8 +5,9 @@
 
 1. A rule is six terms over sixteen made-up words, orders 1 to 3, AND or OR; their sum is the log-odds of the label
    "positive". In one world the points of all terms are positive, in the other their signs are mixed.
-2. A BERT of two layers learns it from sentences of eight words, some of them [UNK]: from the probabilities, or from
-   labels drawn with them. Its log-odds then are the rule's points, but for what it has not learned.
+2. A BERT of two layers learns it from sentences of eight words, some of them [UNK]: from the points themselves (squared
+   error of its log-odds), or from labels drawn with the probabilities that they mean. The points less half of their sum
+   are what it learns, so that no label is nearly sure. Its log-odds then are the rule, but for what it has not learned.
 3. The model is asked as any model is (`interact.extract`, absent words are [UNK]); what is certain of its interactions
    is held against the rule, once without and once with `sigma`: the root mean square of score less rule, which only
    someone who knows the rule can know.
@@ -31,7 +32,7 @@ from bench.planted_study import LABELS, WORDS, Rule, points, vocabulary
 
 TAU = 0.05
 _BATCH = 128
-LESSONS = ("probabilities", "labels")
+LESSONS = ("points", "labels")
 WORLDS = ("one sign", "mixed signs")
 Term = tuple[str, int]
 
@@ -69,7 +70,7 @@ def drawn_rules(rng: np.random.Generator, world: str) -> tuple[Rule, ...]:
         words = tuple(sorted(rng.choice(len(WORDS), order, replace=False).tolist()))
         kind = "and" if order == 1 or rng.random() < 0.5 else "or"
         sign = 1.0 if world == "one sign" or rng.random() < 0.5 else -1.0
-        rules[frozenset(words)] = (kind, words, sign * float(rng.uniform(1, 3)))
+        rules[frozenset(words)] = (kind, words, sign * float(rng.uniform(0.5, 1.5)))
     return tuple(rules.values())
 
 
@@ -85,6 +86,11 @@ def terms_in(rules: tuple[Rule, ...], words: np.ndarray) -> dict[Term, float]:
         term = (kind if len(there) > 1 else "and", sum(1 << i for i in there))
         found[term] = found.get(term, 0.0) + value
     return found
+
+
+def middle(rules: tuple[Rule, ...]) -> float:
+    """Return half of the sum of all points."""
+    return sum(value for _, _, value in rules) / 2
 
 
 def taught(
@@ -114,12 +120,17 @@ def taught(
         kept = rng.random((_BATCH, 8)) < rng.random((_BATCH, 1))
         present = np.zeros((_BATCH, len(WORDS)), dtype=bool)
         np.put_along_axis(present, words, kept, axis=1)
-        chance = 1 / (1 + np.exp(-points(present, rules)))
-        aim = chance if lesson == "probabilities" else (rng.random(_BATCH) < chance).astype(float)
+        odds = points(present, rules) - middle(rules)
         inner = np.where(kept, ids[words], unknown)
         tokens = np.column_stack([np.full(_BATCH, first), inner, np.full(_BATCH, last)])
-        aims = torch.as_tensor(np.stack([1 - aim, aim], 1), dtype=torch.float32)
-        loss = torch.nn.functional.cross_entropy(model(input_ids=torch.as_tensor(tokens)).logits, aims)
+        logits = model(input_ids=torch.as_tensor(tokens)).logits
+        said = logits[:, 1] - logits[:, 0]
+        if lesson == "points":
+            loss = (said - torch.as_tensor(odds, dtype=torch.float32)).square().mean()
+        else:
+            drawn = rng.random(_BATCH) < 1 / (1 + np.exp(-odds))
+            aims = torch.as_tensor(drawn, dtype=torch.float32)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(said, aims)
         loss.backward()
         optimizer.step()
         schedule.step()
@@ -142,7 +153,7 @@ def count_sentence(
     masks = np.arange(1 << len(words))
     present = np.zeros((len(masks), len(WORDS)), dtype=bool)
     present[:, words] = masks[:, None] >> np.arange(len(words)) & 1
-    rule = points(present, rules)
+    rule = points(present, rules) - middle(rules)
     assert result.all_scores is not None
     sigma = float(np.sqrt(np.mean((result.all_scores - rule) ** 2)))
     truth = terms_in(rules, words)
@@ -169,8 +180,8 @@ def measure(models: int, samples: int, steps: int, say: Callable[[str], None]) -
     """Return the counts by world, lesson and whether sigma was given."""
     tokenizer = vocabulary()
     found: dict[tuple[str, str, str], Count] = {}
-    for world in WORLDS:
-        for lesson in LESSONS:
+    for lesson in LESSONS:
+        for world in WORLDS:
             counts: dict[str, Count] = {}
             for seed in range(models):
                 begun = time.perf_counter()
@@ -183,7 +194,9 @@ def measure(models: int, samples: int, steps: int, say: Callable[[str], None]) -
                     words = max(drawn, key=lambda row: len(terms_in(rules, row)) + 0.5 * rng.random())
                     count_sentence(counts, model, tokenizer, rules, words)
                 say(f"{world}, {lesson}, model {seed}: {time.perf_counter() - begun:.0f} s")
-            found |= {(world, lesson, name): one for name, one in counts.items()}
+            rows = {(world, lesson, name): one for name, one in counts.items()}
+            found |= rows
+            say(markdown(rows))
     return found
 
 
