@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import tempfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -131,7 +132,6 @@ def export(name: str, store: Path) -> Path:
         ValueError: The store holds no study, or all tables together would take more than 10 MB.
     """
     study, folder = Store.open(store), TABLES / name
-    folder.mkdir(parents=True, exist_ok=True)
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
     made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
@@ -149,20 +149,25 @@ def export(name: str, store: Path) -> Path:
             **form, tau=study.config.tau, rule=study.config.tau_rule, definition=study.config.classes
         )
         found[f"null-{form['noise']}"] = null_again(own, held, options)
-    for table, rows in found.items():
+    for rows in found.values():
         for column in ("run", "model", "data"):
             if column in rows:
                 rows[column] = rows[column].map({v: _without_folders(str(v)) for v in rows[column].unique()})
-        _keep(rows, folder / f"{table}.parquet")
     config = json.loads((study.folder / "config.json").read_text("utf-8"))
     config = {
         key: [short_name(v) for v in value] if key in ("models", "data") else value for key, value in config.items()
     }
     versions = json.loads((study.folder / "manifest.json").read_text("utf-8"))["versions"]
+    with tempfile.TemporaryDirectory(dir=TABLES) as made:
+        for table, rows in found.items():
+            _keep(rows, Path(made) / f"{table}.parquet")
+        size = sum(path.stat().st_size for path in TABLES.rglob("*.parquet") if path.parent != folder)
+        if size > MOST:
+            raise ValueError(f"All tables would take {size} bytes, but at most {MOST} are kept; leave a study out.")
+        folder.mkdir(exist_ok=True)
+        for path in Path(made).iterdir():
+            path.replace(folder / path.name)
     (folder / "config.json").write_text(json.dumps({**config, "versions": versions}, indent=1) + "\n", "utf-8")
-    size = sum(path.stat().st_size for path in TABLES.rglob("*.parquet"))
-    if size > MOST:
-        raise ValueError(f"The tables in {TABLES} take {size} bytes, but at most {MOST} are kept; leave a study out.")
     return folder
 
 
@@ -290,7 +295,7 @@ def certain(of: Evidence) -> str:
     before = of.verdicts.set_index("hypothesis")["verdict"]
     now = of.repeated.set_index("hypothesis")["verdict"]
     judged = before[before.isin(["supported", "contradicted"])]
-    fallen = [_WORDS[str(name)][0] for name, verdict in judged.items() if now[name] != verdict]
+    fallen = [_WORDS[str(name)][0] for name, verdict in judged.items() if now[name] not in (verdict, "untested")]
     head = ("finding", "statistic", "value [95 %]", "p, Holm", "verdict")
     told = f"{sure} of {salient} salient interactions are certain ({100 * sure / max(salient, 1):.0f} %)."
     told += f" Not borne out by them: {', '.join(fallen)}." if fallen else ""

@@ -88,7 +88,7 @@ def asked_game(
         other = [replace(question, target=answer, target_tokens=1) for answer in answers]
         firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]
         against = contrast_of(model, inputs, answers, [int(first) for first in firsts])
-    score = _score(model, inputs, question.score, against)
+    score = asked_score(model, inputs, question.score, against)
     return prepared_game(model, tokenizer, inputs, question, scoring, score=score, asked=asked)
 
 
@@ -122,7 +122,7 @@ def prepared_game(
     )
 
 
-def _score(model: Any, inputs: CoalitionInputs, given: Any, contrast: Contrast | None) -> Score:
+def asked_score(model: Any, inputs: CoalitionInputs, given: Any, contrast: Contrast | None) -> Score:
     """Return the score that was asked for."""
     if contrast is not None:
         if given not in (None, "log-odds"):

@@ -62,7 +62,7 @@ def as_shapiq_game(
     >>> shapiq.KernelSHAPIQ(n=game.n_players, index="k-SII", max_order=2).approximate(512, game)  # doctest: +SKIP
     """
     import_extra("shapiq", "shapley")
-    from interact.games.build import asked_game
+    from interact.games.build import asked_game, asked_score
     from interact.games.prompt_game import game_of
     from interact.games.question import Question, Scoring
     from interact.games.shapiq_game import CoalitionGame
@@ -72,12 +72,21 @@ def as_shapiq_game(
 
     if isinstance(text, CoalitionInputs):
         wording = {"messages": messages, "players": players, "target": target, "template": template}
-        wording |= {"target_tokens": target_tokens, "score": score}
+        wording |= {"target_tokens": target_tokens}
         if given := [name for name, value in wording.items() if value is not None]:
             raise ValueError(
                 f"CoalitionInputs hold players, target and template already; leave out {', '.join(given)}."
             )
-        asked = game_of(model, text, masking=masking, baseline=baseline, engine=engine, memory_budget=memory_budget)
+        how = None if score is None else asked_score(model, text, score, None)
+        asked = game_of(
+            model,
+            text,
+            masking=masking,
+            baseline=baseline,
+            engine=engine,
+            memory_budget=memory_budget,
+            score=how,
+        )
     else:
         question = Question(players, target, template, target_tokens, None, score, MOST_SAMPLED)
         scoring = Scoring(masking, baseline, engine, memory_budget)

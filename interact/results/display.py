@@ -218,9 +218,11 @@ def answer_asked(result: Interactions, mark: Callable[[str], str] = repr) -> str
 
 
 def unit_of(result: Interactions) -> str:
-    """Name what is explained: log-odds, another score, or a function."""
+    """Name what is explained: log-odds of a model, another score of it, or just a score, of a function of masks."""
     score = result.provenance.get("score")
-    return str(score.get("name")) if isinstance(score, Mapping) and score.get("name") else "log-odds"
+    if isinstance(score, Mapping) and score.get("name"):
+        return str(score.get("name"))
+    return "log-odds" if "model" in result.provenance else "score"
 
 
 def _summary(result: Interactions) -> str:

@@ -112,7 +112,9 @@ def certain_verdicts(
     kept = [table.astype({"run": "str", "sample": "str"}).merge(there) for table in (interactions, cells)]
     chance = pd.DataFrame(columns=pd.Index(["run", "sample", "null", "strength"]))
     sure = only_certain(kept[0], known)
-    return verdicts(sure, kept[1], training=training, losses=losses, null=chance, among="certain")
+    table = verdicts(sure, kept[1], training=training, losses=losses, null=chance, among="certain")
+    untold = (table["hypothesis"] == "not_noise") & (table["verdict"] == "untested")
+    return table.assign(reason=table["reason"].where(~untold, "Which interactions chance makes certain is not known."))
 
 
 def _told(result: Interactions, asked: set[tuple[str, int]], level: float) -> pd.DataFrame:

@@ -122,7 +122,7 @@ class Data:
         # What precision this machine would take does not matter: that of the study was fixed when it began.
         if replace(prepare(config, runs(config), self.all()), dtypes=known.dtypes) != known:
             raise ValueError(
-                f"The data sets of the study in {folder} have changed since it began; give them back, or "
+                f"The data sets of the study in {folder} have changed since it began; restore them, or "
                 "begin another study in another folder."
             )
         return self.all()[name]

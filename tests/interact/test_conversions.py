@@ -126,8 +126,14 @@ def test_a_conversation_is_a_game_and_a_score_may_be_named(byte_level):
     game = as_shapiq_game(model, chat, normalize=False, **asked)
     v = interact.game(model, chat, **asked)(np.arange(1 << game.n_players))
     np.testing.assert_allclose(game(present(game.n_players)), v, atol=1e-5)
-    with pytest.raises(ValueError, match="leave out score"):
-        as_shapiq_game(model, None, prepare(byte_level, TEXT, target=" a", target_tokens=1), score="logit")
+    one = {"target": " a", "target_tokens": 1, "players": ["movie"]}
+    inputs = prepare(byte_level, TEXT, **one)
+    for score in (None, "logit", lambda logits: logits[:, 5]):
+        game = as_shapiq_game(model, None, inputs, score=score, normalize=False)
+        v = interact.game(model, byte_level, TEXT, score=score, **one)([0, 1])
+        np.testing.assert_allclose(game(present(1)), v, atol=1e-5)
+    with pytest.raises(ValueError, match="leave out players"):
+        as_shapiq_game(model, None, inputs, players=["movie"])
 
 
 def test_approximators_run_on_a_prompt_and_find_its_indices(byte_level):

@@ -156,7 +156,7 @@ def test_the_tree_and_what_both_models_share(study, pages):
     alike = [key for key in found[0] if found[0][key] * found[1].get(key, 0.0) > 0]
     text = shown(study, "#shared .facts")[0]
     share = sum(abs(found[0][key]) for key in alike) / sum(map(abs, found[0].values()))
-    assert text.startswith(f"{len(alike)} salient interactions are shared with the same sign") and alike
+    assert text.startswith(f"Salient interactions shared with the same sign: {len(alike)}, ") and alike
     assert float(re.search(r"shared ones are ([\d.]+) %", text)[1]) == pytest.approx(100 * share, rel=0.01)
     # Every salient interaction hangs in the tree once, below one of its own words.
     study.run("document.querySelector('[data-side=left] .tree').open = true")

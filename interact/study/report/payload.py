@@ -78,6 +78,10 @@ def study_payload(study: Study, measures: Measures, results: Results, runs: Sequ
     }
 
 
+_EXACT = 10
+"""Digits of what the page adds up: sums of effects are held against scores that may be far from 0."""
+
+
 def result_payload(
     result: Interactions,
     classes: Mapping[tuple[str, int], tuple[str, float]] | None = None,
@@ -105,7 +109,7 @@ def result_payload(
     counted = {(t.kind, t.mask) for t in salient}
 
     def row(key: tuple[str, int], effect: float, name: str, status: str) -> list[Any]:
-        return [int(key[0] == "or"), _players(key[1]), number(effect), name, status, int(key in sure)]
+        return [int(key[0] == "or"), _players(key[1]), number(effect, _EXACT), name, status, int(key in sure)]
 
     keys = [(t.kind, t.mask) for t in strongest]
     terms = [
@@ -123,8 +127,9 @@ def result_payload(
         "labels": labels([player.text for player in result.players], 15),
         "target": display.answer_asked(result, str),
         "unit": display.unit_of(result),
-        "bias": number(result.bias),
-        "total": number(result.total),
+        "odds": _are_odds(result),
+        "bias": number(result.bias, _EXACT),
+        "total": number(result.total, _EXACT),
         "strength": number(result.strength),
         "noise": result.noise_name or "",
         "certain": sum(status == "certain" for status in known.values()) if known else None,
@@ -136,7 +141,9 @@ def result_payload(
         # Places of the terms that are not salient, and the salient ones that are not listed.
         "weak": [place for place, key in enumerate(keys) if key not in counted],
         "rest": [
-            [int(t.kind == "or"), _players(t.mask), number(t.effect)] for t in salient if (t.kind, t.mask) not in keys
+            [int(t.kind == "or"), _players(t.mask), number(t.effect, _EXACT)]
+            for t in salient
+            if (t.kind, t.mask) not in keys
         ],
         "scores": _scores(result),
         "removed": [row((k, m), e, "removed", start.get((k, m), "")) for k, m, e in gone[:_TERMS]],
@@ -172,6 +179,14 @@ def number(value: float, digits: int = 5) -> float | None:
     rounded = float(f"{value:.{digits}g}")
     # The largest numbers round to infinity.
     return rounded if math.isfinite(rounded) else value
+
+
+def _are_odds(result: Interactions) -> bool:
+    """Say whether scores are the log-odds of one token or label against all others: only they give a probability."""
+    known = result.provenance
+    target = known.get("target")
+    ids = target.get("ids", ()) if isinstance(target, Mapping) else ()
+    return display.unit_of(result) == "log-odds" and len(ids) == 1 and not known.get("contrast")
 
 
 def _players(mask: int) -> list[int]:

@@ -213,7 +213,7 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
         seeds.setdefault((run.model, run.data, run.baseline), set()).add(run.seed)
     fewest = min(map(len, seeds.values()))
     if fewest == 1:
-        missing.append("Only 1 seed in a setting: so it is unknown how much a seed changes the figures.")
+        missing.append("Only 1 seed in a setting: it is unknown how much a seed changes the figures.")
     elif fewest == 2:
         missing.append("Only 2 seeds in a setting: too few to say how much a seed changes the figures.")
     if not any(run.second_baseline for run in runs):

@@ -1,5 +1,6 @@
 // What the logical model says without some words, beside the stored score; the tree of interactions; what two models share.
 const salientTerms = (cell) => cell.terms.filter((_, i) => !cell.weak.includes(i)).concat(cell.rest);
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 const speaks = ([or, players], off) => (or ? players.some((i) => !off.has(i)) : players.every((i) => !off.has(i)));
 // phi(S) = v(none) + the effects of the AND terms inside S and of the OR terms that S meets.
 const logicalAnswer = (cell, off) => salientTerms(cell).reduce((sum, t) => sum + (speaks(t, off) ? t[2] : 0), cell.bias);
@@ -21,10 +22,10 @@ function switches(cell, off, changed) {
   const box = el("div", {class: "switches", role: "group", "aria-label": "Words that are there"}, el("span", {class: "weak"}, "Switch words off: "), ...buttons, all("all", true), all("none", false));
   function retell() {
     buttons.forEach((button, i) => button.setAttribute("aria-checked", String(!off.has(i))));
-    const said = logicalAnswer(cell, off), stored = storedScore(cell, off), odds = cell.unit === "log-odds";
+    const said = logicalAnswer(cell, off), stored = storedScore(cell, off), odds = cell.odds;
     const chance = (v) => (odds ? ` (probability ${short(1 / (1 + Math.exp(-v)))})` : "");
     const still = salientTerms(cell).filter((t) => speaks(t, off)).length;
-    answer.textContent = `${off.size ? `Without ${[...off].sort((a, b) => a - b).map((i) => cell.players[i]).join(", ")}` : "With all words"}: the logical model says ${signed(said)}${chance(said)} from ${still} of its ${salientTerms(cell).length} interactions; `
+    answer.textContent = `${off.size ? `Without ${[...off].sort((a, b) => a - b).map((i) => cell.players[i]).join(", ")}` : "With all words"}: the logical model says ${signed(said)}${chance(said)} from ${still} of its ${counted(salientTerms(cell).length, "interaction")}; `
       + (known(stored) ? `the model scored ${signed(stored)}${chance(stored)}, a difference of ${signed(said - stored)}.` : "the score of the model is not stored.");
   }
   return {view: el("div", {}, box, answer), retell};
@@ -46,7 +47,7 @@ function interactionTree(cell) {
     if (below.length) item.append(el("ul", {}, ...below.map((next) => line(next, players))));
     return item;
   };
-  return el("details", {class: "tree"}, el("summary", {}, `The ${terms.length} salient interactions as a tree`), el("ul", {}, el("li", {}, `no word ${signed(cell.bias)}`, el("ul", {}, ...roots.map((one) => line(one, []))))));
+  return el("details", {class: "tree"}, el("summary", {}, `${counted(terms.length, "salient interaction")} as a tree`), el("ul", {}, el("li", {}, `no word ${signed(cell.bias)}`, el("ul", {}, ...roots.map((one) => line(one, []))))));
 }
 
 // What two models share of one prompt: interactions of the same words and gate.
@@ -60,6 +61,6 @@ function sharedView(cells, labels) {
   rows.sort((a, b) => size(b) - size(a));
   const what = ([, a, b]) => (a && b ? (a[2] * b[2] > 0 ? "both" : "both, opposite signs") : a ? `only ${labels[0]}` : `only ${labels[1]}`);
   const body = el("tbody", {}, ...rows.slice(0, LISTED).map((row) => { const [or, players] = row[1] || row[2]; return el("tr", {}, el("td", {dir: "auto"}, players.map((i) => cells[0].players[i]).join(or ? " | " : " & ")), el("td", {class: "num"}, row[1] ? signed(row[1][2]) : "none"), el("td", {class: "num"}, row[2] ? signed(row[2][2]) : "none"), el("td", {}, what(row))); }));
-  const sentence = `${alike.length} salient interactions are shared with the same sign and ${both.length - alike.length} with the other one; ${named[0].size - both.length} are of ${labels[0]} alone, ${named[1].size - both.length} of ${labels[1]} alone. The shared ones are ${short(100 * share(0))} % of the strength of ${labels[0]} and ${short(100 * share(1))} % of that of ${labels[1]}.`;
-  return el("div", {}, el("p", {class: "facts"}, sentence), el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "What both share"}, el("table", {}, el("caption", {}, `The ${Math.min(LISTED, rows.length)} strongest of either`), el("thead", {}, el("tr", {}, ...["Words", ...labels, "Whose"].map((name) => el("th", {scope: "col"}, name)))), body)));
+  const sentence = `Salient interactions shared with the same sign: ${alike.length}, with the other sign: ${both.length - alike.length}, of ${labels[0]} alone: ${named[0].size - both.length}, of ${labels[1]} alone: ${named[1].size - both.length}. The shared ones are ${short(100 * share(0))} % of the strength of ${labels[0]} and ${short(100 * share(1))} % of that of ${labels[1]}.`;
+  return el("div", {}, el("p", {class: "facts"}, sentence), el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "What both share"}, el("table", {}, el("caption", {}, `The strongest of either (${Math.min(LISTED, rows.length)})`), el("thead", {}, el("tr", {}, ...["Words", ...labels, "Whose"].map((name) => el("th", {scope: "col"}, name)))), body)));
 }
