@@ -99,7 +99,6 @@ def taught(
     """Return a transformer of two layers that has learned the rule."""
     transformers.set_seed(seed)
     names: dict[int, str] = dict(enumerate(LABELS))
-    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     config = BertConfig(
         vocab_size=len(tokenizer),
         max_position_embeddings=16,
@@ -107,7 +106,10 @@ def taught(
         attention_probs_dropout_prob=0.0,
         id2label=names,
         label2id={label: i for i, label in names.items()},
-        **shape,
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=128,
     )
     model = BertForSequenceClassification(config)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)

@@ -173,6 +173,11 @@ def interaction_rows(result: Interactions) -> pd.DataFrame:
     Args:
         result: With run, step and sample in its provenance.
     """
+    return check(unchecked_rows(result), "interactions")
+
+
+def unchecked_rows(result: Interactions) -> pd.DataFrame:
+    """Return the same for a table of many cells, which is checked once: a check of each takes longer than its split."""
     known = result.provenance
     both = [np.flatnonzero(effect) for effect in result.effects()]
     masks = np.concatenate(both).astype(np.uint64)
@@ -188,7 +193,7 @@ def interaction_rows(result: Interactions) -> pd.DataFrame:
             "salient": np.zeros(len(masks), dtype=bool),
         }
     )
-    return check(table.assign(**_identity(result)), "interactions")
+    return table.assign(**_identity(result))
 
 
 def certainty_rows(

@@ -11,7 +11,7 @@ from interact.evolution import NoiseOptions, mark_salient, null_evolutions
 from interact.formats.schema import runs_in
 from interact.games.game import Scores, game_from, split_together
 from interact.results import load
-from interact.sft.following import interaction_rows, placed_in
+from interact.sft.following import placed_in, unchecked_rows
 from interact.study.store import Store
 from interact.study.work import Cell
 
@@ -53,7 +53,7 @@ def split_again(
         values = [np.asarray(found, dtype=np.float64) for found in rows["values"]]
         results = split_together([(plain, Scores(found, {})) for found in values], noise=noise, kappa=kappa)
         for result, (run, step, sample) in zip(results, rows[_PLACE].itertuples(index=False, name=None), strict=True):
-            parts.append(interaction_rows(placed_in(result, known[run], int(step), str(sample))))
+            parts.append(unchecked_rows(placed_in(result, known[run], int(step), str(sample))))
     return mark_salient(pd.concat(parts, ignore_index=True), tau=tau, rule=rule)
 
 

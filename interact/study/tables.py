@@ -12,7 +12,7 @@ from interact.evolution import mark_salient
 from interact.evolution.tables import TABLES, check, empty
 from interact.formats.schema import Run, identify
 from interact.results import load
-from interact.sft.following import cell_row, interaction_rows, placed_in
+from interact.sft.following import cell_row, placed_in, unchecked_rows
 from interact.sft.run_folder import losses_of
 from interact.study.store import Store
 from interact.study.work import Cell, Sample
@@ -35,7 +35,7 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
                 raise ValueError(f"{error} Run the study again: it computes a damaged cell anew.") from error
             # A cell before training is shared by runs, and names the first that asked for it.
             result = placed_in(result, cell.run, cell.step, cell.sample.id)
-            found = interaction_rows(result)
+            found = unchecked_rows(result)
             effects.append(found.assign(floor=found["order"].map(result.noise_floor)))
             # The work list has step 0 of a run first.
             place = (cell.run.name, cell.sample.id)
