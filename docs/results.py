@@ -158,6 +158,7 @@ def export(name: str, store: Path) -> Path:
         key: [short_name(v) for v in value] if key in ("models", "data") else value for key, value in config.items()
     }
     versions = json.loads((study.folder / "manifest.json").read_text("utf-8"))["versions"]
+    TABLES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TABLES) as made:
         for table, rows in found.items():
             _keep(rows, Path(made) / f"{table}.parquet")

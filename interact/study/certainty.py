@@ -113,7 +113,7 @@ def certain_verdicts(
     chance = pd.DataFrame(columns=pd.Index(["run", "sample", "null", "strength"]))
     sure = only_certain(kept[0], known)
     table = verdicts(sure, kept[1], training=training, losses=losses, null=chance, among="certain")
-    untold = (table["hypothesis"] == "not_noise") & (table["verdict"] == "untested")
+    untold = table["reason"].str.startswith("Chance was not drawn")
     return table.assign(reason=table["reason"].where(~untold, "Which interactions chance makes certain is not known."))
 
 
