@@ -115,7 +115,7 @@ def conversation_of(messages: Any) -> Conversation:
 
 
 def asked_text(text: str | Conversation | None, messages: Any) -> str | Conversation:
-    """Return what is asked: a text, or or messages instead.
+    """Return what is asked: a text, or messages instead.
 
     Raises:
         ValueError: There is neither, or both, or the messages are wrong.

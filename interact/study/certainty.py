@@ -49,7 +49,7 @@ def certainty_of_cells(
     followed = [cell for cell in work if (cell.run.name, cell.sample.id) in asked]
     for number, cell in enumerate(followed, 1):
         if number % 200 == 0:
-            say(f"What is certain was asked of {number} of {len(followed)} cells.")
+            say(f"Certain interactions are found in {number} of {len(followed)} cells.")
         place, sample = (cell.run.name, cell.step, cell.sample.id), (cell.run.name, cell.sample.id)
         path = store.cell(cell.key)
         if not path.is_file():
@@ -69,7 +69,7 @@ def certainty_of_cells(
         row = {"run": place[0], "step": place[1], "sample": place[2], **known}
         parts.append(identify(found.assign(salient=chosen, **row), "certainty", [cell.run]))
     for (run, sample), reason in lost.items():
-        say(f"It is not told which interactions of {sample} in {run} are certain: {reason}")
+        say(f"It is unknown which interactions of {sample} in {run} are certain: {reason}")
     kept = [part for part in parts if (part["run"].iloc[0], part["sample"].iloc[0]) not in lost]
     if not kept:
         return empty("certainty")
@@ -164,7 +164,7 @@ def _again(
     """Return what was told before, where the cell, its level and what is asked of it are the same."""
     if rows is None or _named(rows) != asked or any((rows[name] != value).any() for name, value in known.items()):
         return None
-    effects = np.stack(result._effects(True))
+    effects = np.stack(result.effects())
     family = (rows["kind"] == "or").to_numpy().astype(int)
     if not np.array_equal(effects[family, rows["mask"].to_numpy().astype(np.int64)], rows["effect"].to_numpy()):
         return None

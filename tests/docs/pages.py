@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import doctest
+import importlib.util
 import json
 import re
 import subprocess
@@ -47,6 +48,15 @@ class Skipped:
     page: str
     line: int
     reason: str
+
+
+def loaded(name: str) -> Any:
+    """Load a script of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def languages(page: Path) -> list[str]:

@@ -1,20 +1,18 @@
 """The pictures of docs/pictures.md are drawn from the tables as they stand, and drawing them again changes nothing."""
 
-import importlib.util
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+
+from tests.docs.pages import loaded
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def figures():
-    spec = importlib.util.spec_from_file_location("docs_figures", ROOT / "docs" / "figures.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("figures")
 
 
 def test_every_picture_is_up_to_date_with_its_tables_and_shown(figures):

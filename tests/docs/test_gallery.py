@@ -1,7 +1,6 @@
 """The gallery: every page runs, prints what it says it prints, and draws its picture, which is small."""
 
 import functools
-import importlib.util
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 import interact
 from interact.models import embedded
+from tests.docs.pages import loaded
 from tests.sft.conftest import THIRD_PARTY, one_thread
 
 __all__ = ["one_thread"]
@@ -16,13 +16,6 @@ __all__ = ["one_thread"]
 ROOT = Path(__file__).parents[2]
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 LARGEST = 60_000
-
-
-def loaded(name: str):
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 gallery = loaded("gallery")

@@ -10,16 +10,11 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.docs.pages import loaded
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "bench" / "RESULTS.md"]
 PAGES += [path for pattern in ("*.md", "*.ipynb") for path in (ROOT / "docs").rglob(pattern)]
-
-
-def loaded(name: str):
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Page(HTMLParser):

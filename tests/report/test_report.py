@@ -395,7 +395,7 @@ def test_what_is_certain_is_told_first_and_marked_everywhere(tmp_path):
     (store / "certainty.parquet").unlink()
     change(store, "verdicts", lambda t: t.drop(columns="among"))
     text = page_of(store)
-    assert "certainty.parquet is not in the store: it is not told which interactions are certain" in text
+    assert "certainty.parquet is not in the store: it is unknown which interactions are certain" in text
     assert data_of(text)["cells"]["0 64 0"]["certain"] is None and text.count(">of mine<") == 2
 
 

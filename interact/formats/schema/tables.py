@@ -233,7 +233,7 @@ _ALL = (
             *IDENTITY,
         ),
         ("run", "step", "sample", "kind", "mask"),
-        "it is not told which interactions are certain",
+        "it is unknown which interactions are certain",
     ),
     Table(
         "metrics",
