@@ -28,7 +28,7 @@ def main():
             strides = (1 << 33, 4096, 1 << 33, 4096, 1 << 33, 4096, 4096)
             tail = (group, size, size, size, size, min(MOST_TOKENS, cut.rows // group), cut.rows, cut.keys)
             need = resources(
-                kernels.tree_kernel, chip, *[x] * 5, *[ints] * 3, *strides, 4099, 32, 0.1, 5.0, *tail, True, True,
+                kernels.tree_kernel, chip, *[x] * 5, *[ints] * 4, *strides, 4099, 32, 0.1, 5.0, *tail, True, True,
                 kernels.PRECISION, num_warps=cut.warps, num_stages=cut.stages,
             )  # fmt: skip
             assert need.shared <= SHARED_LIMIT[chip], (chip, size, need)

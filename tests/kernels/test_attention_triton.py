@@ -19,10 +19,10 @@ def test_interpreted_kernel_equals_the_reference():
 def test_compiled_kernel_does_not_spill():
     report = json.loads(run_script("attention_compiled.py"))
     assert len(report) == 3 * 6
-    # Some versions of Triton keep a few numbers of float32's three products (3.7.1: 88 bytes; 3.9: 8), of heads of 256,
+    # Some versions of Triton keep some numbers of float32's three products (at most 144 bytes), of heads of 256,
     # and (3.5: 16 bytes) of any on sm_100 outside registers.
     some = {name: " 256 " in name or name.startswith("sm_100") for name in report}
-    allowed = {name: 96 if "float32" in name else 32 * some[name] for name in report}
+    allowed = {name: 160 if "float32" in name else 32 * some[name] for name in report}
     assert not {name: need for name, need in report.items() if need["spills"] > allowed[name]}
     for name, need in report.items():
         if name.startswith("sm_90 torch.bfloat16"):

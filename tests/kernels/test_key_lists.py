@@ -34,6 +34,21 @@ def test_lists_say_what_the_dense_mask_says(tokens, tile):
             assert torch.equal(as_mask(tree, tokens, tile), reference.visible(tree).int()), i
 
 
+@pytest.mark.parametrize("tokens, tile", [(64, 16), (18, 16), (1, 16), (33, 4)])
+def test_tiles_without_a_mask_are_all_that_lead_and_that_every_token_sees(tokens, tile):
+    for i in range(8):
+        tree = random_tree(i, 1 + i % 30, 1 + i % 67, [None, 1, 7, 40][i % 4], (i * 7) % 50)
+        if not tree.queries:
+            continue
+        lists = key_lists(tree, tokens, tile, CPU)
+        for block in range(lists.blocks):
+            there = min(tokens, tree.queries - block * tokens)
+            words = lists.seen.view(-1, int(lists.offset[-1]), tile)[:, lists.offset[block] : lists.offset[block + 1]]
+            bits = torch.stack([(words[token // 32] >> (token % 32)) & 1 for token in range(there)])
+            whole = [*bits.all(dim=0).all(dim=-1).tolist(), False]
+            assert int(lists.full[block] - lists.offset[block]) == whole.index(False), (i, block)
+
+
 def prompt_runs(length: int, n: int, most: int, tail: int = 8) -> list[SegmentTree]:
     """Return the trees of a prompt's runs, players of one token at even distances."""
     ends = np.linspace(4, length - tail, n + 1).astype(int)[1:].tolist()

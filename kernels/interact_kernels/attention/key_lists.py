@@ -6,7 +6,7 @@ In preorder a key s is seen by a query q when s <= q < until[s], the end of the 
    or in the block itself;
 2. these keys are listed, and each carries one bit for every token of the block: whether that token sees it (subtree,
    causality and the lowest visible position at once);
-3. lists are padded to whole tiles with keys that nobody sees.
+3. lists are padded to whole tiles with keys that nobody sees, and begin with the keys that all tokens of a block see.
 
 A kernel then needs neither parents nor positions. Lists depend on the tree alone: they are built once for all layers
 and heads, and kept with the tree.
@@ -34,11 +34,13 @@ class KeyLists:
         key: Index of each listed key, int32, shape [entries]; entries are whole tiles.
         seen: Bit r of word w says whether token 32 w + r of the block sees the key, int32, shape [words, entries].
         offset: First tile of each block and the end of the last, int32, shape [blocks + 1].
+        full: Where each block's tiles end that all its tokens see whole, from its first tile on, int32, shape [blocks].
     """
 
     key: torch.Tensor
     seen: torch.Tensor
     offset: torch.Tensor
+    full: torch.Tensor
 
     @property
     def blocks(self) -> int:
@@ -57,17 +59,18 @@ def key_lists(tree: SegmentTree, tokens: int, tile: int, device: torch.device) -
     """
     made = tree.prepared.get((tokens, tile, device))
     if made is None:
-        key, seen, offset = _build(tree, tokens, tile)
-        parts = [key, *seen, offset]
+        key, seen, offset, full = _build(tree, tokens, tile)
+        parts = [key, *seen, offset, full]
         packed = torch.from_numpy(np.concatenate(parts).astype(np.uint32, copy=False).view(np.int32))
         packed = to_device(packed, device)
-        whole = packed.split([len(key), seen.size, len(offset)])
-        made = tree.prepared[tokens, tile, device] = KeyLists(whole[0], whole[1].view(len(seen), -1), whole[2])
+        whole = packed.split([len(key), seen.size, len(offset), len(full)])
+        made = KeyLists(whole[0], whole[1].view(len(seen), -1), *whole[2:])
+        tree.prepared[tokens, tile, device] = made
     return made
 
 
-def _build(tree: SegmentTree, tokens: int, tile: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List keys, bits and offsets; the arguments of `key_lists`, arrays of uint32 and int64."""
+def _build(tree: SegmentTree, tokens: int, tile: int) -> tuple[np.ndarray, ...]:
+    """List keys, bits, offsets and ends of full tiles; the arguments of `key_lists`, arrays of uint32 and int64."""
     owner = np.repeat(np.arange(len(tree.start)), tree.length.numpy())
     head = np.arange(tree.keys - tree.queries, tree.keys, tokens)
     tail = np.minimum(head + tokens, tree.keys)
@@ -89,7 +92,15 @@ def _build(tree: SegmentTree, tokens: int, tile: int) -> tuple[np.ndarray, np.nd
     listed[to] = key
     for word in range(words):
         seen[word, to] = (bits >> np.uint64(32 * word)).astype(np.uint32)
-    return listed, seen, offset
+    return listed, seen, offset, offset[:-1] + _leading(bits == _ones(tail - head)[of], count) // tile
+
+
+def _leading(true: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Count how many entries of each list of `count` entries are true before its first that is not."""
+    end = np.cumsum(count)
+    other = np.append(np.flatnonzero(~true), len(true))
+    begin = end - count
+    return np.minimum(other[np.searchsorted(other, begin)], end) - begin
 
 
 def _paths(

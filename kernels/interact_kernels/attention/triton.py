@@ -4,8 +4,8 @@
 """Tree attention in Triton, for CUDA and ROCm devices; imported only when it runs.
 
 1. A program owns a block of query tokens, consecutive in the preorder, and the query heads of one key head.
-2. It meets the block's list of keys (`key_lists`) a tile at a time: scores, one bit for each token and key that says
-   who sees whom, online softmax.
+2. It meets the block's list of keys (`key_lists`) a tile at a time: scores, online softmax, and, behind the keys that
+   all its tokens see, one bit for each token and key that says who sees whom.
 3. No page table and no mask in memory: only keys that a token of the block sees are ever loaded, each once a block.
 """
 
@@ -63,6 +63,64 @@ def tiling(dtype: torch.dtype, channels: int, group: int, capability: int) -> Ti
     return Tiling(max(least, min(rows, triton.next_power_of_2(group * MOST_TOKENS))), keys, warps, stages)
 
 
+@triton.jit
+def _meet(
+    at,
+    asked,
+    largest,
+    total,
+    summed,
+    k_at,
+    v_at,
+    key_list,
+    seen_list,
+    word_stride,
+    k_token_stride,
+    v_token_stride,
+    within,
+    there,
+    value_there,
+    scale,
+    softcap,
+    tokens: tl.constexpr,
+    tile: tl.constexpr,
+    all_channels: tl.constexpr,
+    all_values: tl.constexpr,
+    has_softcap: tl.constexpr,
+    precision: tl.constexpr,
+    masked: tl.constexpr,
+):
+    """Meet one tile of keys; where not `masked`, every token of the block sees all of them."""
+    entry = at * tile + tl.arange(0, tile)
+    key = tl.load(key_list + entry).to(tl.int64)[:, None]
+    # Padding repeats the first key: no row is read that does not exist, and no mask is needed for it.
+    at_keys, at_values = k_at + key * k_token_stride, v_at + key * v_token_stride
+    keys = tl.load(at_keys) if all_channels else tl.load(at_keys, mask=there, other=0.0)
+    values = tl.load(at_values) if all_values else tl.load(at_values, mask=value_there, other=0.0)
+    scores = tl.dot(asked, tl.trans(keys), input_precision=precision)
+    # Exponentials to base 2 are one instruction: scores are taken times log2(e).
+    log2_e: tl.constexpr = 1.4426950408889634
+    factor = log2_e if has_softcap else scale * log2_e
+    if has_softcap:
+        scores = softcap * (2.0 * tl.sigmoid(2.0 * scores * scale / softcap) - 1.0)
+    if masked:
+        bits = tl.load(seen_list + entry)[None, :]
+        if tokens > 32:
+            bits = tl.where((within >= 32)[:, None], tl.load(seen_list + word_stride + entry)[None, :], bits)
+        seen = ((bits >> (within % 32)[:, None]) & 1) != 0
+        scores = tl.where(seen, scores * factor, float("-inf"))
+        higher = tl.maximum(largest, tl.max(scores, axis=1))
+        weights = tl.exp2(scores - higher[:, None])
+    else:
+        # The factor is not negative, so the largest product is that of the largest score; the rest is one fma.
+        higher = tl.maximum(largest, tl.max(scores, axis=1) * factor)
+        weights = tl.exp2(scores * factor - higher[:, None])
+    shrink = tl.exp2(largest - higher)
+    total = total * shrink + tl.sum(weights, axis=1)
+    summed = tl.dot(weights.to(values.dtype), values, summed * shrink[:, None], input_precision=precision)
+    return higher, total, summed
+
+
 # The number of queries changes from run to run; specialized for it, the kernel would be compiled in the middle.
 @triton.jit(do_not_specialize=["queries"])
 def tree_kernel(
@@ -74,6 +132,7 @@ def tree_kernel(
     key_list,
     seen_list,
     offset,
+    full,
     q_token_stride,
     q_head_stride,
     k_token_stride,
@@ -111,38 +170,44 @@ def tree_kernel(
     value_there = (value_channel < value_size)[None, :]
     q_at = q + query[:, None] * q_token_stride + head[:, None] * q_head_stride + channel[None, :]
     asked = tl.load(q_at, mask=inside[:, None] & there, other=0.0)
-    # Exponentials to base 2 are one instruction: scores are taken times log2(e).
-    log2_e: tl.constexpr = 1.4426950408889634
-    factor = log2_e if has_softcap else scale * log2_e
+    k_at = k + kv_head * k_head_stride + channel[None, :]
+    v_at = v + kv_head * v_head_stride + value_channel[None, :]
     # A finite start: a tile of which a row sees nothing must not make -inf - (-inf).
     largest = tl.full((rows,), -1e30, tl.float32)
     total = tl.zeros((rows,), tl.float32)
     summed = tl.zeros((rows, value_block), tl.float32)
     if has_sinks:
-        largest = tl.load(sinks + head, mask=inside, other=0.0).to(tl.float32) * log2_e
+        largest = tl.load(sinks + head, mask=inside, other=0.0).to(tl.float32) * 1.4426950408889634
         total += 1.0
-    for at in range(tl.load(offset + block), tl.load(offset + block + 1)):
-        entry = at * tile + tl.arange(0, tile)
-        key = tl.load(key_list + entry).to(tl.int64)
-        k_at = k + key[:, None] * k_token_stride + kv_head * k_head_stride + channel[None, :]
-        v_at = v + key[:, None] * v_token_stride + kv_head * v_head_stride + value_channel[None, :]
-        # Padding repeats the first key: no row is read that does not exist, and no mask is needed for it.
-        keys = tl.load(k_at) if size == size_block else tl.load(k_at, mask=there, other=0.0)
-        values = tl.load(v_at) if value_size == value_block else tl.load(v_at, mask=value_there, other=0.0)
-        scores = tl.dot(asked, tl.trans(keys), input_precision=precision)
-        if has_softcap:
-            scores = softcap * (2.0 * tl.sigmoid(2.0 * scores * scale / softcap) - 1.0)
-        bits = tl.load(seen_list + entry)[None, :]
-        if tokens > 32:
-            bits = tl.where((within >= 32)[:, None], tl.load(seen_list + word_stride + entry)[None, :], bits)
-        seen = ((bits >> (within % 32)[:, None]) & 1) != 0
-        scores = tl.where(seen, scores * factor, float("-inf"))
-        higher = tl.maximum(largest, tl.max(scores, axis=1))
-        weights = tl.exp2(scores - higher[:, None])
-        shrink = tl.exp2(largest - higher)
-        total = total * shrink + tl.sum(weights, axis=1)
-        summed = tl.dot(weights.to(values.dtype), values, summed * shrink[:, None], input_precision=precision)
-        largest = higher
+    begin, middle, end = tl.load(offset + block), tl.load(full + block), tl.load(offset + block + 1)
+    for masked in tl.static_range(2):
+        for at in range(middle if masked else begin, end if masked else middle):
+            largest, total, summed = _meet(
+                at,
+                asked,
+                largest,
+                total,
+                summed,
+                k_at,
+                v_at,
+                key_list,
+                seen_list,
+                word_stride,
+                k_token_stride,
+                v_token_stride,
+                within,
+                there,
+                value_there,
+                scale,
+                softcap,
+                tokens,
+                tile,
+                size == size_block,
+                value_size == value_block,
+                has_softcap,
+                precision,
+                masked == 1,
+            )
     result = summed / tl.where(inside, total, 1.0)[:, None]
     out_at = out + (query[:, None] * heads + head[:, None]) * value_size + value_channel[None, :]
     tl.store(out_at, result.to(out.dtype.element_ty), mask=inside[:, None] & value_there)
@@ -155,6 +220,8 @@ def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Ten
     if not out.numel():
         return out
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
+    if scale < 0:
+        q, scale = -q, -scale
     group = q.shape[0] // k.shape[0]
     size_block, value_block = (max(16, triton.next_power_of_2(x.shape[2])) for x in (q, v))
     if cut is None:
@@ -172,6 +239,7 @@ def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Ten
             lists.key,
             lists.seen,
             lists.offset,
+            lists.full,
             *(x.stride(axis) for x in (q, k, v) for axis in (1, 0)),
             lists.seen.stride(0),
             tree.queries,
