@@ -151,6 +151,14 @@ def matrix_rate(target: Target, dtype: torch.dtype) -> tuple[Time, float]:
     return time_of_one, 2e-9 * size**3 / time_of_one.ms
 
 
+def copy_rate(target: Target) -> tuple[Time, float]:
+    """Measure a large copy: its time, and bytes read and written in GB/ms (TB/s)."""
+    count = 1 << 18 if target.tiny else 1 << 28
+    sets = [[target.random(count), target.random(count)] for _ in range(2)]
+    time_of_one = clock(target, lambda x, y: y.copy_(x), sets)
+    return time_of_one, 8e-9 * count / time_of_one.ms
+
+
 def distance(got: torch.Tensor, truth: torch.Tensor) -> float:
     """Return |got - truth| / |truth| over all entries; NaN where one is not a number."""
     wide = truth.to(got.device).double()

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from bench.device.child import Cases
-from bench.device.clock import clock, matrix_rate
+from bench.device.clock import copy_rate, matrix_rate
 from bench.device.record import Row
 from bench.device.supervisor import ROOT
 from bench.run import machine
@@ -30,13 +30,11 @@ def card(cases: Cases, _: str) -> None:
     asked = subprocess.run(query, capture_output=True, text=True).stdout.strip() if shutil.which(query[0]) else ""
     versions = ", ".join(f"{name} {version(name)}" for name in ("triton", "transformers", "numpy") if _has(name))
     cases.write(Row("machine", "; ".join(filter(None, [machine(), versions, asked]))))
-    count = 1 << 18 if target.tiny else 1 << 28
 
     def copy() -> None:
-        sets = [[target.random(count), target.random(count)] for _ in range(2)]
-        t = clock(target, lambda x, y: y.copy_(x), sets)
-        cells = {"ceiling": f"copy of {4 * count / 1e6:.0f} MB", "ms": f"{t.ms:.4g}"}
-        cases.line("copy", "ceilings", {**cells, "rate": f"{8e-9 * count / t.ms:.2f} TB/s read and written"}, time=t)
+        t, rate = copy_rate(target)
+        cells = {"ceiling": "copy of 1 GB" if not target.tiny else "copy of 1 MB", "ms": f"{t.ms:.4g}"}
+        cases.line("copy", "ceilings", {**cells, "rate": f"{rate:.2f} TB/s read and written"}, time=t)
 
     cases.case("copy", copy)
     for dtype in (torch.bfloat16, torch.float32, torch.float64):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -10,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig
 
 from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profiled
 from bench.device.inputs import coalition_tree, lengths, players, prompt
+from interact.engines import tree as tree_module
 from interact.engines.flat import Flat
 from interact.engines.half import widened
 from interact.engines.precision import noise_floor
@@ -74,6 +76,59 @@ class Subject:
     def some(self, count: int) -> slice:
         """Return which coalitions `count` of them are, at even distances."""
         return slice(None, None, max(1, len(self.coalitions) // count))
+
+
+def graphs(cases: Cases, which: str) -> None:
+    """Time what waits for the host in a small model: all runs of a tree in one CUDA graph, and compiled layers."""
+    target = cases.target
+    made = random_model(target, "tiny" if target.tiny else which)
+    for compiled in (False, True):
+        if compiled:
+            compile_layers(made)
+        for length, rows in list(lengths(target).items())[:2]:
+            one = Subject(target, which, game_of(made, prompt(length, players(target))), rows)
+            one.cells["layers"] = "compiled" if compiled else "as they are"
+            cases.case(f"{one.what}: CUDA graph, {one.cells['layers']}", partial(_graph, cases, one))
+
+
+def compile_layers(model: Any) -> None:
+    """Compile each decoder layer; attention stays outside."""
+    outside: Any = torch._dynamo.disable(tree_module._attend)
+    AttentionInterface.register(tree_module._NAME, outside)
+    for layer in model.model.layers:
+        layer.compile(dynamic=True)
+
+
+def _graph(cases: Cases, one: Subject) -> tuple[str, bool]:
+    plan = one.tree_plan()
+    tree = tree_module.coalition_tree(one.game, plan.masks)
+    with tree_module.tree_runs(plan) as runs:
+        staged = [runs.stage(run) for run in tree.runs(plan.size, plan.leaves)]
+
+        def eager() -> list[torch.Tensor]:
+            return [runs.compute(run) for run in staged]
+
+        begun = time.perf_counter()
+        eager()
+        one.target.synchronize()
+        first = time.perf_counter() - begun
+        expected = eager()
+        one.times["tree"] = clock(one.target, eager, seconds=0.5)
+        same = True
+        if not one.target.rehearsal:
+            graph = torch.cuda.CUDAGraph()
+            begun = time.perf_counter()
+            with torch.cuda.graph(graph):
+                found = eager()
+            one.target.synchronize()
+            one.cells["capture, s"] = f"{time.perf_counter() - begun:.3g}"
+            one.times["graph"] = clock(one.target, graph.replay, seconds=0.5)
+            same = all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    one.cells["first call, s"] = f"{first:.3g}"
+    cells = {**one.cells, "runs": str(len(staged))}
+    cells |= {f"{name}, ms": t.against(one.times["tree"]) for name, t in one.times.items()}
+    cases.line(f"{one.what} {one.cells['layers']}", "CUDA graphs", cells, times=in_full(one.times))
+    return f"{one.times.get('graph', one.times['tree']).ms:.3g} ms", same
 
 
 def model(cases: Cases, which: str) -> None:
@@ -168,9 +223,9 @@ def _flat(cases: Cases, one: Subject, _: float) -> None:
 
 def _table(cases: Cases, one: Subject) -> None:
     cells = dict(one.cells)
-    for name, time in one.times.items():
-        ratio = f" = {time.ms / one.times['tree'].ms:.2f}x" if "tree" in one.times else ""
-        cells[f"{name}, s"] = f"{time.ms / 1e3:.4g}{ratio}"
+    for name, taken in one.times.items():
+        ratio = f" = {taken.ms / one.times['tree'].ms:.2f}x" if "tree" in one.times else ""
+        cells[f"{name}, s"] = f"{taken.ms / 1e3:.4g}{ratio}"
     cases.line(one.what, "whole models", cells, times=in_full(one.times))
 
 
@@ -191,19 +246,19 @@ def _linear_layers(cases: Cases, one: Subject, rate: float) -> None:
                 layer(inputs[layer.in_features][:tokens])
             head(inputs[head.in_features][:leaves])
 
-    time = clock(one.target, products, seconds=0.7)
+    taken = clock(one.target, products, seconds=0.7)
     weights = sum(layer.weight.numel() for layer in body)
     work = 2e-9 * sum(t * weights + leaves * head.weight.numel() for t, leaves in counts)
     cells = {**{name: one.cells[name] for name in ("model", "L")}, "tokens": str(sum(t for t, _ in counts))}
     cells |= {
-        "ms": f"{time.ms:.4g}",
-        "TFLOP/s": f"{work / time.ms:.0f}",
-        "of the matrix rate": f"{work / time.ms / rate:.0%}",
+        "ms": f"{taken.ms:.4g}",
+        "TFLOP/s": f"{work / taken.ms:.0f}",
+        "of the matrix rate": f"{work / taken.ms / rate:.0%}",
     }
     if "tree" in one.times:
-        cells["of the tree's time"] = f"{time.ms / one.times['tree'].ms:.0%}"
+        cells["of the tree's time"] = f"{taken.ms / one.times['tree'].ms:.0%}"
         cells["the tree's TFLOP/s, of the matrix rate"] = f"{work / one.times['tree'].ms / rate:.0%}"
-    cases.line(one.what, "linear layers", cells, time=asdict(time))
+    cases.line(one.what, "linear layers", cells, time=asdict(taken))
 
 
 def _profile(cases: Cases, one: Subject, _: float) -> None:
@@ -224,13 +279,14 @@ def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     steps: dict[str, Callable[[], object]] = {
         "scores": lambda: game.scored(progress=False),
         "noise floor": floor,
-        "split on the CPU": lambda: and_or_split(values.numpy(), kappa=0.04),
-        "split on the card": lambda: and_or_split(card, kappa=0.04),
+        "soft split on the CPU": lambda: and_or_split(values.numpy()),
+        "soft split on the card": lambda: and_or_split(card),
+        "box on the CPU": lambda: and_or_split(values.numpy(), noise="box"),
     }
     times = {name: clock(one.target, step, seconds=0.5) for name, step in steps.items()}
     cells = {**{name: one.cells[name] for name in ("model", "L")}, "engine": choice.engine.name}
-    cells |= {f"{name}, s": f"{time.ms / 1e3:.3g}" for name, time in times.items()}
-    total = sum(times[name].ms for name in ("scores", "noise floor", "split on the CPU")) / 1e3
+    cells |= {f"{name}, s": f"{taken.ms / 1e3:.3g}" for name, taken in times.items()}
+    total = sum(times[name].ms for name in ("scores", "noise floor", "soft split on the CPU")) / 1e3
     cells["sum, s"] = f"{total:.3g}"
     cases.line(one.what, "end to end", cells, times=in_full(times))
     return f"{total:.3g} s by {choice.engine.name}: {choice.reason}", choice.engine.name == "tree"

@@ -53,10 +53,11 @@ STAGES = (
     Stage("attention-speed", "speed:attention", 60, 2),
     Stage("model-8b", "models:model", 165, 3, "8B", rehearsed=False),
     Stage("lattice-speed", "algebra:lattice", 45, 4),
-    Stage("split-speed", "algebra:split", 60, 5),
+    Stage("split-speed", "algebra:split", 70, 5),
     Stage("model-135m", "models:model", 110, 6, "135M"),
     Stage("cholesky", "algebra:cholesky", 30, 7),
     Stage("tilings", "speed:tilings", 45, 8),
+    Stage("graphs", "models:graphs", 60, 9, "135M"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -11,11 +11,13 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from bench.device.child import Cases
-from bench.device.clock import Target, Time, clock, distance, in_full, kernels_alone, matrix_rate
+from bench.device.clock import Target, Time, clock, copy_rate, distance, in_full, kernels_alone, matrix_rate
 from bench.device.inputs import Heads, coalition_tree, heads_of, lengths, players, prompt, segment_trees
 from interact.engines.tree import MOST_TOKENS
 from interact_kernels import attention as attention_operations
 from interact_kernels.attention import SegmentTree, TreeRequest, reference
+from interact_kernels.attention.key_lists import MOST_TOKENS as MOST_TOKENS_OF_A_BLOCK
+from interact_kernels.attention.key_lists import key_lists
 
 BF16, F32, F64 = torch.bfloat16, torch.float32, torch.float64
 LLAMA = Heads(32, 8, 128)
@@ -24,14 +26,12 @@ _ONE_RUN = 4096
 _OFF = 2e-2
 """Most |difference| / |other| of two attentions in bfloat16."""
 _CUTS = (
-    (128, 64, 8, 3),
-    (128, 64, 8, 2),
-    (128, 64, 4, 3),
     (64, 64, 4, 2),
     (64, 64, 4, 3),
+    (64, 64, 4, 4),
+    (64, 32, 4, 4),
     (64, 64, 8, 3),
-    (64, 32, 4, 3),
-    (64, 128, 4, 2),
+    (128, 64, 8, 3),
 )
 """Rows, keys, warps and stages that are tried beside the shipped ones."""
 
@@ -40,10 +40,10 @@ def attention(cases: Cases, _: str) -> None:
     """Time one run against FlexAttention and a dense mask, then a layer of all runs against the matrix product."""
     target = cases.target
     dtype = F32 if target.rehearsal else BF16
-    rate = matrix_rate(target, dtype)[1]
+    rate, bandwidth = matrix_rate(target, dtype)[1], copy_rate(target)[1]
     for length in lengths(target):
         cases.case(f"one run, L={length}", partial(_one_run, cases, length, dtype))
-        cases.case(f"all coalitions, L={length}", partial(_all_runs, cases, length, dtype, rate))
+        cases.case(f"all coalitions, L={length}", partial(_all_runs, cases, length, dtype, rate, bandwidth))
 
 
 def _implementation(target: Target) -> str:
@@ -103,7 +103,7 @@ def flex_attention(target: Target, tree: SegmentTree, parts: tuple[torch.Tensor,
     return lambda: fused(q, k, v, block_mask=mask, enable_gqa=True)[0].transpose(0, 1)
 
 
-def _all_runs(cases: Cases, length: int, dtype: torch.dtype, rate: float) -> str | None:
+def _all_runs(cases: Cases, length: int, dtype: torch.dtype, rate: float, bandwidth: float) -> str | None:
     if _red(cases, dtype):
         return "refused: its correctness is red"
     target, whole = cases.target, coalition_tree(prompt(length, players(cases.target)))
@@ -120,7 +120,11 @@ def _all_runs(cases: Cases, length: int, dtype: torch.dtype, rate: float) -> str
     useful = 4e-9 * LLAMA.queries * LLAMA.size * seen
     cells = {"L": str(length), "tokens": str(whole.tokens), "runs": str(len(trees)), "useful GFLOP": f"{useful:.1f}"}
     cells |= {"ms": f"{time.ms:.4g}", "kernels alone, ms": f"{alone:.4g}", "useful TFLOP/s": f"{useful / alone:.0f}"}
-    cells |= {"floor, ms": f"{useful / rate:.3g}", "kernels / floor": f"{alone * rate / useful:.2f}x"}
+    # Queries and results, keys and values: each once.
+    moved = sum(2 * q.nbytes + k.nbytes + v.nbytes for q, k, v in parts) * 1e-9
+    roof = max(useful / rate, moved / bandwidth)
+    cells |= {"products alone, ms": f"{useful / rate:.3g}", "bytes alone, ms": f"{moved / bandwidth:.3g}"}
+    cells["kernels / roof"] = f"{alone / roof:.2f}x"
     cases.line(f"L={length}", "attention, all coalitions", cells, time=asdict(time))
     return None
 
@@ -137,9 +141,29 @@ def tilings(cases: Cases, _: str) -> None:
             parts = [heads_of(target, tree.queries, tree.keys, heads, dtype) for tree in trees]
             cells = {"heads": f"{heads.queries}/{heads.keys} of {heads.size}", "L": str(length)}
             shipped: list[Time] = []
-            for cut in (None, *_CUTS[: 1 if target.tiny else None]):
-                timed = partial(_cut, cases, cut, list(zip(parts, trees, strict=True)), cells, shipped)
-                cases.case(f"{cells['heads']}, L={length}, {cut or 'shipped'}", timed)
+            masked = [_all_masked(tree, heads, target) for tree in trees]
+            tries = [(None, trees, "shipped"), (None, masked, "shipped, bits of all keys")]
+            tries += [(cut, trees, str(cut).strip("()")) for cut in _CUTS[: 1 if target.tiny else None]]
+            for cut, some, name in tries:
+                timed = partial(_cut, cases, cut, list(zip(parts, some, strict=True)), cells, shipped, name)
+                cases.case(f"{cells['heads']}, L={length}, {name}", timed)
+
+
+def _all_masked(tree: SegmentTree, heads: Heads, target: Target) -> SegmentTree:
+    """Return the tree with lists in which no tile counts as seen whole, for the shipped cut."""
+    from interact_kernels.attention import triton
+
+    dtype = F32 if target.rehearsal else BF16
+    capability = 9 if target.rehearsal else torch.cuda.get_device_capability()[0]
+    cut = triton.tiling(dtype, heads.size, heads.queries // heads.keys, capability)
+    tokens, device = (
+        min(MOST_TOKENS_OF_A_BLOCK, cut.rows * heads.keys // heads.queries),
+        torch.zeros(0, device=target.device).device,
+    )
+    other = replace(tree)
+    lists = key_lists(other, tokens, cut.keys, device)
+    other.prepared[tokens, cut.keys, device] = replace(lists, full=lists.offset[:-1].contiguous())
+    return other
 
 
 def _cut(
@@ -148,6 +172,7 @@ def _cut(
     runs: list[tuple[list[torch.Tensor], SegmentTree]],
     cells: dict[str, str],
     shipped: list[Time],
+    name: str,
 ) -> None:
     """Time one cut and write its cell; the first is the shipped one."""
     from interact_kernels.attention import triton
@@ -160,5 +185,5 @@ def _cut(
 
     time = clock(cases.target, layer, seconds=0.2)
     shipped.append(time)
-    cells[f"{cut or 'shipped'}, ms".replace("(", "").replace(")", "")] = time.against(shipped[0])
+    cells[f"{name}, ms"] = time.against(shipped[0])
     cases.line(f"{cells['heads']}, L={cells['L']}", "tilings", cells)

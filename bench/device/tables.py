@@ -10,7 +10,8 @@ SECTIONS = {
     "are times over the tree's: FlexAttention is compiled with the same mask, its block mask made before; dense is "
     "scaled_dot_product_attention with a mask in memory.",
     "attention, all coalitions": "One layer of the same heads, all coalitions, in runs as the project cuts them. The "
-    "floor is the useful multiply-adds at the measured rate of the matrix product.",
+    "roof is the larger of two times: the useful multiply-adds at the measured rate of the matrix product, and the bytes "
+    "of queries, keys, values and results at the measured rate of a copy.",
     "whole models": "Random weights, all coalitions, baseline masking, seconds. Flat is one batch of as many rows as "
     "stand there, scaled to all coalitions; ratios are times over the tree's in runs as the project cuts them.",
     "whole models against float32": "Log-odds of some coalitions against the flat forward in float32 with the same "
@@ -18,9 +19,13 @@ SECTIONS = {
     "linear layers": "All linear layers of all tokens of the tree, alone, held against the measured rate of the matrix "
     "product and against the whole tree forward.",
     "card and host": "One scoring by the tree: kernels, copies to the card, how long the card was busy.",
-    "end to end": "Seconds of each step of an extraction, after one that warmed up; the sum has the split on the CPU.",
+    "end to end": "Seconds of each step of an extraction, after one that warmed up; the sum has the soft split on "
+    "the CPU.",
+    "CUDA graphs": "All runs of a tree whose inputs lie on the card: as the project computes them, and replayed from "
+    "one graph, which gives the same bits.",
     "lattice": "Times are held against a copy that reads and writes as many bytes: ms = copies.",
-    "split": "AND-OR splits, gap 1e-3, each certified by `verify`; ratios are times over those of the card.",
+    "split": "AND-OR splits, gap 1e-3 (box) or 1e-6 (soft), each certified by `verify`; ratios are times "
+    "over those of the card.",
     "Cholesky": "Factorizations of as many matrices as a batch of splits holds, against cholesky_ex.",
     "tilings": "Tree attention of one layer by other cuts (rows, keys, warps, stages); ratios are times over "
     "the shipped cut's.",

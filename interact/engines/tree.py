@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -83,16 +84,10 @@ class Tree(Engine):
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Compute the tree of some coalitions, run by run."""
         assert isinstance(plan, TreePlan)
-        game, leaves = plan.game, max(1, plan.leaves * size // plan.size)
-        tree = coalition_tree(game, plan.masks[rows])
-        with (
-            attending_by(game.model, _NAME),
-            final_rows_only(game.model, plan.options.get("final_rows", True)) as final,
-            head_rows(game.model) as kept,
-        ):
-            prompt, attention = _Prompt(game, kept), _Attention(final)
-            for run in tree.runs(size, leaves):
-                yield rows[run.rows], _forward(prompt, run, attention)
+        tree = coalition_tree(plan.game, plan.masks[rows])
+        with tree_runs(plan) as runs:
+            for run in tree.runs(size, max(1, plan.leaves * size // plan.size)):
+                yield rows[run.rows], runs.compute(runs.stage(run))
 
     def check(self, game: PromptGame) -> Verdict:
         """Hold the tree against the flat forward; in some models the last layer needs all rows."""
@@ -115,45 +110,98 @@ def coalition_tree(game: PromptGame, masks: np.ndarray) -> CoalitionTree:
     return CoalitionTree(len(game.ids), game.prompt.spans, masks, drop_absent=game.masking == "attention")
 
 
-class _Prompt:
-    """What all runs of a prompt share: its tokens, and on the model's device the baseline and the answer."""
+@dataclass(frozen=True, eq=False)
+class StagedRun:
+    """A run of the tree whose inputs are on the model's device: int64 tensors, and lengths that the host knows.
 
-    def __init__(self, game: PromptGame, kept: Callable[[torch.Tensor], int | torch.Tensor]) -> None:
-        self.game, self.device, self.kept = game, game.device, kept
-        self.ids = np.array(game.ids, dtype=np.int64)
-        self.target = torch.tensor(game.target, device=self.device)
-        self.embedding = game.model.get_input_embeddings()
-        self.vector = None if game.baseline is None else game.baseline.vector.to(self.embedding.weight)
+    Attributes:
+        run: The run.
+        places: Position of each new token.
+        ids: Id of each new token.
+        absent: Whether the token belongs to an absent player, 0 or 1.
+        rows: New tokens whose logits are read.
+        carry: Keys that the next run needs.
+        trees: What attention sees, by window.
+    """
+
+    run: Run
+    places: torch.Tensor
+    ids: torch.Tensor
+    absent: torch.Tensor
+    rows: torch.Tensor
+    carry: torch.Tensor
+    trees: dict[int | None, SegmentTree]
+
+    def tree(self, window: int | None) -> SegmentTree:
+        """Return what attention sees of the run through a window (None: everything before)."""
+        if window not in self.trees:
+            run = self.run
+            start, length, parent, position = map(torch.from_numpy, (run.start, run.length, run.parent, run.position))
+            first = position - (window - 1) if window is not None else torch.zeros_like(position)
+            queries = len(position) - run.kept
+            self.trees[window] = SegmentTree(start, length, parent, position, first, queries)
+        return self.trees[window]
 
 
-def _forward(prompt: _Prompt, run: Run, attention: _Attention) -> torch.Tensor:
-    """Compute a run; returns the scores of its leaves, float32, on the model's device."""
-    model = prompt.game.model
-    position = run.position[run.kept :]
-    if not len(position):
-        return prompt.target.new_empty((0, *prompt.game.columns), dtype=torch.float32)
-    m = len(prompt.target)
-    keep = (run.leaves[:, None] + np.arange(1 - m, 1)).reshape(-1)
-    # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
-    keep = keep if len(keep) else np.zeros(1, dtype=np.int64)
-    fields = (position, prompt.ids[position], run.absent[run.kept :], keep, run.carry)
-    packed = torch.from_numpy(np.concatenate([field.astype(np.int64, copy=False) for field in fields]))
-    places, ids, absent, rows, carry = to_device(packed, prompt.device).split([len(field) for field in fields])
-    embedded = prompt.embedding(ids)
-    if prompt.vector is not None:
-        embedded = torch.where(absent.bool()[:, None], prompt.vector, embedded)
-    attention.begin(run, carry)
-    attention.final.begin(rows, len(position))
-    token = _current.set(attention)
-    try:
-        arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": places[None]}
-        logits = model(**arguments, use_cache=False, logits_to_keep=prompt.kept(rows), return_dict=True).logits[0]
-    finally:
-        _current.reset(token)
-    if not attention.layers_seen:
-        raise NotImplementedError(f"{type(model).__name__} does not use the attention function it was given.")
-    leaves = len(run.leaves)
-    return prompt.game.rate(logits[: leaves * m].view(leaves, m, logits.shape[-1]), prompt.target.expand(leaves, m))
+class TreeRuns:
+    """Computes the runs of one prompt, one after the other: `stage` copies to the device, `compute` does not.
+
+    Args:
+        plan: The plan of the prompt.
+        final: The hooks that cut the last layer.
+        kept: What the model gets as `logits_to_keep`, from the rows that are read.
+    """
+
+    def __init__(self, plan: Plan, final: FinalRows, kept: Callable[[torch.Tensor], int | torch.Tensor]) -> None:
+        self._game, self._device, self._kept = plan.game, plan.game.device, kept
+        self._ids = np.array(self._game.ids, dtype=np.int64)
+        self._target = torch.tensor(self._game.target, device=self._device)
+        self._embedding = self._game.model.get_input_embeddings()
+        baseline = self._game.baseline
+        self._vector = None if baseline is None else baseline.vector.to(self._embedding.weight)
+        self._attention = _Attention(final)
+
+    def stage(self, run: Run) -> StagedRun:
+        """Bring a run's inputs to the model's device, in one copy."""
+        position = run.position[run.kept :]
+        keep = (run.leaves[:, None] + np.arange(1 - len(self._target), 1)).reshape(-1)
+        # A run that only leads to leaves needs no logits; one row of them is the least that can be asked for.
+        keep = keep if len(keep) else np.zeros(1, dtype=np.int64)
+        fields = (position, self._ids[position], run.absent[run.kept :], keep, run.carry)
+        packed = torch.from_numpy(np.concatenate([field.astype(np.int64, copy=False) for field in fields]))
+        return StagedRun(run, *to_device(packed, self._device).split([len(field) for field in fields]), trees={})
+
+    def compute(self, staged: StagedRun) -> torch.Tensor:
+        """Compute a run; returns the scores of its leaves, float32, on the model's device."""
+        game, m, leaves = self._game, len(self._target), len(staged.run.leaves)
+        if not len(staged.places):
+            return self._target.new_empty((0, *game.columns), dtype=torch.float32)
+        embedded = self._embedding(staged.ids)
+        if self._vector is not None:
+            embedded = torch.where(staged.absent.bool()[:, None], self._vector, embedded)
+        self._attention.begin(staged)
+        token = _current.set(self._attention)
+        try:
+            arguments: dict[str, Any] = {"inputs_embeds": embedded[None], "position_ids": staged.places[None]}
+            arguments |= {"use_cache": False, "logits_to_keep": self._kept(staged.rows), "return_dict": True}
+            logits = game.model(**arguments).logits[0]
+        finally:
+            _current.reset(token)
+        if not self._attention.layers_seen:
+            raise NotImplementedError(f"{type(game.model).__name__} does not use the attention function it was given.")
+        return game.rate(logits[: leaves * m].view(leaves, m, logits.shape[-1]), self._target.expand(leaves, m))
+
+
+@contextmanager
+def tree_runs(plan: Plan) -> Generator[TreeRuns, None, None]:
+    """Let the model of a plan attend by the tree, and give what computes the plan's runs."""
+    model = plan.game.model
+    with (
+        attending_by(model, _NAME),
+        final_rows_only(model, plan.options.get("final_rows", True)) as final,
+        head_rows(model) as kept,
+    ):
+        yield TreeRuns(plan, final, kept)
 
 
 class _Attention:
@@ -162,15 +210,13 @@ class _Attention:
     def __init__(self, final: FinalRows) -> None:
         self.final = final
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._trees: dict[int | None, SegmentTree] = {}
         self.layers_seen = 0
 
-    def begin(self, run: Run, carry: torch.Tensor) -> None:
-        """Turn to the next run; `carry` is the run's, on the model's device."""
-        self._run = run
-        self._carry = carry
-        self._trees = {}
+    def begin(self, staged: StagedRun) -> None:
+        """Turn to the next run."""
+        self._staged, self._carry = staged, staged.carry
         self.layers_seen = 0
+        self.final.begin(staged.rows, len(staged.places))
 
     def attend(
         self,
@@ -185,22 +231,13 @@ class _Attention:
     ) -> torch.Tensor:
         """Attend for one layer: q, k and v are [heads, new tokens, size]; returns [new tokens, heads, size]."""
         self.layers_seen += 1
-        if self._run.kept:
+        if self._staged.run.kept:
             before_k, before_v = self._kept[layer]
             k, v = torch.cat([before_k, k], dim=1), torch.cat([before_v, v], dim=1)
         # Layers of a model that is spread over devices lie elsewhere; elsewhere only one copy per device is made.
         carry = self._carry = self._carry.to(k.device)
         self._kept[layer] = (k.index_select(1, carry), v.index_select(1, carry))
-        return tree_attention(q, k, v, self._tree(window), scale=scale, softcap=softcap or 0.0, sinks=sinks)
-
-    def _tree(self, window: int | None) -> SegmentTree:
-        if window not in self._trees:
-            run = self._run
-            start, length, parent, position = map(torch.from_numpy, (run.start, run.length, run.parent, run.position))
-            first = position - (window - 1) if window is not None else torch.zeros_like(position)
-            queries = len(position) - run.kept
-            self._trees[window] = SegmentTree(start, length, parent, position, first, queries)
-        return self._trees[window]
+        return tree_attention(q, k, v, self._staged.tree(window), scale=scale, softcap=softcap or 0.0, sinks=sinks)
 
 
 def _attend(

@@ -211,16 +211,16 @@ def test_many_players_from_a_list_and_repeated_coalitions():
 
 
 def test_memory_that_runs_out_is_halved_and_said(monkeypatch):
-    model, whole = causal(), tree._forward
+    model, whole = causal(), tree.TreeRuns.compute
     expected = coalition_values(model, INPUTS, engine="flat")
     coalition_values(model, INPUTS, engine="tree")
 
-    def short_of_memory(prompt, run, attention):
-        if len(run.position) - run.kept > 30:
+    def short_of_memory(runs, staged):
+        if len(staged.places) > 30:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(prompt, run, attention)
+        return whole(runs, staged)
 
-    monkeypatch.setattr(tree, "_forward", short_of_memory)
+    monkeypatch.setattr(tree.TreeRuns, "compute", short_of_memory)
     with pytest.warns(UserWarning, match="Memory ran out at 2048 tokens per run; continuing with 16"):
         values = coalition_values(model, INPUTS, engine="tree")
     torch.testing.assert_close(values, expected, rtol=1e-4, atol=1e-4)
