@@ -1,4 +1,5 @@
 // The whole native API on one page: plain pointers as integers, shapes checked by the Python callers.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/key_lists.h"
 #include "attention/rows.h"
 #include "attention/tree.h"
 #include "device.h"
@@ -96,6 +98,20 @@ void tree_attention(int storage, std::array<Address, 4> q_k_v_out, std::array<St
        keys,
        queries},
       threads);
+}
+
+// All lists end to end, int32, and how many entries, words and blocks there are.
+py::tuple key_lists(std::array<Address, 5> tree, std::int64_t segments, std::int64_t keys,
+                    std::int64_t queries, std::int64_t tokens, std::int64_t tile) {
+  const auto ints = [&](int i) { return pointer<const std::int64_t>(tree[i]); };
+  interact::attention::KeyLists made;
+  {
+    py::gil_scoped_release release;
+    made = interact::attention::key_lists({segments, ints(0), ints(1), ints(2), ints(3), ints(4)}, keys,
+                                          queries, tokens, tile);
+  }
+  py::array_t<std::int32_t> packed(made.packed.size(), made.packed.data());
+  return py::make_tuple(packed, made.entries, made.words, made.blocks);
 }
 
 // `who`: offsets, position, coalitions, player; 0 for none.
@@ -205,6 +221,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("split_admm", &split_admm);
   module.def("tree_attention", &tree_attention);
   module.def("row_attention", &row_attention);
+  module.def("key_lists", &key_lists);
 #ifdef INTERACT_WITH_CUDA
   module.def("cuda_capability", &interact::cuda_capability, "Compute capability of a device, such as '9.0'.");
   module.def("cuda_loading_error", &interact::cuda_loading_error,

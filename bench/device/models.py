@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig
 from bench.device.child import Cases
 from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profiled
 from bench.device.inputs import coalition_tree, lengths, players, prompt
+from interact.engines import precision
 from interact.engines import tree as tree_module
 from interact.engines.flat import Flat
 from interact.engines.half import widened
@@ -276,9 +278,16 @@ def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     values, choice = scored.values.double(), scored.choice
     floor = partial(noise_floor, game, one.coalitions, scored.values, choice.engine, **choice.plan.options)
     card = values.to(one.target.device)
+
+    def exact_floor() -> Any:
+        with patch.object(precision, "tf32_products", lambda _: nullcontext()):
+            return floor()
+
+    sigmas = {name: call() for name, call in {"TF32": floor, "float32": exact_floor}.items()}
     steps: dict[str, Callable[[], object]] = {
         "scores": lambda: game.scored(progress=False),
         "noise floor": floor,
+        "noise floor in float32": exact_floor,
         "soft split on the CPU": lambda: and_or_split(values.numpy()),
         "soft split on the card": lambda: and_or_split(card),
         "box on the CPU": lambda: and_or_split(values.numpy(), noise="box"),
@@ -288,5 +297,6 @@ def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:
     cells |= {f"{name}, s": f"{taken.ms / 1e3:.3g}" for name, taken in times.items()}
     total = sum(times[name].ms for name in ("scores", "noise floor", "soft split on the CPU")) / 1e3
     cells["sum, s"] = f"{total:.3g}"
+    cells |= {f"sigma, {name}": f"{made['sigma']:.4g}" for name, made in sigmas.items() if made is not None}
     cases.line(one.what, "end to end", cells, times=in_full(times))
     return f"{total:.3g} s by {choice.engine.name}: {choice.reason}", choice.engine.name == "tree"

@@ -10,8 +10,8 @@ SECTIONS = {
     "are times over the tree's: FlexAttention is compiled with the same mask, its block mask made before; dense is "
     "scaled_dot_product_attention with a mask in memory.",
     "attention, all coalitions": "One layer of the same heads, all coalitions, in runs as the project cuts them. The "
-    "roof is the larger of two times: the useful multiply-adds at the measured rate of the matrix product, and the bytes "
-    "of queries, keys, values and results at the measured rate of a copy.",
+    "roof is the larger of two times: the useful multiply-adds at the measured rate of the matrix product, and the "
+    "bytes of queries, keys, values and results at the measured rate of a copy.",
     "whole models": "Random weights, all coalitions, baseline masking, seconds. Flat is one batch of as many rows as "
     "stand there, scaled to all coalitions; ratios are times over the tree's in runs as the project cuts them.",
     "whole models against float32": "Log-odds of some coalitions against the flat forward in float32 with the same "

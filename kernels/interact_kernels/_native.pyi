@@ -1,3 +1,6 @@
+import numpy as np
+import numpy.typing as npt
+
 def cuda_architectures() -> str: ...
 def cuda_device_count() -> int: ...
 def cuda_capability(device: int) -> str: ...
@@ -56,6 +59,9 @@ def tree_attention(
     queries: int,
     threads: int,
 ) -> None: ...
+def key_lists(
+    tree: list[int], segments: int, keys: int, queries: int, tokens: int, tile: int
+) -> tuple[npt.NDArray[np.int32], int, int, int]: ...
 def row_attention(
     storage: int,
     q_k_v_out: list[int],

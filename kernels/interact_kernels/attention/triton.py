@@ -34,12 +34,14 @@ class Tiling:
         keys: Keys that a block meets at a time.
         warps: Warps of a program.
         stages: Tiles of keys and values that are on their way at a time.
+        registers: Most registers of a thread; None for as many as the compiler takes.
     """
 
     rows: int
     keys: int
     warps: int
     stages: int
+    registers: int | None = None
 
 
 def tiling(dtype: torch.dtype, channels: int, group: int, capability: int) -> Tiling:
@@ -259,5 +261,6 @@ def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Ten
             "ieee" if torch.version.hip else PRECISION,
             num_warps=cut.warps,
             num_stages=cut.stages,
+            maxnreg=cut.registers,
         )
     return out
