@@ -28,8 +28,7 @@ _TREE = re.compile(
     r"Qwen2 8x512, tail 8, (\d+) tokens, n=10, baseline.*?\| 1 \| ([\d.e+]+) \(.*?"
     r"flat batch ([\d.e+]+) .*?prefix tree of stock caches ([\d.e+]+) "
 )
-_CARD = re.compile(r"^\| 8B bfloat16 \| (\d+) \| ([\d.]+) \|.*?\| ([\d.]+) \(\d+\) = ", re.MULTILINE)
-_EARLIER = re.compile(r"First run: tree .*?([\d.]+) s in runs of 16,384, best flat ([\d.]+) s")
+_CARD = re.compile(r"^\| A: 8B, bfloat16 \| (\d+) \| \d+ \| \d+ \| ([\d.]+) = 1.00x \| ([\d.]+) = ", re.MULTILINE)
 _SPLIT = re.compile(r"^\| planted n=(\d+) kappa=0.04 \| 1 \| ([\d.e+]+) \([^|]*\| ([^|]*)\|", re.MULTILINE)
 
 
@@ -47,9 +46,6 @@ def speed_table() -> dict[str, list[list[float]]]:
     for tokens, *seconds in _CARD.findall(text):
         for name, found in zip(("tree", "flat"), seconds, strict=True):
             add(f"card {name}", tokens, float(found))
-    for seconds in _EARLIER.findall(text):
-        for name, found in zip(("tree", "flat"), seconds, strict=True):
-            add(f"card, earlier kernel, {name}", "64", float(found))
     for players, ours, others in _SPLIT.findall(text):
         add("split ours", players, float(ours) / 1000)
         for name, words in (
@@ -80,10 +76,8 @@ def speed(curves: dict[str, list[list[float]]]) -> Figure:
         "cpu flat": (left, ORANGE, "o-", "flat batch"),
         "cpu stock": (left, GREY, "s-", "stock caches, as a tree"),
         "cpu tree": (left, BLUE, "o-", "coalition tree"),
-        "card flat": (middle, ORANGE, "o-", "flat batch, measured"),
-        "card tree": (middle, BLUE, "o-", "coalition tree, measured"),
-        "card, earlier kernel, flat": (middle, ORANGE, "^", "flat, measured, first run"),
-        "card, earlier kernel, tree": (middle, BLUE, "^", "tree, measured, earlier kernel"),
+        "card flat": (middle, ORANGE, "o-", "flat batch"),
+        "card tree": (middle, BLUE, "o-", "coalition tree"),
         "split HiGHS": (right, GREY, "s-", "HiGHS, exact"),
         "split SGD": (right, ORANGE, "o", "published fit, 2,000 of 10,000 steps"),
         "split torch": (right, GREEN, "o-", "the same method in torch"),

@@ -138,7 +138,9 @@ def model(cases: Cases, which: str) -> None:
     target = cases.target
     made = random_model(target, "tiny" if target.tiny else which)
     steps = [_against_float32, _tree, _flat, _end_to_end]
-    later = [_linear_layers, _profile, partial(_tree, most_tokens=_OTHER_RUNS)]
+    later = [_linear_layers, _profile]
+    if which != "8B":
+        later.append(partial(_tree, most_tokens=_OTHER_RUNS))
     subjects = [
         Subject(target, which, game_of(made, prompt(length, players(target))), rows)
         for length, rows in lengths(target).items()

@@ -80,12 +80,15 @@ class CoalitionTree:
         edges = [0, *(edge for span in spans for edge in span), length]
         texts = [np.arange(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         # Tokens of a node by depth and by the presence of its own player; the root has no player.
-        self._places = [(texts[0], texts[0])]
+        kinds = [texts[0], texts[0]]
+        absent = [0, 0]
         for (low, high), after in zip(spans, texts[1:], strict=True):
-            own = np.arange(low, high)
-            whole = np.concatenate([own, after])
-            self._places.append((after if drop_absent else whole, whole))
-        self._own = [0, *(0 if drop_absent else high - low for low, high in spans)]
+            whole = np.arange(low, high + len(after))
+            kinds += [after if drop_absent else whole, whole]
+            absent += [0 if drop_absent else high - low, 0]
+        # Kind 2 k + 1 is a node at depth k whose player is present, kind 2 k one whose player is absent.
+        self._places, self._sizes = np.concatenate(kinds), np.array([len(kind) for kind in kinds])
+        self._absent = np.concatenate([np.arange(len(kind)) < count for kind, count in zip(kinds, absent, strict=True)])
         present = np.ascontiguousarray(coalitions, dtype=bool)
         self._rows = np.lexsort(present.T[::-1]) if len(spans) else np.arange(len(present))
         self._build(present[self._rows])
@@ -115,11 +118,18 @@ class CoalitionTree:
         order = np.lexsort((depth, first))
         renamed = np.empty(count, dtype=np.int64)
         renamed[order] = np.arange(count)
-        self._depth, self._present = depth[order], np.concatenate(present)[order].astype(np.int64)
-        self._parent = np.where(parent[order] >= 0, renamed[parent[order]], -1)
-        sizes = np.array([[len(places) for places in both] for both in self._places])
-        self._length = sizes[self._depth, self._present]
-        self._leaf_row = np.where(self._depth == n, self._rows[first[order]], -1)
+        depth, parent = depth[order], parent[order]
+        self._kind = 2 * depth + np.concatenate(present)[order]
+        self._length = self._sizes[self._kind]
+        self._parent = np.where(parent >= 0, renamed[parent], -1)
+        # Ancestors without tokens are left out, depth by depth.
+        if not self._sizes[0]:
+            self._parent[depth == 1] = -1
+        for level in range(2, n + 1):
+            at = np.flatnonzero(depth == level)
+            above = self._parent[at]
+            self._parent[at] = np.where(self._length[above] > 0, above, self._parent[above])
+        self._leaf_row = np.where(depth == n, self._rows[first[order]], -1)
         self.tokens = int(self._length.sum())
 
     def runs(self, most_tokens: int, most_leaves: int) -> Iterator[Run]:
@@ -127,7 +137,7 @@ class CoalitionTree:
         ends = self._cut(most_tokens, most_leaves)
         begin, kept = 0, np.zeros(0, dtype=np.int64)
         for end in ends:
-            following = self._path(end) if end < len(self._depth) else np.zeros(0, dtype=np.int64)
+            following = self._path(end) if end < len(self._kind) else np.zeros(0, dtype=np.int64)
             yield self._run(kept, begin, end, following)
             begin, kept = end, following
 
@@ -150,65 +160,58 @@ class CoalitionTree:
         for end in self._cut(most_tokens, most_leaves):
             work = int(self._length[begin:end].sum()) * costs.token
             logits = int((self._leaf_row[begin:end] >= 0).sum()) * costs.leaf
-            path = int(self._length[self._path(end)].sum()) if end < len(self._depth) else 0
+            path = int(self._length[self._path(end)].sum()) if end < len(self._kind) else 0
             worst = max(worst, work + logits + path * costs.kept)
             begin = end
         return worst
 
     def _cut(self, most_tokens: int, most_leaves: int) -> list[int]:
-        ends, tokens, leaves = [], 0, 0
-        for node, (length, row) in enumerate(zip(self._length.tolist(), self._leaf_row.tolist(), strict=True)):
-            leaf = row >= 0
-            if tokens and (tokens + length > most_tokens or leaves + leaf > most_leaves):
-                ends.append(node)
-                tokens = leaves = 0
-            tokens += length
-            leaves += leaf
-        return [*ends, len(self._length)]
+        tokens, leaves = (np.append(0, np.cumsum(x)) for x in (self._length, self._leaf_row >= 0))
+        ends, begin = [], 0
+        while True:
+            end = min(
+                int(np.searchsorted(tokens, tokens[begin] + most_tokens, side="right")),
+                int(np.searchsorted(leaves, leaves[begin] + most_leaves, side="right")),
+            )
+            # At least one node that has tokens.
+            begin = max(end - 1, int(np.searchsorted(tokens, tokens[begin], side="right")))
+            if begin >= len(self._length):
+                return [*ends, len(self._length)]
+            ends.append(begin)
 
     def _path(self, node: int) -> np.ndarray:
         """Return the ancestors of a node that have tokens, from the root down."""
         path = []
         above = int(self._parent[node])
         while above >= 0:
-            if self._length[above]:
-                path.append(above)
+            path.append(above)
             above = int(self._parent[above])
         return np.array(path[::-1], dtype=np.int64)
 
     def _run(self, kept: np.ndarray, begin: int, end: int, following: np.ndarray) -> Run:
         new = begin + self._length[begin:end].nonzero()[0]
         nodes = np.concatenate([kept, new])
-        length = self._length[nodes]
+        length, kind = self._length[nodes], self._kind[nodes]
         start = np.cumsum(length) - length
-        segment = {int(node): i for i, node in enumerate(nodes)}
-        parent = [self._segment_above(int(node), segment) for node in nodes]
-        places, absent = [], []
-        for node in nodes.tolist():
-            depth, here = int(self._depth[node]), int(self._present[node])
-            places.append(self._places[depth][here])
-            baseline = np.zeros(len(places[-1]), dtype=bool)
-            baseline[: 0 if here else self._own[depth]] = True
-            absent.append(baseline)
-        none = np.zeros(0, dtype=np.int64)
-        carried = [np.arange(start[segment[n]], start[segment[n]] + self._length[n]) for n in following.tolist()]
+        # The last entry stands for the parent -1 of a root.
+        segment = np.full(len(self._length) + 1, -1, dtype=np.int64)
+        segment[nodes] = np.arange(len(nodes))
+        tokens = _ranges((np.cumsum(self._sizes) - self._sizes)[kind], length)
         leaves = new[self._leaf_row[new] >= 0]
-        last = np.array([start[segment[n]] + self._length[n] - 1 for n in leaves.tolist()], dtype=np.int64)
         kept_tokens = int(self._length[kept].sum())
         return Run(
-            position=np.concatenate([none, *places]),
-            absent=np.concatenate([none.astype(bool), *absent]),
+            position=self._places[tokens],
+            absent=self._absent[tokens],
             start=start,
             length=length,
-            parent=np.array(parent, dtype=np.int64),
+            parent=segment[self._parent[nodes]],
             kept=kept_tokens,
-            carry=np.concatenate([none, *carried]),
-            leaves=last - kept_tokens,
+            carry=_ranges(start[segment[following]], self._length[following]),
+            leaves=(start + length)[segment[leaves]] - 1 - kept_tokens,
             rows=self._leaf_row[leaves],
         )
 
-    def _segment_above(self, node: int, segment: dict[int, int]) -> int:
-        above = int(self._parent[node])
-        while above >= 0 and not self._length[above]:
-            above = int(self._parent[above])
-        return segment[above] if above >= 0 else -1
+
+def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the numbers from each start on, `length` of them, end to end."""
+    return np.arange(length.sum()) + np.repeat(start - (np.cumsum(length) - length), length)

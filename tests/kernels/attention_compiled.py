@@ -29,7 +29,7 @@ def main():
             tail = (group, size, size, size, size, min(MOST_TOKENS, cut.rows // group), cut.rows, cut.keys)
             need = resources(
                 kernels.tree_kernel, chip, *[x] * 5, *[ints] * 4, *strides, 4099, 32, 0.1, 5.0, *tail, True, True,
-                kernels.PRECISION, num_warps=cut.warps, num_stages=cut.stages,
+                kernels.PRECISION, num_warps=cut.warps, num_stages=cut.stages, maxnreg=cut.registers,
             )  # fmt: skip
             assert need.shared <= SHARED_LIMIT[chip], (chip, size, need)
             report[f"{chip} {dtype} {size} {group}"] = asdict(need)

@@ -19,10 +19,12 @@ def test_interpreted_kernel_equals_the_reference():
 def test_compiled_kernel_does_not_spill():
     report = json.loads(run_script("attention_compiled.py"))
     assert len(report) == 3 * 6
-    # Some versions of Triton keep some numbers of float32's three products (at most 144 bytes), of heads of 256,
-    # and (3.5: 16 bytes) of any on sm_100 outside registers.
+    # Some versions of Triton keep some numbers of float32's three products (at most 224 bytes), of heads of 256, and of
+    # any on sm_100 outside registers. Heads of 128 spill on purpose from sm_90 on: 4 blocks a multiprocessor are worth
+    # more (measured on an H200).
     some = {name: " 256 " in name or name.startswith("sm_100") for name in report}
-    allowed = {name: 160 if "float32" in name else 32 * some[name] for name in report}
+    few = {name: " 128 " in name and not name.startswith("sm_80") for name in report}
+    allowed = {name: 256 if "float32" in name else 128 if few[name] else 32 * some[name] for name in report}
     assert not {name: need for name, need in report.items() if need["spills"] > allowed[name]}
     for name, need in report.items():
         if name.startswith("sm_90 torch.bfloat16"):
