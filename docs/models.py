@@ -284,8 +284,8 @@ is not exact raises an error with the reason. This check also runs on your model
 Of {families} families, {tiny} gave a tiny model. With baseline masking, flat is right for {baseline_flat} families, the
 tree for {baseline_tree}, the reordered cache for {baseline_reorder}, and one of the latter two for {some}. With
 attention masking, flat is right for {attention_flat} and the tree for {attention_tree}. *By single tokens*: the cache
-can be continued by one token per call only. *Takes no positions*, *attention of its own*: the tree cannot be used. *Differs*:
-the log-odds are not those of the flat forward. Encoders have `is_decoder=True`.
+can be continued by one token per call only. *Takes no positions*, *attention of its own*: the tree cannot be used.
+*Differs*: the log-odds are not those of the flat forward. Encoders have `is_decoder=True`.
 """
 
 
