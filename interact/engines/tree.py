@@ -95,7 +95,7 @@ class Tree(Engine):
                 yield rows[run.rows], _forward(prompt, run, attention)
 
     def check(self, game: PromptGame) -> Verdict:
-        """Hold the tree against the flat forward; in some models the last layer needs all rows."""
+        """Compare the tree with the flat forward; in some models the last layer needs all rows."""
         length, verdict = len(game.prompt.input_ids), Verdict()
         for few in (True, False):
             if length <= game.passed.get(("tree", game.masking, few), 0):

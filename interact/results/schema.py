@@ -141,7 +141,7 @@ def to_json(result: Interactions, *, k: int | None = None, path: Path | None = N
         ValueError: k is negative, or a number is not finite (JSON has no such numbers).
     """
     if k is not None and k < 0:
-        raise ValueError(f"to_json takes how many interactions to write, but got {k}.")
+        raise ValueError(f"to_json takes a number of interactions, 0 or more, but got {k}.")
     every = result.top(len(result.i_and) + len(result.i_or))
     fidelity, known = result.fidelity(0.0), statuses(result)
     answer = {

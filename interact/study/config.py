@@ -180,11 +180,13 @@ class StudyConfig:
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
             raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
         if ("labels" in self.controls) != (self.training_samples > 0):
-            raise ValueError("The control 'labels' compares training with held-out samples: give training_samples too.")
+            raise ValueError(
+                "The control 'labels' compares training with held-out samples: give it and training_samples together."
+            )
         if self.training_samples >= self.train_examples:
             raise ValueError(
-                f"training_samples are among the {self.train_examples} train_examples, but there are "
-                f"{self.training_samples}."
+                f"training_samples is {self.training_samples}, but must be less than train_examples, which is "
+                f"{self.train_examples}."
             )
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
@@ -267,7 +269,7 @@ def _at_least(config: StudyConfig, name: str, least: int) -> None:
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:
-    """Hold a JSON value against a field's type."""
+    """Check a JSON value by a field's type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in inner:

@@ -39,7 +39,7 @@ def test_a_configuration_survives_json():
         ({"template": "no text"}, r"must hold \{text\} exactly once"),
         ({"steps": [1, 2]}, r"steps must rise from 0, the model before training, but are \[1, 2\]"),
         ({"steps": [0, 500]}, "up to max_steps = 200"),
-        ({"controls": ["labels"]}, "give training_samples too"),
+        ({"controls": ["labels"]}, "give it and training_samples together"),
         ({"models": ["a/one", "b/one"]}, "Two models end in 'one'"),
         ({"baselines": ["token:x"]}, "The baseline 'token:x' is not known"),
         ({"seeds": [-1]}, r"The seed -1 must lie in \[0, 2\*\*32\)"),

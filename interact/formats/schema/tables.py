@@ -342,7 +342,7 @@ def runs_in(table: pd.DataFrame) -> dict[str, Run]:
 
 
 def identify(table: pd.DataFrame, name: str, runs: Iterable[Run] = ()) -> pd.DataFrame:
-    """Return a table with the columns that say which runs it is about; what it has already stays.
+    """Return a table with the columns that say which runs it is about; existing columns stay.
 
     Args:
         table: Rows with the column `run`.
