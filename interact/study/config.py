@@ -180,9 +180,7 @@ class StudyConfig:
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
             raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
         if ("labels" in self.controls) != (self.training_samples > 0):
-            raise ValueError(
-                "The control 'labels' compares training with held-out samples: give it and training_samples together."
-            )
+            raise ValueError("The control 'labels' and training_samples need each other; give both or neither.")
         if self.training_samples >= self.train_examples:
             raise ValueError(
                 f"training_samples is {self.training_samples}, but must be less than train_examples, which is "
