@@ -202,7 +202,7 @@ _REASONS = {
     "does not use the attention function|attends in a way": "attention of its own",
     "scores of .* differ by": "differs",
     "no cache that can be reordered|embeddings together with a cache": "no such cache",
-    "lets absent tokens speak": "mask ignored",
+    "lets absent tokens influence": "mask ignored",
     "would be wrong": "embeddings changed",
     "not with its embeddings passed in": "takes no embeddings",
     "position encodings depend": "positions follow the call",
@@ -274,16 +274,18 @@ _HEAD = """# Which models, by which engine
 This page is for readers who want to know whether their model is supported, and by which engine
 ([math.md](math.md#engines)).
 
-We tried every family that transformers registers for causal language modelling, as a tiny random model in float32
-(windows and chunks of 8 tokens, a prompt of 20, 4 players). `yes` means that all log-odds are within 1e-4 of those of
-the flat forward. For `flat` it means that the full coalition equals a plain forward, no token sees later ones, and
-absent tokens have no influence. Other entries say why not. `auto` never takes an engine that is not exact, and a
-named engine is refused with the reason. The check runs on your model, so other families are supported, too.
+We tried every family that transformers registers for causal language modelling, each as a tiny random model in float32
+(windows and chunks of 8 tokens, a prompt of 20 tokens, 4 players). `yes` means that all log-odds are within 1e-4 of
+those of the flat forward, which runs one masked forward pass per coalition. For `flat` itself, `yes` means that the
+full coalition equals a plain forward, that no token attends to later ones, and that absent tokens have no influence.
+Other entries say why an engine cannot be used. `auto` never takes an engine that is not exact, and a named engine that
+is not exact raises an error with the reason. This check also runs on your model, so other families can be used, too.
 
-Of {families} families, {tiny} gave a tiny model. With baseline masking flat is right for {baseline_flat}, the tree for
-{baseline_tree}, the reordered cache for {baseline_reorder}, one of the two for {some}; with attention masking flat for
-{attention_flat}, the tree for {attention_tree}. *By single tokens*: the cache continues correctly only by one token
-per call. *Takes no positions*, *attention of its own*: the tree cannot be used. Encoders have `is_decoder=True`.
+Of {families} families, {tiny} gave a tiny model. With baseline masking, flat is right for {baseline_flat} families, the
+tree for {baseline_tree}, the reordered cache for {baseline_reorder}, and one of the latter two for {some}. With
+attention masking, flat is right for {attention_flat} and the tree for {attention_tree}. *By single tokens*: the cache
+can be continued by one token per call only. *Takes no positions*, *attention of its own*: the tree cannot be used.
+*Differs*: the log-odds are not those of the flat forward. Encoders have `is_decoder=True`.
 """
 
 

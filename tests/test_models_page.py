@@ -44,6 +44,12 @@ def test_a_family_still_does_what_the_page_says(family):
     assert page.examine(family) == rows_of(TEXT)[family]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_ignores_the_mask_has_its_reason_in_the_table():
+    """The reason is read off the error's words, whatever the version of transformers."""
+    assert page.examine("rwkv")["attention flat"] == "mask ignored"
+
+
 def test_a_model_that_takes_no_embeddings_is_refused_in_a_sentence():
     model = causal()
     plain = model.forward

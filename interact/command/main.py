@@ -38,72 +38,72 @@ class Extract:
     model: str
     """Model or adapter: a folder, a training's checkpoint, a hub id, or an embedded model (smollm2, gemma3-270m)."""
     base: str | None = None
-    """Base model of an adapter; without it, the one that its configuration names."""
+    """Base model of an adapter. Without it: the one that the adapter's configuration names."""
     text: tuple[str, ...] = ()
     """The texts; their words are the players."""
     text_file: Path | None = None
-    """A file with one more text per line; - reads standard input."""
+    """A file with further texts, one per line; - reads standard input."""
     messages: tuple[Path, ...] = ()
-    """Files of JSON with a conversation, or several: messages with role and content, instead of texts."""
+    """JSON files with one or more conversations (messages with role and content), instead of texts."""
     target: str | None = None
-    """The answer to explain; without it, what the model predicts."""
+    """The answer to explain. Without it: the model's prediction."""
     players: tuple[str, ...] = ("words",)
-    """words, all-words, sentences, paragraphs or marked ([[...]]); the phrases themselves; or spans like 2:10. Of
-    messages also messages, documents or examples, and spans like 0:2:10 (message, start, end)."""
+    """words, all-words, sentences, paragraphs or marked ([[...]]); or phrases of the text; or spans such as 2:10. With
+    --messages also messages, documents or examples, and spans such as 0:2:10 (message, start, end)."""
     in_messages: str | None = None
-    """Whose words are players: all, a role, or numbers like 0,2; without it, the last message of the user's."""
+    """Messages whose words are players: all, a role, or numbers such as 0,2. Without it: the last user message."""
     limit: int | None = None
-    """Most players; if there are more candidates, some are drawn."""
+    """Largest number of players; if there are more candidates, so many are drawn at random."""
     seed: int = 0
-    """Seed of the draw of players, and of the coalitions that sparse samples."""
+    """Seed for drawing players, and for the coalitions that --method sparse samples."""
     template: str = "{text}"
-    """The user's message, with {text} once in it."""
+    """The user's message; it contains {text} exactly once."""
     system: str | None = None
     """The system message, for models with a chat template."""
     answer_prefix: str = ""
-    """What the model has said already before the target."""
+    """The beginning of the model's reply, after which the target follows."""
     chat: bool | None = None
-    """Use the tokenizer's chat template; without this, when there is one."""
+    """Whether to use the tokenizer's chat template. Without it: if there is one."""
     chat_template: str | None = None
-    """The name of one of several chat templates."""
+    """Name of the chat template, if the tokenizer has several."""
     template_arguments: str | None = None
     """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
     target_tokens: int | Literal["all"] | None = None
-    """How many tokens of the target to score, when it is several, or all."""
+    """How many tokens of the target to score, if it has several: a number, or all."""
     contrast: tuple[str, ...] = ()
     """Other answers: the score is the log-odds of the target against them, not against all other tokens."""
     score: Literal["log-odds", "log-probability", "logit"] = "log-odds"
-    """What is explained; log-probability of several tokens is that of the whole answer."""
+    """What is explained. The log-probability of several tokens is that of the whole answer."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
-    """What an absent player becomes."""
+    """How an absent player is hidden: embedding replaced, not attended to, or text replaced."""
     baseline: str | None = None
-    """unk, pad, eos, mean or token:ID; without it the first of unk, pad, eos that exists."""
+    """Embedding that replaces absent players: unk, pad, eos, mean or token:ID. Without it: the first that exists."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
+    """How noise of the scores is treated. Without it: soft; box if kappa is given, or for more than 12 players."""
     kappa: float | None = None
-    """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
+    """Price (soft) or bound (box) of the noise, relative to |v(all) - v(none)|. Without it: 0.01 (soft), 0.04 (box)."""
     method: Literal["exact", "sparse"] = "exact"
-    """All coalitions of up to 20 players, certified; or sampled ones of any number, judged on held-out ones."""
+    """exact: all coalitions of up to 20 players, with a certificate. sparse: sampled coalitions of any number."""
     budget: int | None = None
-    """Most coalitions that sparse scores; without it, 8 n log2(n)."""
+    """Largest number of coalitions that --method sparse scores. Without it: 8 n log2(n)."""
     max_order: int = 4
-    """Most players of an interaction that sparse looks for."""
+    """Largest number of players in an interaction that --method sparse looks for."""
     open: int = 0
-    """With sparse sentences: how many of the strongest to open into words."""
+    """With --method sparse --players sentences: how many of the strongest sentences to open into words."""
     engine: str = "auto"
-    """How coalitions are scored; auto takes what is exact and computes least. A wrong name lists the known ones."""
+    """How coalitions are scored: auto, flat, tree, reorder or packed. auto takes an exact engine that saves work."""
     memory_budget: int | None = None
-    """Megabytes that one batch may take; without it, a quarter of the free memory."""
+    """Megabytes that one batch may take. Without it: a quarter of the free memory."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the model; auto is float32 on a CPU, the checkpoint's own on a GPU."""
+    """Precision of the model. auto is float32 on a CPU and the checkpoint's own on a GPU."""
     device: str = "auto"
-    """Where the model runs, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
+    """Where the model runs, such as cpu or cuda. auto takes a usable GPU, else the CPU."""
     device_map: str | None = None
-    """Instead of a device, auto: spread a model over GPUs and memory, as transformers does."""
+    """auto, instead of --device: spread the model over GPUs and memory, as transformers does."""
     bits: Literal[4, 8] | None = None
-    """Quantise the weights while they are loaded (bitsandbytes, a GPU)."""
+    """Quantise the weights while they are loaded (needs bitsandbytes and a GPU)."""
     out: Path | None = None
-    """A file for one text; a folder for several, or if it is one: finished results in it are not computed again."""
+    """A file for one text, or a folder for several. Results that are already in the folder are not computed again."""
     json: bool = False
     """Print JSON, one line per text."""
     top: int = 10
@@ -115,9 +115,9 @@ class Show:
     """Show saved interactions."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files that extract wrote."""
+    """Files written by `interact extract`."""
     html: Path | None = None
-    """Write a page of them here as well."""
+    """Also write an HTML page of them to this file."""
     json: bool = False
     """Print JSON, one line per file."""
     top: int = 10
@@ -147,9 +147,9 @@ class Demo:
     """Show one sentence's interactions, then run a small real study: two models learn to judge movie reviews."""
 
     out: Path | None = None
-    """Folder for the study; without it, runs/demo, or runs/demo-quick."""
+    """Folder for the study. Without it: runs/demo, or runs/demo-quick with --quick."""
     quick: bool = False
-    """A very small study, of a minute."""
+    """Run a very small study, which takes about a minute."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _read(file: Path) -> list[Any]:
     try:
         told = json.loads(text)
     except RecursionError as error:
-        raise ValueError(f"{file} is nested too deeply to be messages.") from error
+        raise ValueError(f"{file} is nested too deeply; write a list of messages with role and content.") from error
     except ValueError as whole:
         try:
             return [json.loads(line) for line in text.split("\n") if line.strip()]

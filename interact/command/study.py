@@ -15,22 +15,22 @@ from interact.study.config import StudyConfig, load
 
 @dataclass(frozen=True)
 class StudyRun:
-    """Train and follow; the same line again continues where it stopped."""
+    """Train and follow models. After an interruption, the same command continues."""
 
     store: Path
-    """Folder that holds everything the study finds."""
+    """The study's folder; everything is kept in it."""
     config: Path | None = None
-    """A configuration file; options given beside it win."""
+    """A configuration file. Options given in addition override it."""
     cluster: str | None = None
-    """Work on Ray: local (processes on this machine), ray://HOST:PORT, or auto (the cluster that it has joined)."""
+    """Use Ray: local (processes on this machine), ray://HOST:PORT, or auto (the cluster this machine has joined)."""
     workers: int | None = None
-    """Processes on the cluster; without it, one for each GPU, or each processor."""
+    """Number of processes on the cluster. Without it: one per GPU, or per processor if there are none."""
     study: StudyConfig = field(default_factory=StudyConfig)
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """Say what is done and what is left."""
+    """Say how much of a study is done and what is left."""
 
     store: Path
     """The study's folder."""
@@ -45,7 +45,7 @@ class StudyReport:
     store: Path
     """The study's folder."""
     out: Path | None = None
-    """Where to write them; without it, the folder's report."""
+    """Where to write the figures and the page. Without it: STORE/report."""
 
 
 _OTHERS = (

@@ -112,4 +112,4 @@ class Engine(ABC):
 
     @abstractmethod
     def check(self, game: PromptGame) -> Verdict:
-        """Hold the engine against the flat forward on a model's first prompt, and on longer ones."""
+        """Compare the engine with the flat forward on a model's first prompt, and again on longer ones."""

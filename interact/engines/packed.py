@@ -126,7 +126,7 @@ class Packed(Engine):
                 yield rows[first:last], _forward(plan.game, torch.from_numpy(masks[first:last]))
 
     def check(self, game: PromptGame) -> Verdict:
-        """Hold packing against the flat forward."""
+        """Compare packing with the flat forward."""
         length = len(game.prompt.input_ids)
         if length <= game.passed.get("packed", 0):
             return Verdict()

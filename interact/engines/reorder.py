@@ -80,7 +80,7 @@ class Reorder(Engine):
             yield rows[found], scores
 
     def check(self, game: PromptGame) -> Verdict:
-        """Hold the walk against the flat forward, for each number of tokens that it continues from the cache by."""
+        """Compare the walk with the flat forward, for each number of tokens by which it continues a cache."""
         length = len(game.prompt.input_ids)
         # The numbers of tokens that the model starts with and goes on by.
         steps = continuations(game.prompt)

@@ -90,7 +90,7 @@ class Tree(Engine):
                 yield rows[run.rows], runs.compute(runs.stage(run))
 
     def check(self, game: PromptGame) -> Verdict:
-        """Hold the tree against the flat forward; in some models the last layer needs all rows."""
+        """Compare the tree with the flat forward; in some models the last layer needs all rows."""
         length, verdict = len(game.prompt.input_ids), Verdict()
         for few in (True, False):
             if length <= game.passed.get(("tree", game.masking, few), 0):

@@ -66,7 +66,7 @@ def plain_logits(
 
 
 def trust_masking(game: PromptGame) -> None:
-    """Hold the masked forward against plain ones.
+    """Compare the masked forward with plain ones.
 
     What a model derives from ids and not from embeddings, such as where it pools or how it counts positions, depends on
     the prompt: classifiers, and prompts that hold the padding token, are checked each time. Else a model is checked on
@@ -139,7 +139,7 @@ def _trust(game: PromptGame, slack: float, relative: float) -> bool:
 def disagreement(
     game: PromptGame, engine: Engine, named: str, plans: Callable[[PromptGame, np.ndarray], Sequence[Plan]]
 ) -> Verdict:
-    """Hold an engine's scores of some coalitions against the flat forward's.
+    """Compare an engine's scores of some coalitions with those of the flat forward.
 
     A model in half precision is held in float32 for it, where that fits, so that a wrong engine is told from rounding;
     in its own precision it is then held against a loose bound, which rests on how far flat scores themselves are off.

@@ -63,7 +63,7 @@ def certain_classes(known: pd.DataFrame) -> pd.DataFrame:
 
 
 def certain_changes(known: pd.DataFrame) -> pd.DataFrame:
-    """Say of every interaction at every later step what all pairs of near-optimal splits say of its change.
+    """Say how each interaction changed until each later step in all pairs of near-optimal splits of both ends.
 
     A pair is a split at step 0 and one at the later step. Each is near-optimal for its own scores, whatever the other
     is, so the pairs are all combinations, and the bounds of a difference are those of both ends together.
@@ -118,7 +118,9 @@ def _ends(known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             f"{row['step']}, but not at step 0; give the same interactions at all steps."
         )
     if known.duplicated([*_TERM, "step"]).any():
-        raise ValueError("An interaction occurs twice at one step; give each once.")
+        raise ValueError(
+            "An interaction occurs twice at one step of a run and sample; give each interaction once per step."
+        )
     steps, there = known.groupby("run")["step"].nunique().to_dict(), known.groupby(_TERM).size()
     short = there[there.to_numpy() != there.index.get_level_values("run").map(steps).to_numpy()]
     if len(short):
@@ -160,7 +162,7 @@ def certain_metrics(
 
 
 def only_certain(interactions: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """Return the table `interactions` with its certain ones alone salient, for `verdicts` and `measure`.
+    """Return the table `interactions` with only the certain ones marked salient, for `verdicts` and `measure`.
 
     Args:
         interactions: Table, `salient` filled in.
@@ -284,17 +286,21 @@ def _value(rows: pd.DataFrame) -> np.ndarray:
 def _reference(table: pd.DataFrame) -> pd.DataFrame:
     table = _checked(table)
     if table["run"].nunique() > 1:
-        raise ValueError(f"The reference is one run, but has {table['run'].nunique()}.")
+        raise ValueError(f"The reference must be one run, but holds {table['run'].nunique()}; choose one of them.")
     return table.set_index(["step", "sample", "kind", "mask"])
 
 
 def _checked(known: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in known.columns]:
         raise ValueError(
-            f"What is known of interactions has the columns {', '.join(COLUMNS)}, but {missing[0]!r} is missing."
+            f"A table of the certainty of interactions must have the columns {', '.join(COLUMNS)}, but {missing[0]!r} "
+            "is "
+            "missing; make it with interact.sft.following.certainty_rows."
         )
     if strange := sorted(set(known["status"]) - set(STATUSES)):
-        raise ValueError(f"A status is one of {', '.join(STATUSES)}, but {strange[0]!r} is among them.")
+        raise ValueError(f"The column status must hold {', '.join(STATUSES)}, but holds {strange[0]!r}.")
     if len(known) and (late := set(known["run"]) - set(known.loc[known["step"] == 0, "run"])):
-        raise ValueError(f"Classes are defined from step 0, at which the run {min(late)!r} was not followed.")
+        raise ValueError(
+            f"Classes are defined from step 0, at which the run {min(late)!r} was not followed; follow it there, too."
+        )
     return known

@@ -110,7 +110,7 @@ def mark_salient(interactions: pd.DataFrame, *, tau: float = 0.05, rule: str = "
 def classify(
     interactions: pd.DataFrame, *, cells: pd.DataFrame | None = None, definition: str = "ends"
 ) -> pd.DataFrame:
-    """Give every salient interaction of every run, step and sample its class; see the module's docstring.
+    """Classify every salient interaction of every run, step and sample; the module's docstring defines the classes.
 
     P_t and E_t together are Omega_t, P_t lies in Omega_0, and R_t never meets Omega_t.
 
@@ -128,9 +128,7 @@ def classify(
     Source: Zhang et al. 2026 (arXiv 2605.17967) for "running"; "ends" is a choice of this software.
     """
     if definition not in DEFINITIONS:
-        raise ValueError(
-            f"Classes are told by {' or '.join(map(repr, DEFINITIONS))}, but definition is {definition!r}."
-        )
+        raise ValueError(f"definition must be {' or '.join(map(repr, DEFINITIONS))}, but is {definition!r}.")
     interactions = check(interactions, "interactions")
     grid = follow(interactions, cells)
     chosen = interactions[interactions["salient"]].reset_index(drop=True)

@@ -99,7 +99,7 @@ def permuted_gamma(
     # A reference may hold more samples than are compared.
     others = others[others["sample"].isin(classes["sample"].unique())].reset_index(drop=True)
     if lacking := sorted(set(others["sample"]) - set(players.index)):
-        raise ValueError(f"The table cells does not say how many players the sample {lacking[0]!r} has.")
+        raise ValueError(f"The table cells does not say how many players the sample {lacking[0]!r} has; add its rows.")
     terms = terms_of(classes)
     known = was_followed(terms, reference)
     names = pd.Index(terms["sample"].unique()).union(others["sample"].unique())
@@ -213,7 +213,9 @@ def planted_share(
         raise ValueError(f"A planted word is a player from 0 to 63, but this was given: {bad}.")
     table = interactions[interactions["sample"].isin(list(planted))].reset_index(drop=True)
     if not len(table):
-        raise ValueError(f"None of the {len(planted)} planted samples has interactions in the table.")
+        raise ValueError(
+            f"None of the {len(planted)} planted samples has interactions in the table; name samples of it."
+        )
     grid = follow(table)
     bit = table["sample"].astype("str").map(dict(planted)).to_numpy(dtype=np.uint64)
     holds = (table["mask"].to_numpy() >> bit) & np.uint64(1)

@@ -1,4 +1,4 @@
-"""Do early interactions predict late losses? Leave groups of runs out; hold forecasts against the validation loss.
+"""Do early interactions predict late losses? Leave groups of runs out; compare forecasts with the validation loss.
 
 Of each run, at its last followed step up to t0: normalised strength, rho and (where every run has it) gamma of removed
 and emerged interactions. The truth is the last label loss after t0 on the test set. A *group* is a run with its sister
@@ -61,7 +61,7 @@ class Forecast:
 
 
 def forecast(metrics: pd.DataFrame, losses: pd.DataFrame, *, until: int, ridge: float = 1.0) -> Forecast:
-    """Foretell each run's last test loss from its early interactions; the module's docstring says how.
+    """Predict each run's last test loss from its early interactions; the module's docstring says how.
 
     Runs should differ in model, data or seed; one run under two baselines is not two runs.
 

@@ -44,9 +44,12 @@ def name_interactions(classes: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFr
     words = []
     for sample, kind, mask in keys.itertuples(index=False):
         if sample not in players:
-            raise ValueError(f"The table samples does not know the sample {sample!r}.")
+            raise ValueError(f"The table samples has no row for the sample {sample!r}; add it.")
         if int(mask) >> len(players[sample]):
-            raise ValueError(f"The mask {mask} of the sample {sample!r} has more players than the sample.")
+            raise ValueError(
+                f"The mask {mask} of the sample {sample!r} has more players than the sample; pass the samples of these "
+                "rows."
+            )
         held = [str(word).lower() for i, word in enumerate(players[sample]) if int(mask) >> i & 1]
         words.append(f"{kind}: {' + '.join(sorted(held))}")
     return classes.merge(keys.assign(words=words), on=["sample", "kind", "mask"], how="left")
@@ -87,7 +90,9 @@ def functional_labels(
     splits = {"training": sorted(set(training)), "heldout": sorted(set(heldout))}
     _check_splits(splits, cells)
     if missing := [column for column in by if column not in classes.columns]:
-        raise ValueError(f"The table classes has no column {missing[0]!r} to group interactions by.")
+        raise ValueError(
+            f"The table classes has no column {missing[0]!r} to group interactions by; add it, or name another in by=."
+        )
     keys = ["run", "step", *by]
     origin = classes["step"].where(classes["class"] != "removed", 0)
     groups = classes.assign(origin=origin).groupby([*keys, "origin", "sample"], observed=True, sort=True)
@@ -135,8 +140,10 @@ def _label(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 def _check_splits(splits: dict[str, list[str]], cells: pd.DataFrame) -> None:
     for split, samples in splits.items():
         if not samples:
-            raise ValueError(f"The {split} split has no samples, so there is no loss to compare.")
+            raise ValueError(f"The {split} split has no samples, so there is no loss to compare; name at least one.")
         if lacking := set(samples) - set(cells["sample"]):
-            raise ValueError(f"The table cells lacks the {split} sample {min(lacking)!r}.")
+            raise ValueError(
+                f"The table cells lacks the {split} sample {min(lacking)!r}; add its rows, or leave it out."
+            )
     if both := set(splits["training"]) & set(splits["heldout"]):
-        raise ValueError(f"The sample {min(both)!r} is in the training split and held out.")
+        raise ValueError(f"The sample {min(both)!r} is in the training split and held out; name it in one of them.")

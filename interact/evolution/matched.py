@@ -133,7 +133,8 @@ def group_effects(
         chosen = {name: mask for name, mask in groups.items() if bool((mask & removed).any()) == of_removed}
         if mixed := [name for name, mask in chosen.items() if of_removed and (mask & ~removed).any()]:
             raise ValueError(
-                f"The group {mixed[0]!r} holds removed and other interactions, which belong to different models."
+                f"The group {mixed[0]!r} holds removed and other interactions, which belong to different models; use "
+                "separate groups."
             )
         if not chosen:
             continue

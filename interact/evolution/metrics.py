@@ -80,7 +80,9 @@ def generalisability(effects: np.ndarray, others: np.ndarray, *, by_count: bool 
     """
     effects, others = np.asarray(effects, dtype=np.float64), np.asarray(others, dtype=np.float64)
     if effects.shape != others.shape:
-        raise ValueError(f"{effects.shape} effects cannot be matched with {others.shape} of the other model.")
+        raise ValueError(
+            f"{effects.shape} effects cannot be matched with {others.shape} of the other model; give one for each."
+        )
     present = effects != 0
     weight = np.where(by_count, present, np.abs(effects))
     general = present & (np.sign(effects) == np.sign(others))

@@ -96,7 +96,7 @@ def matched_sigma(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarr
     for sample, values in before.items():
         if np.shape(values) != np.shape(after[sample]):
             shapes = f"{np.shape(values)} and {np.shape(after[sample])}"
-            raise ValueError(f"The scores of {sample!r} before and after must be as many, but have shapes {shapes}.")
+            raise ValueError(f"The scores of {sample!r} before and after must have one shape, but have {shapes}.")
     return {sample: float(np.std(np.subtract(after[sample], before[sample]))) for sample in before}
 
 

@@ -218,7 +218,9 @@ def _curves(
     interactions = check(interactions, "interactions")
     grid = follow(interactions, cells)
     if len(grid.blocks) != 1:
-        raise ValueError(f"Stages are those of one run, but the table holds {len(grid.blocks)} runs.")
+        raise ValueError(
+            f"Stages are those of one run, but the table holds {len(grid.blocks)} runs; choose one of them."
+        )
     if reference is not None:
         reference = check_reference(reference, grid.cells["sample"])
     block = grid.blocks[0]

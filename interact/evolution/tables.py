@@ -104,11 +104,16 @@ def _cast(column: pd.Series, known: schema.Column, table: str) -> pd.Series:
     if kind == "string" and known.blank and not isinstance(found, pd.CategoricalDtype):
         strings = column.dropna()
     elif column.isna().any() and kind not in ("float64", "Int64"):
-        raise ValueError(f"The table {table} has {int(column.isna().sum())} missing values in {column.name!r}.")
+        raise ValueError(
+            f"The table {table} has {int(column.isna().sum())} missing values in {column.name!r}; fill them in."
+        )
     if not fits:
         raise ValueError(f"The column {column.name!r} of the table {table} must be {kind}, but is {found}.")
     if kind == "uint64" and (column < 0).any():
-        raise ValueError(f"The column {column.name!r} of the table {table} holds coalitions, but some are negative.")
+        raise ValueError(
+            f"The column {column.name!r} of the table {table} holds coalitions, but some are negative; masks are 1 or "
+            "more."
+        )
     if kind == "string":
         return column
     return column.astype(_dtype(kind))
@@ -128,7 +133,8 @@ def _check_values(table: pd.DataFrame, known: schema.Table) -> None:
     for column in known.columns:
         if column.finite and (bad := int((~np.isfinite(table[column.name])).sum())):
             raise ValueError(
-                f"{bad} of {len(table)} values of {column.name!r} in the table {name} are NaN or infinite."
+                f"{bad} of {len(table)} values of {column.name!r} in the table {name} are NaN or infinite; leave these "
+                "rows out."
             )
     if "sample" in known.key and "step" in known.key and (table["step"] < 0).any():
         raise ValueError(f"Steps of the table {name} count from 0, but the least is {table['step'].min()}.")
@@ -142,9 +148,11 @@ def _check_values(table: pd.DataFrame, known: schema.Table) -> None:
     names = [column.name for column in known.columns]
     if "mask" in names:
         if (table["mask"] == 0).any():
-            raise ValueError(f"The table {name} has an interaction between no players (mask 0).")
+            raise ValueError(f"The table {name} has an interaction between no players (mask 0); leave it out.")
         if "order" in names and (wrong := table["order"] != orders_of(table["mask"].to_numpy())).any():
             row = table[wrong].iloc[0]
             raise ValueError(
-                f"The mask {int(row['mask'])} of the table {name} is said to have order {int(row['order'])}."
+                f"The mask {int(row['mask'])} of the table {name} is said to have order {int(row['order'])}, but it "
+                "has "
+                f"{int(row['mask']).bit_count()} players; correct one of them."
             )

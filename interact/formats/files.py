@@ -116,4 +116,6 @@ def read_json(path: Path, what: str) -> Any:
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist, so {path.parent} holds no {what}; check the folder.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or cannot be read ({str(error).splitlines()[0]:.200}).") from error
+        raise ValueError(
+            f"{path} is damaged or cannot be read ({str(error).splitlines()[0]:.200}); restore it from a copy."
+        ) from error

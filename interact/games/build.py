@@ -38,7 +38,7 @@ def game(
     memory_budget: int | None = None,
     most_players: int = LIMIT,
 ) -> PromptGame:
-    """Make the game of a text: its words are the players, the model's log-odds for an answer the scores.
+    """Make the game of a text: its words are the players, and the model's log-odds for an answer are the scores.
 
     Args:
         model: A Hugging Face causal language model, or a sequence classifier.

@@ -49,7 +49,7 @@ def extract_many(
     memory_budget: int | None = None,
     progress: bool | None = None,
 ) -> list[ExactInteractions]:
-    """Extract the AND-OR interactions of many texts under one template and target, with all coalitions of each.
+    """Extract the AND-OR interactions of many texts under one template and target, from all coalitions of each.
 
     Args:
         model: A Hugging Face causal language model, or a sequence classifier.

@@ -65,7 +65,7 @@ class Game(ABC):
 
     @cached_property
     def device(self) -> torch.device | None:
-        """Where the model lies that gives the scores; None where there is none here."""
+        """The device of the model that gives the scores; None without a model in this process."""
         return None
 
     @abstractmethod
@@ -206,7 +206,7 @@ class Game(ABC):
         return {}
 
     def identity(self) -> str:
-        """Name the game for files of scores, which must not be gone on with by another; empty where it has no name."""
+        """Name the game, so that no other game continues its file of scores; empty if it has no name."""
         return ""
 
 
@@ -323,7 +323,7 @@ def form_for(n: int, noise: str | None, kappa: float | None) -> NoiseForm:
 def split_together(
     scored: Sequence[tuple[Game, Scores]], *, noise: str | None = None, kappa: float | None = None
 ) -> list[ExactInteractions]:
-    """Split the scores of games with one number of players in one call; args as `Game.interactions`."""
+    """Split the scores of games with the same number of players in one call; args as `Game.interactions`."""
     if not scored:
         return []
     values = np.stack([scores.values for _, scores in scored])

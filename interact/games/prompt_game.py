@@ -346,7 +346,8 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
         logits = plain_logits(model, family, list(inputs.input_ids), 1, _types(model, family, inputs))
     if not logits.isfinite().any():
         raise ValueError(
-            "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights."
+            "The model's logits for the unmasked prompt are NaN, so it predicts nothing; check its weights and its "
+            "precision."
         )
     return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
 
@@ -377,7 +378,9 @@ def _check_fits(model: Any, family: Family, inputs: CoalitionInputs) -> None:
     if outside:
         raise ValueError(f"The target {outside} is outside the model's {family.outputs} outputs; choose another.")
     if family.kind == "classifier" and len(inputs.target_ids or ()) > 1:
-        raise ValueError(f"A classifier scores one label, but {len(inputs.target_ids or ())} targets were given.")
+        raise ValueError(
+            f"A classifier scores one label, but {len(inputs.target_ids or ())} targets were given; pass one."
+        )
 
 
 def _check_padding(model: Any, family: Family, inputs: CoalitionInputs, masking: str) -> None:

@@ -192,7 +192,9 @@ def _check_fingerprint(model: Any, checkpoint: Path) -> None:
         recorded = json.loads(path.read_text("utf-8-sig"))
         known, name = str(recorded["fingerprint"]), str(recorded["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); the checkpoint is damaged.") from error
+        raise ValueError(
+            f"{path} cannot be read ({error}); the checkpoint is damaged, so copy it again or train again."
+        ) from error
     if kind := held_elsewhere(model):
         warnings.warn(
             f"Whether {checkpoint} was trained on this model cannot be checked, since its weights are {kind}.",

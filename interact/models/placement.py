@@ -106,7 +106,7 @@ def resolved_device(device: str) -> str:
     if device == "auto":
         usable, reason = gpu()
         if reason:
-            warnings.warn(f"The GPU of this machine is not used, but the CPU: {reason}.", stacklevel=2)
+            warnings.warn(f"The CPU is used, because the GPU of this machine cannot be: {reason}.", stacklevel=2)
         return "cuda" if usable else "cpu"
     if torch.device(device).type == "cuda":
         usable, reason = gpu()

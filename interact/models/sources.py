@@ -103,7 +103,7 @@ def adapter_config(folder: Path) -> dict[str, Any]:
             raise ValueError("it holds no JSON object")
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{folder}/adapter_config.json cannot be read ({error}); the checkpoint is damaged."
+            f"{folder}/adapter_config.json cannot be read ({error}); the checkpoint is damaged, so copy it again."
         ) from error
     return found
 

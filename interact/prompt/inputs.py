@@ -270,11 +270,16 @@ def _target_ids(
         given = (int(target),) if isinstance(target, int) else tuple(int(i) for i in target)
         outside = [i for i in given if not 0 <= i < len(tokenizer)]
         if outside:
-            raise ValueError(f"The target ids {outside} are not in the vocabulary of {len(tokenizer)} tokens.")
+            raise ValueError(
+                f"The target ids {outside} are not in the vocabulary of {len(tokenizer)} tokens; choose others."
+            )
         if wanted in (None, "all"):
             return given
         if isinstance(wanted, str) or not 1 <= wanted <= len(given):
-            raise ValueError(f"target_tokens={wanted!r} was requested, but {len(given)} token ids were given.")
+            raise ValueError(
+                f"target_tokens={wanted!r} was requested, but {len(given)} token ids were given; leave target_tokens "
+                "out."
+            )
         return given[:wanted]
     if not target.strip():
         raise ValueError("The target is empty; name the answer's first word, or pass None for the model's prediction.")
@@ -290,5 +295,7 @@ def _target_ids(
     if wanted == "all":
         return answer
     if isinstance(wanted, str) or (wanted is not None and not 1 <= wanted <= len(answer)):
-        raise ValueError(f"target_tokens={wanted!r} was requested, but {target!r} has {len(answer)} tokens.")
+        raise ValueError(
+            f"target_tokens={wanted!r} was requested, but {target!r} has {len(answer)} tokens; ask for at most so many."
+        )
     return answer[:wanted]

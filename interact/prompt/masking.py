@@ -74,7 +74,7 @@ def resolve_baseline(
         if baseline.shape != weight.shape[1:]:
             raise ValueError(
                 f"The baseline vector has the shape {tuple(baseline.shape)}, but the embeddings of this model have "
-                f"{tuple(weight.shape[1:])}."
+                f"{tuple(weight.shape[1:])}; give a vector of that shape."
             )
         return Baseline("vector", baseline.to(device, weight.dtype))
     if baseline == "mean":

@@ -57,7 +57,7 @@ class Template:
             )
         if taken := sorted(_OWN_ARGUMENTS & set(self.arguments)):
             raise ValueError(
-                f"The template's arguments name {', '.join(taken)}, which interact sets itself; leave out."
+                f"The template's arguments name {', '.join(taken)}, which interact sets itself; leave them out."
             )
 
     def content(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What differs between two models: their results of the same texts, held against each other.
+"""What differs between two models, by their results of the same texts.
 
 Of one text, with v_a and v_b the scores of both models, sigma_a and sigma_b their noise, and d = v_b - v_a:
 
@@ -119,9 +119,15 @@ def _pairs(a: Any, b: Any) -> list[tuple[Interactions, Interactions]]:
     for place, (one, other) in enumerate(pairs):
         words = [[player.text for player in result.players] for result in (one, other)]
         if one.text != other.text or words[0] != words[1]:
-            raise ValueError(f"The results at place {place} are of other texts or players: {words[0]} and {words[1]}.")
+            raise ValueError(
+                f"The results at place {place} are of different texts or players: {words[0]} and {words[1]}; list the "
+                "same texts in one order."
+            )
         if (targets := [asked_of(result) for result in (one, other)])[0] != targets[1]:
-            raise ValueError(f"The results at place {place} have other targets: {targets[0]} and {targets[1]}.")
+            raise ValueError(
+                f"The results at place {place} have different targets: {targets[0]} and {targets[1]}; extract them "
+                "with the same one."
+            )
     return pairs
 
 

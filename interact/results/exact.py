@@ -59,7 +59,7 @@ class ExactInteractions(Interactions):
 
     @property
     def form(self) -> NoiseForm:
-        """How noise of the scores was treated; of a result that names a kappa alone, in a box.
+        """How noise of the scores was treated; a result that names only a kappa was split with a box.
 
         Raises:
             ValueError: The record of the result names no form.
@@ -68,7 +68,7 @@ class ExactInteractions(Interactions):
 
     @property
     def names_form(self) -> bool:
-        """Whether the record of the result names its form."""
+        """Whether the record of the result names the form of its noise."""
         return self.provenance.get("noise") is not None or self.provenance.get("kappa") is not None
 
     @property
@@ -93,7 +93,7 @@ class ExactInteractions(Interactions):
         level: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
-        """Say what every near-optimal split says of each interaction: is it salient in all of them?
+        """Say of each interaction whether it is salient, with the same sign, in every near-optimal split.
 
         A split is near-optimal when it costs at most (1 + eps) times as much as this one; eps 1e-4 is for claims, and
         what is certain at 1e-3 is firm. An interaction is certain when its effect has one sign and stays above its

@@ -95,7 +95,7 @@ class Interactions(ABC):
     @property
     @abstractmethod
     def all_scores(self) -> np.ndarray | None:
-        """v of all 2**n coalitions in the bit order of docs/math.md, or None where the terms are what is known."""
+        """v of all 2**n coalitions in the bit order of docs/math.md, or None if only terms are known."""
 
     @property
     def and_terms(self) -> dict[frozenset[int], float]:
@@ -122,7 +122,7 @@ class Interactions(ABC):
             ValueError: k is negative.
         """
         if k < 0:
-            raise ValueError(f"top takes how many interactions to return, but got {k}.")
+            raise ValueError(f"top takes a number of interactions, 0 or more, but got {k}.")
         return self._strongest(int(k), merged)
 
     def noise_floor(self, order: int) -> float:
@@ -169,7 +169,7 @@ class Interactions(ABC):
         level: float | None = None,
         time_limit: float = 600.0,
     ) -> pd.DataFrame:
-        """Say what every near-optimal split says of each interaction, see `interact.ExactInteractions.certainty`.
+        """Say which interactions are salient in every near-optimal split; see `interact.ExactInteractions.certainty`.
 
         Raises:
             ValueError: The result is sampled, or proves nothing.
@@ -221,7 +221,7 @@ class Interactions(ABC):
         return phi.reshape(shape) if shape else float(phi[0])
 
     def fidelity(self, tau: float = 0.05) -> Fidelity:
-        """Hold the scores rebuilt from the salient interactions against the true ones.
+        """Compare the scores rebuilt from the salient interactions with the true ones.
 
         These are all 2**n, or, of a sampled result, those held out of its fit (all that were sampled, if none were).
         """

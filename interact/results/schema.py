@@ -38,7 +38,7 @@ _INTERACTION = {
         "stability": {**_KNOWN, "description": "how surely it has its sign, 0 to 1; null likewise"},
         "status": {
             "enum": ["certain", "possible", "undecided", None],
-            "description": "what all near-optimal splits say of a salient interaction; null of others, or unknown",
+            "description": "certainty of a salient interaction; null for other interactions, or if it is not known",
         },
     },
 }
@@ -57,17 +57,17 @@ SCHEMA: Mapping[str, Any] = {
         "strength": {**_NUMBER, "description": "L1 strength of all effects"},
         "noise": {
             "enum": ["soft", "box", "exact", None],
-            "description": "how noise of the scores was treated; null of a sparse result, or where it is not known",
+            "description": "how noise of the scores was treated; null for a sparse result, or if it is not known",
         },
         "primal": {**_NUMBER, "description": "cost of the split: the strength and, under soft noise, price and ridge"},
-        "dual": {**_KNOWN, "description": "certified lower bound of that cost; null of a sparse result"},
-        "gap": {**_KNOWN, "description": "(primal - dual) / primal; null of a sparse result"},
-        "r2": {**_NUMBER, "description": "share of the variance that all interactions explain, see `held_out`"},
+        "dual": {**_KNOWN, "description": "certified lower bound of that cost; null for a sparse result"},
+        "gap": {**_KNOWN, "description": "(primal - dual) / primal; null for a sparse result"},
+        "r2": {**_NUMBER, "description": "share of the scores' variance that all interactions explain; see `held_out`"},
         "scored": {**_COUNT, "description": "how many coalitions have a score"},
-        "held_out": {**_COUNT, "description": "how many of these no fit saw, which `r2` is of; 0: `r2` is of all"},
+        "held_out": {**_COUNT, "description": "how many were held out from the fit; `r2` is of them, or of all if 0"},
         "interactions": {"type": "array", "items": _INTERACTION, "description": "strongest first"},
-        "left_out": {**_COUNT, "description": "how many weaker interactions, not zero, are not listed"},
-        "file": {"type": ["string", "null"], "description": "the result's file, where the command line knows it"},
+        "left_out": {**_COUNT, "description": "how many weaker nonzero interactions are not listed"},
+        "file": {"type": ["string", "null"], "description": "the result's file, if the command line wrote or read one"},
         "provenance": {"type": "object", "description": "everything needed to repeat the result"},
     },
     "if": {"properties": {"method": {"const": "exact"}}},
@@ -141,7 +141,7 @@ def to_json(result: Interactions, *, k: int | None = None, path: Path | None = N
         ValueError: k is negative, or a number is not finite (JSON has no such numbers).
     """
     if k is not None and k < 0:
-        raise ValueError(f"to_json takes how many interactions to write, but got {k}.")
+        raise ValueError(f"to_json takes a number of interactions, 0 or more, but got {k}.")
     every = result.top(len(result.i_and) + len(result.i_or))
     fidelity, known = result.fidelity(0.0), statuses(result)
     answer = {

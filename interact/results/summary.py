@@ -22,7 +22,7 @@ _COLUMNS = ("kind", "words", "order", "texts", "mean", "low", "high", "positive"
 def summary(
     results: Iterable[Interactions], *, order: int = 2, least: int = 3, level: float = 0.95, ignore_case: bool = True
 ) -> pd.DataFrame:
-    """Sum up the interactions of many texts by their words.
+    """Summarise the interactions of many texts by their words.
 
     A text counts for a set of words if all of them are players in it. Its effect there is that of the AND (or OR)
     interaction of these words, 0 where the result lists none, and the sum where words occur more than once. The

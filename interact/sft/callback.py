@@ -83,7 +83,9 @@ class InteractionCallback(TrainerCallback):
         self._given_steps = None if steps is None else checked_steps([0, *steps])
         pair = isinstance(reference, tuple) and len(reference) == 2
         if reference is not None and not pair and not isinstance(reference, pd.DataFrame):
-            raise ValueError(f"The reference is (model, tokenizer) or a table, but is {reference!r:.80}.")
+            raise ValueError(
+                f"The reference must be (model, tokenizer) or a table `interactions`, but is {reference!r:.80}."
+            )
         self._reference, self._reference_table = reference, None
         self.store = None if store is None else Path(store).expanduser()
         if self.store is not None:

@@ -266,7 +266,7 @@ def _mapped(
         if not empty:
             examples.append(example)
     if not examples:
-        raise ValueError(f"The data set {name!r} has no rows with a text and a response.")
+        raise ValueError(f"The data set {name!r} has no rows with a text and a response; check its columns.")
     return examples
 
 
@@ -304,7 +304,10 @@ def _example(row: Mapping[str, Any], number: int, name: str, columns: Columns, t
     around = [part for part in (instruction.strip(), _HERE, context.strip()) if part]
     if len(around) > 1:
         if any(_HERE in part for part in around if part != _HERE) or around.count(_HERE) > 1:
-            raise ValueError(f"Row {number} of the data set {name!r} holds {_HERE} in what stands around its text.")
+            raise ValueError(
+                f"Row {number} of the data set {name!r} holds {_HERE} in its instruction or context, where it would be "
+                "taken for the place of the text; remove it."
+            )
         template = replace(template, user=template.user.replace(_HERE, "\n".join(around)))
     return Example(f"{name}-{number}", text, cell(columns.response), replace(template, system=system))
 

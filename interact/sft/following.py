@@ -74,7 +74,7 @@ def as_examples(samples: Sequence[Sample], template: Template | None = None) -> 
         ValueError: There are none, one is of another kind, or two have one id.
     """
     if isinstance(samples, str) or not isinstance(samples, Sequence):
-        raise ValueError(f"Samples are a list of texts, pairs or examples, but got {samples!r:.60}.")
+        raise ValueError(f"Samples must be a list of texts, pairs or examples, but are {samples!r:.60}.")
     found = []
     for number, sample in enumerate(samples):
         if isinstance(sample, Example):
@@ -226,7 +226,7 @@ def certainty_rows(
     for result in results:
         if missing := [name for name in ("run", "step", "sample") if name not in result.provenance]:
             raise ValueError(
-                f"A result that was followed has run, step and sample in its provenance, not {missing[0]}."
+                f"The provenance of a followed result must name run, step and sample, but lacks {missing[0]}; add it."
             )
         places.setdefault((str(result.provenance["run"]), str(result.provenance["sample"])), []).append(result)
     parts = []

@@ -23,7 +23,7 @@ def log_spaced_steps(total: int, count: int = 12) -> tuple[int, ...]:
     (0, 1, 6, 32, 178, 1000)
     """
     if total < 1 or count < 2:
-        raise ValueError(f"Steps from 0 to {total} cannot be chosen {count} times; give total >= 1 and count >= 2.")
+        raise ValueError(f"{count} steps from 0 to {total} cannot be chosen; give total >= 1 and count >= 2.")
     spaced = np.round(np.geomspace(1, total, count - 1)).astype(int) if count > 2 else np.array([total])
     return (0, *dict.fromkeys(int(step) for step in spaced))
 
@@ -37,5 +37,7 @@ def checked_steps(steps: Iterable[int]) -> tuple[int, ...]:
     found = list(steps)
     bad = [step for step in found if isinstance(step, bool) or int(step) != step or step < 0]
     if bad:
-        raise ValueError(f"The steps {bad} are not whole numbers from 0 on; step 0 is the model before training.")
+        raise ValueError(
+            f"Steps must be whole numbers of 0 or more (0 is the model before training), but {bad} were given."
+        )
     return tuple(sorted({int(step) for step in found}))

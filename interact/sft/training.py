@@ -43,7 +43,7 @@ _WRITERS = ("PytorchStreamWriter", "inline_container", "(os error ")
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a model is trained; the defaults are the paper's (docs/sft.md), batch size and warm-up LLaMA-Factory's.
+    """How a model is trained. Defaults are the paper's (docs/sft.md); batch size and warm-up are LLaMA-Factory's.
 
     Attributes:
         method: ``"lora"`` (adapters on all linear layers) or ``"full"`` (all weights; small models and encoders).

@@ -97,7 +97,7 @@ class GaussianProcess:
         return self.z.shape[1]
 
     def predict(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return what is expected of scores of coalitions (bool, [m, n]) and their standard deviation, float64 [m]."""
+        """Return the posterior mean and standard deviation of scores of coalitions (bool, [m, n]), float64 [m]."""
         z, told = _signs(masks), _told(masks, self.terms)
         cross = _covariance(z, told, self.z, self._told, self.scales)
         before = self.scales.amplitude + (told**2).sum(axis=1)
@@ -145,7 +145,7 @@ class GaussianProcess:
         return float(max(abs(alone), _LEAST_UNLIKE) ** 2)
 
     def mean(self) -> float:
-        """Return what is expected of the mean of all scores."""
+        """Return the posterior mean of the mean of all scores."""
         share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
         constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
         cross = constant + self._told @ (_loads(len(share)) * [1.0, 0.5**self.n, 0.5**self.n, *share])

@@ -25,7 +25,7 @@ _SCORE = struct.Struct("<dI")
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interrupt of a run; `scores` holds what was asked so far and can be passed on as `cache`."""
+    """An interrupt of a run; `scores` holds the scores so far and can be passed as `cache`."""
 
     def __init__(self, scores: ScoreCache) -> None:
         place = "" if scores.path is None else f", kept in {scores.path}"

@@ -370,8 +370,8 @@ def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: Spa
         check_same(value, kept, options, share=0.25)
     except ValueError:
         warnings.warn(
-            "The known scores are left out: by what it returns now they are of another value function (another model, "
-            "text or masking).",
+            "The known scores are left out, because the value function now returns other values for the same "
+            "coalitions; they are of another value function (another model, text or masking).",
             stacklevel=3,
         )
         masks = masks[:0]

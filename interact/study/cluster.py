@@ -43,7 +43,7 @@ _ADDRESS = re.compile(r"local|auto|ray://(?P<host>\[[^]]+\]|[^:/]+):(?P<port>\d{
 
 
 def check_address(address: str) -> None:
-    """Hold an address and the installation against what a cluster needs, before anything else is done.
+    """Check an address and the installation for what a cluster needs, before anything else is done.
 
     Raises:
         ValueError: It is no address.

@@ -40,36 +40,36 @@ class StudyConfig:
     """What a study trains, follows and compares."""
 
     models: tuple[str, ...] = ("smollm2", "gemma3-270m")
-    """Model folders, hub ids or embedded models; gamma compares each with the next."""
+    """Model folders, hub ids or embedded models. For gamma, each model is compared with the next one."""
     data: tuple[str, ...] = ("reviews",)
     """Data sets: reviews, goemotions, dolly, unilaw, a hub id, or a file or folder."""
     text_column: str | None = None
-    """Column of the user's text, for data sets that are not known by name."""
+    """Column of the user's text, for other data sets than those named above."""
     response_column: str | None = None
-    """Column of the response, for data sets that are not known by name."""
+    """Column of the response, for other data sets than those named above."""
     instruction_column: str | None = None
-    """Column of what stands before the text in the user's message."""
+    """Column of the instruction that stands before the text in the user's message."""
     part: str | None = None
     """The split of a hub set, or the entry of a dataset_info.json."""
     template: str | None = None
-    """The user's message, with {text} once in it; without this, the data set's own."""
+    """The user's message; it contains {text} exactly once. Without it: that of the data set."""
     system: str | None = None
     """The system message, for models with a chat template."""
     answer_prefix: str | None = None
-    """What the model has said already before the response; without this, the data set's own."""
+    """The beginning of the model's reply, after which the response follows. Without it: that of the data set."""
     chat: bool | None = None
-    """Use the tokenizer's chat template; without this, when there is one."""
+    """Whether to use the tokenizer's chat template. Without it: if there is one."""
     template_arguments: str | None = None
     """Further arguments of the chat template, as JSON, such as {"enable_thinking": false}."""
 
     task: Literal["causal", "classifier"] = "causal"
-    """What the models do: answer in words, or (encoders with a new head) choose a label."""
+    """causal: language models that answer in words. classifier: encoders with a new head that choose a label."""
     method: Literal["lora", "full"] = "lora"
-    """Tune a low-rank adapter, or every weight."""
+    """lora trains a low-rank adapter, full all weights."""
     train_examples: int = 2000
-    """Examples to train on, drawn by the seed of the run."""
+    """Number of training examples, drawn with the seed of the run."""
     heldout_examples: int = 64
-    """Examples whose loss is measured at every followed step."""
+    """Number of held-out examples whose loss is measured at every followed step."""
     max_steps: int = 200
     """Optimiser steps of a training."""
     batch_size: int = 8
@@ -79,57 +79,57 @@ class StudyConfig:
     training_dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the training; bfloat16 is mixed precision, with weights in float32."""
     seeds: tuple[int, ...] = (0,)
-    """One training for each; a seed decides the examples, their order and the adapter's start."""
+    """One training per seed. The seed determines the examples, their order and the initial adapter."""
     checkpoints: Mapping[str, str] | None = None
-    """Folders of checkpoints that exist already, by model: these models are not trained."""
+    """Folders of existing checkpoints, by model. These models are not trained."""
 
     steps: tuple[int, ...] | None = None
-    """Steps to follow; without this, step 0 and `followed_steps` - 1 log-spaced ones."""
+    """Steps to follow. Without it: step 0 and `followed_steps` - 1 log-spaced ones."""
     followed_steps: int = 8
-    """How many steps to follow when they are not listed."""
+    """How many steps to follow if `steps` does not list them."""
     samples: int = 20
-    """Followed samples, held out from training."""
+    """Number of followed samples that are held out from training."""
     training_samples: int = 0
-    """Followed samples that are trained on, for the control labels."""
+    """Number of followed samples that are also trained on, for the control `labels`."""
     players: Literal["words", "all-words", "sentences", "paragraphs", "marked"] = "words"
     """What the players are."""
     limit: int = 8
-    """Players of a sample: every sample has exactly as many."""
+    """Number of players of every sample."""
     longest: int = 200
-    """Most characters of a followed text."""
+    """Largest number of characters of a followed text."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
-    """What an absent player becomes."""
+    """How an absent player is hidden: embedding replaced, not attended to, or text replaced."""
     baselines: tuple[str, ...] = ("auto",)
     """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
     noise: Literal["soft", "box", "exact"] | None = None
-    """Noise of the scores: soft (has a price), box (up to kappa), exact (none). Default: soft, or a box with kappa."""
+    """How noise of the scores is treated. Without it: soft; box if kappa is given, or for more than 12 players."""
     kappa: float | None = None
-    """Price or bound of the noise, relative to |v(all) - v(none)|; without it 0.01 (soft) or 0.04 (box)."""
+    """Price (soft) or bound (box) of the noise, relative to |v(all) - v(none)|. Without it: 0.01 (soft), 0.04 (box)."""
     tau: float = 0.05
-    """Salience threshold, see `tau_rule`."""
+    """Salience threshold; `tau_rule` says what it means."""
     tau_rule: Literal["max", "initial", "absolute", "top"] = "max"
-    """tau times a cell's strongest effect, or that of step 0, or an absolute effect, or how many of the strongest."""
+    """tau is a share of a cell's largest effect (max), or of that at step 0 (initial), an effect, or a count (top)."""
     classes: Literal["ends", "running"] = "ends"
-    """Preserved is what is salient at step 0 and now, or (published) at every followed step between too."""
+    """Preserved is what is salient at step 0 and now (ends), or at all followed steps so far (running, published)."""
     certainty: Literal["auto", "yes", "no"] = "auto"
-    """Tell which interactions are certain: auto, in cells of at most 8 players (0.2 s each)."""
+    """Whether to find which interactions are certain; auto does so for cells of at most 8 players (0.2 s each)."""
     controls: tuple[Control, ...] = ("noise", "permuted")
-    """Controls to run for the claims."""
+    """Controls to run (docs/study.md explains each)."""
     resamples: int = 1000
-    """Bootstrap resamples of an interval."""
+    """Number of bootstrap resamples of an interval."""
 
     engine: str = "auto"
-    """How coalitions are scored; a wrong name lists the known ones."""
+    """How coalitions are scored: auto, flat, tree, reorder or packed."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Precision of the followed models; auto is float32 on a CPU, the checkpoint's own on a GPU, fixed at the start."""
+    """Precision of the followed models. auto is float32 on a CPU, the checkpoint's own on a GPU; it stays as begun."""
     device: str = "auto"
-    """Where models run, such as cpu or cuda; auto takes a usable GPU, else the CPU."""
+    """Where models run, such as cpu or cuda. auto takes a usable GPU, else the CPU."""
     device_map: str | None = None
-    """Instead of a device, auto: spread the followed models over GPUs and memory, as transformers does."""
+    """auto, instead of --device: spread the followed models over GPUs and memory, as transformers does."""
     bits: Literal[4, 8] | None = None
-    """Quantise the followed models while they are loaded (bitsandbytes, a GPU)."""
+    """Quantise the followed models while they are loaded (needs bitsandbytes and a GPU)."""
     memory_budget: int | None = None
-    """Megabytes that one batch may take; without it, a quarter of the free memory."""
+    """Megabytes that one batch may take. Without it: a quarter of the free memory."""
 
     def __post_init__(self) -> None:
         for name in ("models", "data", "seeds", "baselines"):
@@ -180,11 +180,11 @@ class StudyConfig:
         if self.steps is not None and (len(self.steps) < 2 or self.steps[-1] > self.max_steps):
             raise ValueError(f"steps must hold 0 and more, up to max_steps = {self.max_steps}; got {list(self.steps)}.")
         if ("labels" in self.controls) != (self.training_samples > 0):
-            raise ValueError("The control 'labels' compares training with held-out samples: give training_samples too.")
+            raise ValueError("The control 'labels' and training_samples need each other; give both or neither.")
         if self.training_samples >= self.train_examples:
             raise ValueError(
-                f"training_samples are among the {self.train_examples} train_examples, but there are "
-                f"{self.training_samples}."
+                f"training_samples is {self.training_samples}, but must be less than train_examples, which is "
+                f"{self.train_examples}."
             )
         if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
             raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
@@ -267,7 +267,7 @@ def _at_least(config: StudyConfig, name: str, least: int) -> None:
 
 
 def _read(value: Any, kind: Any, where: str) -> Any:
-    """Hold a JSON value against a field's type."""
+    """Check a JSON value by a field's type."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in inner:

@@ -1,4 +1,4 @@
-"""How far a study is."""
+"""How much of a study is done."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Status:
 
 
 def status(folder: Path) -> Status:
-    """Say how far the study in a folder is.
+    """Say how much of the study in a folder is done.
 
     Raises:
         ValueError: It holds no study.

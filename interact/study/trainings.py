@@ -171,7 +171,10 @@ def _chosen(config: StudyConfig, folder: str, known: set[int]) -> tuple[int, ...
     there = sorted(known | {0})
     if config.steps is not None:
         if missing := sorted(set(config.steps) - set(there)):
-            raise ValueError(f"{folder} has checkpoints of the steps {there}, but {missing} are needed, too.")
+            raise ValueError(
+                f"{folder} has checkpoints of the steps {there}, but {missing} are needed, too; add them, or name "
+                "other steps."
+            )
         return config.steps
     count = config.followed_steps
     if count >= len(there):

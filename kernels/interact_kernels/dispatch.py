@@ -91,7 +91,7 @@ class Operation(Generic[R, T]):
             ValueError: The name is taken, or there is no implementation `before`.
         """
         if implementation.name == "auto" or implementation.name in self._named:
-            raise ValueError(f"{self.name} has an implementation {implementation.name!r}; choose another name.")
+            raise ValueError(f"{self.name} already has an implementation {implementation.name!r}; choose another name.")
         self._check_name(before)
         at = self._list.index(self._named[before])
         self._with[implementation.name] = self._with[before]

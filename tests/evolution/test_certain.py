@@ -201,14 +201,14 @@ def test_followed_results_give_the_table():
     metrics = certain_metrics(rows)
     value, certain, low, high = figure(metrics, "removed", "strength")
     assert value == certain and low <= value <= high and high - low < 0.1
-    with pytest.raises(ValueError, match="has run, step and sample in its provenance, not run"):
+    with pytest.raises(ValueError, match="must name run, step and sample, but lacks run"):
         certainty_rows([interact.game_from(lambda present: present.sum(1) * 1.0, 3).interactions()])
 
 
 def test_tables_that_do_not_fit_are_refused():
     for table, words in (
         (STORY.drop(columns="low"), "but 'low' is missing"),
-        (STORY.assign(status="maybe"), "A status is one of certain, possible, excluded, undecided, but 'maybe'"),
+        (STORY.assign(status="maybe"), "must hold certain, possible, excluded, undecided, but holds 'maybe'"),
         (STORY[STORY["step"] > 0], "defined from step 0, at which the run 'm/d/seed-0' was not followed"),
         (STORY.drop(index=0), "is given at step 7, but not at step 0"),
         (STORY.drop(index=6), "The interaction and 1 of 'x' in 'm/d/seed-0' is known at 1 of 2 steps"),
@@ -216,6 +216,6 @@ def test_tables_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             certain_classes(table)
-    with pytest.raises(ValueError, match="The reference is one run, but has 2"):
+    with pytest.raises(ValueError, match="The reference must be one run, but holds 2"):
         certain_metrics(STORY, reference=pd.concat([STORY, STORY.assign(run="other")]))
     assert not len(certain_metrics(STORY[:0]))

@@ -34,7 +34,7 @@ def test_the_story_told_by_hand(definition, back):
         (20, OR, 3): ("removed", 0.5),
     }
     check(classes, "classes")
-    with pytest.raises(ValueError, match="'ends' or 'running', but definition is 'both'"):
+    with pytest.raises(ValueError, match="definition must be 'ends' or 'running', but is 'both'"):
         classify(STORY, definition="both")
 
 

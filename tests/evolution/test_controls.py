@@ -110,7 +110,7 @@ def test_scores_that_do_not_fit_are_refused():
     values = {"x": np.zeros(4)}
     with pytest.raises(ValueError, match="'x' is only in one of them"):
         matched_sigma(values, {"y": np.zeros(4)})
-    with pytest.raises(ValueError, match=r"must be as many, but have shapes \(4,\) and \(8,\)"):
+    with pytest.raises(ValueError, match=r"must have one shape, but have \(4,\) and \(8,\)"):
         matched_sigma(values, {"x": np.zeros(8)})
     with pytest.raises(ValueError, match="'x' at step 1 are not all finite"):
         null_scores({0: values, 1: {"x": np.full(4, np.inf)}}, "noise", run="r")

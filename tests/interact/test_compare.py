@@ -105,9 +105,9 @@ def test_results_that_do_not_belong_together_are_refused():
         (r, [s], "Both models need the same texts, but there are 1 and 1 results"),
         ([r], [s, s], "Both models need the same texts, but there are 1 and 2 results"),
         ([], [], "There are no results to compare"),
-        (r, replace(s, text="other"), "The results at place 0 are of other texts or players"),
+        (r, replace(s, text="other"), "The results at place 0 are of different texts or players"),
         (r, of(scores(1), noise="box"), "were split with soft noise .* and noise in a box"),
-        (r, replace(s, provenance={**s.provenance, "target": {"ids": [1]}}), "place 0 have other targets"),
+        (r, replace(s, provenance={**s.provenance, "target": {"ids": [1]}}), "place 0 have different targets"),
         (sparse(9), sparse(9), "A result of sampled coalitions has no certificate"),
         (r, replace(s, gap=float("nan")), "has no certificate, so it has no certain interactions"),
     ):

@@ -81,7 +81,7 @@ def test_values_that_are_an_index_already_are_handed_over_as_they_are():
     for order in (0, 4, True):
         with pytest.raises(ValueError, match="values of the orders 1 to 3, but max_order"):
             to_shapiq(values, max_order=order)
-    with pytest.raises(ValueError, match="FSII of order 2 holds none of another order"):
+    with pytest.raises(ValueError, match="These FSII values have order 2, but max_order="):
         to_shapiq(indices.fsii(result(4)), max_order=1)
 
 
@@ -242,7 +242,7 @@ def test_json_holds_the_result_and_hostile_text():
     assert back["interactions"][0]["words"] == list(r.top(1)[0].words) and back["provenance"]["kappa"] == 0.04
     assert json.loads(r.to_json(k=2))["interactions"] == back["interactions"][:2]
     assert json.loads(result(0).to_json())["interactions"] == []
-    with pytest.raises(ValueError, match="how many interactions to write, but got -1"):
+    with pytest.raises(ValueError, match="to_json takes a number of interactions, 0 or more, but got -1"):
         r.to_json(k=-1)
 
 

@@ -506,7 +506,7 @@ def test_known_scores_are_fitted_beside_the_budget():
     assert alone.fidelity(0.0).r2 < 0.99 < 0.999 < helped.fidelity(0.0).r2
     assert helped.provenance["known"] == 300 and 300 < len(helped.values) <= 300 + least
     assert set(helped.and_terms) == {frozenset(int(i) for i in pair) for pair in pairs}
-    with pytest.warns(UserWarning, match="known scores are left out: .* of another value function"):
+    with pytest.warns(UserWarning, match="known scores are left out, because .* of another value function"):
         wrong = sparse.explain(value, n, budget=least, options=options, known=(masks, 2 * value(masks)))
     assert wrong.provenance["known"] == 0 and wrong.and_terms == alone.and_terms
     with pytest.raises(ValueError, match=r"known must hold booleans of shape \[m, 40\] and m scores, but holds int64"):

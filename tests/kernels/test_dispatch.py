@@ -224,7 +224,7 @@ def test_what_goes_first_for_a_request_takes_along_what_stands_before_it():
 def test_bad_registrations_are_sentences():
     toy = Implementation("toy", butterflies.run)
     for name in ("auto", "native"):
-        with pytest.raises(ValueError, match=f"lattice has an implementation '{name}'; choose another name"):
+        with pytest.raises(ValueError, match=f"lattice already has an implementation '{name}'; choose another name"):
             lattice.TRANSFORMS.register(replace(toy, name=name))
     with pytest.raises(ValueError, match="lattice has no implementation 'fast'; choose 'auto' or one of"):
         lattice.TRANSFORMS.register(toy, before="fast")

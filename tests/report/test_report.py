@@ -104,13 +104,13 @@ def test_the_first_line_is_the_answer_and_claims_have_controls(written):
     page = written.read_text()
     headline = re.search(r"<h1>(.*?)</h1>", page)
     assert headline and re.fullmatch(
-        r"In SmolLM2-135M-Instruct, of the [\d.]+ salient interactions that a prompt has before training, [\d.]+ are "
-        r"removed by step 64 and [\d.]+ preserved; [\d.]+ have newly emerged\.",
+        r"In SmolLM2-135M-Instruct, a prompt has [\d.]+ salient interactions before training\. By step 64, [\d.]+ of "
+        r"them are removed and [\d.]+ are preserved; [\d.]+ have emerged\.",
         headline[1],
     )
     metrics = pd.read_parquet(written.parent.parent / "metrics.parquet").set_index(["run", "step", "class", "name"])
     count = metrics.loc[("SmolLM2-135M-Instruct/reviews/seed-0", 64, "emerged", "count"), "value"]
-    assert f"{count:.1f} have newly emerged" in headline[1]
+    assert f"{count:.1f} have emerged" in headline[1]
     assert "Denoising ends at step 64 (95 % interval 0 to 64)" in page
     assert page.count("players permuted: ") == 6 and page.count("noise alone: ") >= 6
     assert "No label-leaking word was planted" in page and "Only 1 seed in a setting" in page
@@ -391,7 +391,7 @@ def test_what_is_certain_is_told_first_and_marked_everywhere(tmp_path):
     assert f"{cell['certain']} of {cell['salient']} salient are certain" in drawn
     # A study that did not ask, and a store that was made before.
     change(store, "certainty", lambda t: t.iloc[:0])
-    assert "It was not asked which interactions are certain" in page_of(store)
+    assert "Which interactions are certain was not computed" in page_of(store)
     (store / "certainty.parquet").unlink()
     change(store, "verdicts", lambda t: t.drop(columns="among"))
     text = page_of(store)

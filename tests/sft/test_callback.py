@@ -283,7 +283,7 @@ def test_a_training_whose_interactions_agree_goes_on(byte_level, tmp_path, monke
         (([],), "There are no samples"),
         (([5],), r"an Example, a text, or a pair \(text, response\), but is 5"),
         (([Example("1", "a", "b"), Example("1", "c", "d")],), "have the same id"),
-        ((["a"], 3), r"The reference is \(model, tokenizer\) or a table, but is 3"),
+        ((["a"], 3), r"The reference must be \(model, tokenizer\) or a table `interactions`, but is 3"),
     ],
 )
 def test_bad_samples_are_sentences(arguments, message):

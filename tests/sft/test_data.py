@@ -131,7 +131,7 @@ def test_llama_factory_describes_alpaca_and_sharegpt(tmp_path):
         (
             '{"text": "a", "response": "b", "i": "{text}"}',
             {"columns": Columns(instruction="i")},
-            "holds {text} in what stands around",
+            "holds {text} in its instruction or context",
         ),
     ],
 )

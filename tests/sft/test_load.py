@@ -151,7 +151,7 @@ def test_what_auto_takes(place, monkeypatch):
         "device_map": {"": "cuda"},
     }
     monkeypatch.setattr(placement, "gpu", lambda: (False, "the driver is too old (found version 11040)"))
-    with pytest.warns(UserWarning, match=r"The GPU of this machine is not used, but the CPU: the driver is too old"):
+    with pytest.warns(UserWarning, match=r"because the GPU of this machine cannot be: the driver is too old"):
         assert placement.placed("auto", "auto").device == "cpu"
     with pytest.raises(RuntimeError, match=r"no usable CUDA device \(the driver is too old .*; use device='cpu'"):
         placement.placed("auto", "cuda")

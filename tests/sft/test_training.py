@@ -200,7 +200,7 @@ def test_bad_examples_and_steps_are_sentences(byte_level, tmp_path):
             train(tiny(), byte_level, given, [], tmp_path / "f", steps=[1])
     with pytest.raises(ValueError, match="No step after 0"):
         run(tmp_path / "g", byte_level, steps=[0])
-    with pytest.raises(ValueError, match=r"The steps \[-1\] are not whole numbers"):
+    with pytest.raises(ValueError, match=r"Steps must be whole numbers of 0 or more .* but \[-1\] were given"):
         run(tmp_path / "g", byte_level, steps=[-1])
     (tmp_path / "file").write_text("")
     with pytest.raises(RuntimeError, match="cannot be written"):

@@ -101,7 +101,11 @@ _SAMPLE = Column("sample", "string", "Id of the followed sample.")
 _KIND = Column("kind", "string", "Type of the interaction.", categories=KINDS)
 _MASK = Column("mask", "uint64", "The players: bit i is player i.")
 _CLASS = Column(
-    "class", "string", "Class of the interactions; `all` where none is meant.", categories=(*CLASSES, "all"), open=True
+    "class",
+    "string",
+    "Class of the interactions; `all` for a figure of all classes together.",
+    categories=(*CLASSES, "all"),
+    open=True,
 )
 
 IDENTITY = (
@@ -134,7 +138,11 @@ _ALL = (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             Column("order", "int64", "How many players there are."),
             _figure("effect", "The effect I(T).", finite=True),
-            Column("salient", "bool", "Whether it counts, by `tau` and `tau_rule`, and is above the noise floor."),
+            Column(
+                "salient",
+                "bool",
+                "Whether it is salient: above the threshold of `tau` and `tau_rule` and the noise floor.",
+            ),
             *IDENTITY,
         ),
         ("run", "step", "sample", "kind", "mask"),
@@ -148,10 +156,15 @@ _ALL = (
             Column("n", "int64", "How many players there are."),
             _figure("bias", "Score v(empty) without any player.", finite=True),
             _figure("total", "Score v(N) with all players.", finite=True),
-            _figure("primal", "Value of the split that was found.", needed=False, blank=True),
-            _figure("dual", "Lower bound of the best value.", needed=False, blank=True),
-            _figure("gap", "Difference of the two.", needed=False, blank=True),
-            _figure("moved", "Standard deviation over coalitions of v_t - v_0.", needed=False, blank=True),
+            _figure("primal", "Cost of the split that was found.", needed=False, blank=True),
+            _figure("dual", "Lower bound of the least cost.", needed=False, blank=True),
+            _figure("gap", "`primal` minus `dual`.", needed=False, blank=True),
+            _figure(
+                "moved",
+                "Standard deviation over coalitions of the change of the scores since step 0.",
+                needed=False,
+                blank=True,
+            ),
             _figure("seconds", "How long the extraction took.", needed=False, blank=True),
             Column("engine", "string", "How coalitions were scored.", needed=False, blank=True),
             Column("masking", "string", "What an absent player became.", needed=False, blank=True),
@@ -188,7 +201,7 @@ _ALL = (
             Column("run", "string", "Name of the training: that of its run without a baseline."),
             _STEP,
             Column("name", "string", "Which loss.", categories=LOSSES, open=True),
-            _figure("value", "The loss, in nats; of an accuracy, a share."),
+            _figure("value", "The loss in nats, or the accuracy as a share."),
             *IDENTITY[:3],
         ),
         missing="no loss can be drawn",
@@ -214,21 +227,21 @@ _ALL = (
     ),
     Table(
         "certainty",
-        "interaction that is salient at any step of its run and sample, and per step, zero effects included",
+        "step and interaction that is salient at any step of its run and sample, zero effects included",
         (
             *(_RUN, _STEP, _SAMPLE, _KIND, _MASK),
             _figure("effect", "The effect I(T).", finite=True),
-            Column("salient", "bool", "Whether it counts at this step, as in `interactions`."),
+            Column("salient", "bool", "Whether it is salient at this step, as in `interactions`."),
             Column(
                 "status",
                 "string",
-                "What every split says that costs at most (1 + `eps`) times as much.",
+                "Its status in the splits that cost at most 1 + `eps` times as much as this one.",
                 categories=STATUSES,
             ),
             _figure("low", "Proven lower end of the effect over these splits."),
             _figure("high", "Proven upper end of it."),
-            _figure("level", "The effect above which an interaction of this cell is salient, but for the noise floor."),
-            _figure("eps", "How much more such a split may cost, relative."),
+            _figure("level", "The effect above which an interaction of this cell is salient, without the noise floor."),
+            _figure("eps", "How much more such a split may cost, as a share."),
             Column("key", "string", "Name of the result's file in `cells/`, without its ending."),
             *IDENTITY,
         ),
@@ -269,21 +282,21 @@ _ALL = (
         (
             Column("run", "string", "MODEL/DATA/seeds, then /BASELINE if the configuration names one."),
             Column("hypothesis", "string", "Which one.", categories=HYPOTHESES),
-            Column("verdict", "string", "What became of it.", categories=VERDICTS),
+            Column("verdict", "string", "The outcome.", categories=VERDICTS),
             _figure("value", "The statistic over all runs and samples; NaN where it was not tested."),
             _figure("low", "Lower end of its 95 % interval over runs and samples."),
             _figure("high", "Upper end of it."),
             _figure("error", "Its standard error, by the two-way bootstrap."),
             _figure("freedom", "Degrees of freedom of the error."),
             _figure("p", "Two-sided p-value."),
-            _figure("p_holm", "The same, corrected for the hypotheses of the setting that were tested."),
+            _figure("p_holm", "The same, corrected by Holm over the hypotheses of the setting that were tested."),
             Column("runs", "int64", "How many runs there are."),
             Column("samples", "int64", "How many held-out samples they share."),
             Column("reason", "string", "Why it was not tested; empty where it was."),
             Column(
                 "among",
                 "string",
-                "Which salient interactions count; a store of before says nothing and means `all`.",
+                "Which salient interactions count; missing in earlier stores, where it means `all`.",
                 categories=AMONG,
                 needed=False,
                 blank=True,
@@ -329,7 +342,7 @@ def runs_in(table: pd.DataFrame) -> dict[str, Run]:
 
 
 def identify(table: pd.DataFrame, name: str, runs: Iterable[Run] = ()) -> pd.DataFrame:
-    """Return a table with the columns that say which runs it is about; what it has already stays.
+    """Return a table with the columns that say which runs it is about; existing columns stay.
 
     Args:
         table: Rows with the column `run`.

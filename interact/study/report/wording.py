@@ -85,9 +85,9 @@ def headline(study: Study, measures: Measures, run: Run) -> str:
     series = measures.get(run.name, "all", "count")
     before = series.at(0)[0] if series else counts["removed"] + counts["preserved"]
     return (
-        f"In {run.short_model}, of the {before:.1f} salient interactions that a prompt has before training, "
-        f"{counts['removed']:.1f} are removed by step {last} and {counts['preserved']:.1f} preserved; "
-        f"{counts['emerged']:.1f} have newly emerged." + _certain(study, run, last)
+        f"In {run.short_model}, a prompt has {before:.1f} salient interactions before training. By step {last}, "
+        f"{counts['removed']:.1f} of them are removed and {counts['preserved']:.1f} are preserved; "
+        f"{counts['emerged']:.1f} have emerged." + _certain(study, run, last)
     )
 
 
@@ -192,20 +192,20 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
     """Say which measurements and controls the store does not hold."""
     missing = list(study.notes)
     if (study.folder / "certainty.parquet").exists() and not len(study.certainty):
-        missing.append("It was not asked which interactions are certain (certainty in study.json).")
+        missing.append("Which interactions are certain was not computed (the field certainty of study.json).")
     if len(study.metrics):
         for name, sentence in (
             ("gamma", "Generalisability γ was not measured: it needs a second model as reference."),
             ("gamma_permuted", "γ has no control: the players were not permuted between the models."),
             ("rho_permuted", "ρ has no control with permuted signs."),
             ("rho_noise", "ρ has no noise null: what noise alone would give is unknown."),
-            ("cross_entropy", "The answer was not predicted from one class alone."),
+            ("cross_entropy", "How well one class alone predicts the answer was not measured."),
             ("planted_share", "No label-leaking word was planted in the training data."),
         ):
             if not measures.measured(name):
                 missing.append(sentence)
         if not any(measures.orders(run.name, kind, noise=True) for run in runs for kind in (*CLASSES, "all")):
-            missing.append("Order histograms have no noise null: noise alone draws high orders.")
+            missing.append("Order histograms have no noise null, although noise alone gives effects of high order.")
         if not any(measures.stage(run.name, name) for run in runs for name in STAGES):
             missing.append("Stages of training were not looked for.")
     seeds: dict[tuple[str, str, str], set[int | None]] = {}
@@ -217,7 +217,7 @@ def not_run(study: Study, measures: Measures, runs: Sequence[Run]) -> list[str]:
     elif fewest == 2:
         missing.append("Only 2 seeds in a setting: too few to say how much a seed changes the figures.")
     if not any(run.second_baseline for run in runs):
-        missing.append("No second masking baseline was followed: conclusions may depend on what replaces absent words.")
+        missing.append("No second masking baseline was followed, so conclusions may depend on the one that was.")
     return missing
 
 

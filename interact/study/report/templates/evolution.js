@@ -5,15 +5,15 @@ const CLASSES = ["removed", "preserved", "emerged"];
 const chosen = new Set(), off = new Set();
 const state = {left: data.beside[0], right: data.beside[1], sample: 0, at: 0};
 const METRICS = [
-  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"], ["strength_certain", "certainly so", true]]],
-  ["strength_normalised", "Strength, normalised", "The same over |v(N) − v(∅)|: free of the scale of the output.", [["strength_normalised_noise", "noise alone"]]],
-  ["count", "Number", "Salient interactions of each class, mean over prompts.", [["count_noise", "noise alone"], ["count_certain", "certainly so", true]]],
-  ["gamma", "Generalisability γ", "The share of a class's strength that a second model has too, with the same sign.", [["gamma_permuted", "players permuted"], ["gamma_certain", "certainly so", true]]],
-  ["rho", "Non-cancellation ρ", "|sum of effects| over the sum of |effects|: 0 where they cancel, 1 where all agree.", [["rho_permuted", "signs permuted"], ["rho_noise", "noise alone"], ["rho_certain", "certainly so", true]]],
-  ["contribution", "Contribution per interaction", "Signed sum of a class's effects over its number.", []],
+  ["strength", "Strength", "Total strength of each class: the sum of |effect|, mean over prompts.", [["strength_noise", "noise alone"], ["strength_certain", "certain ones", true]]],
+  ["strength_normalised", "Strength, normalised", "Strength divided by |v(N) − v(∅)|, so that the scale of the scores does not matter.", [["strength_normalised_noise", "noise alone"]]],
+  ["count", "Number", "Salient interactions of each class, mean over prompts.", [["count_noise", "noise alone"], ["count_certain", "certain ones", true]]],
+  ["gamma", "Generalisability γ", "The share of a class's strength in interactions that a second model has too, with the same sign.", [["gamma_permuted", "players permuted"], ["gamma_certain", "certain ones", true]]],
+  ["rho", "Non-cancellation ρ", "|sum of effects| over the sum of |effects|: 0 where they cancel, 1 where all agree.", [["rho_permuted", "signs permuted"], ["rho_noise", "noise alone"], ["rho_certain", "certain ones", true]]],
+  ["contribution", "Contribution per interaction", "Sum of a class's effects, with their signs, divided by their number.", []],
   ["cross_entropy", "Cross-entropy from one class alone", "How well a class alone predicts the answer; lower is better.", [["cross_entropy_model", "the whole model"]]],
-  ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, starting from the score with no word.", [["cross_entropy_model", "the whole model"]]],
-  ["planted_share", "Share of strength on the planted word", "Should follow how much training teaches the leak.", []],
+  ["cross_entropy_bias", "Cross-entropy from one class and v(∅)", "The same, with the score without any word added.", [["cross_entropy_model", "the whole model"]]],
+  ["planted_share", "Share of strength on the planted word", "The share of strength in interactions that contain the planted word. It should grow if the model learns the leak.", []],
 ];
 // The colours of losses: those of a whole response, of the label, of the end of the text.
 const LOSS_KINDS = {heldout_loss: "preserved", validation_label_loss: "emerged", test_label_loss: "preserved", test_end_loss: "removed"};
@@ -94,7 +94,7 @@ function metricCard([name, title, how, controls]) {
   const y = range(parts.map(([, {found}]) => found)), pair = el("div", {class: "pair"}), entries = new Map();
   for (const [run, {found, missing}] of parts) {
     for (const one of found) entries.set(one.group || one.name, [one.group || one.name, one.group ? "control" : one.kind, one.control]);
-    pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps(title, run, found, y, "") : el("p", {}, "Was not measured in this run."), beyond(run, found, y), missing.length ? el("figcaption", {}, `Control not run: ${missing.join(", ")}.`) : null));
+    pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps(title, run, found, y, "") : el("p", {}, "This was not measured in this run."), beyond(run, found, y), missing.length ? el("figcaption", {}, `Control not run: ${missing.join(", ")}.`) : null));
   }
   return el("div", {class: "card", "data-key": name}, el("h3", {}, title), el("p", {}, how), pair, legend([...entries.values()]), numbers(title, parts.map(([run, {found}]) => [run, found])));
 }
@@ -118,7 +118,7 @@ function lossCard() {
     found.forEach((one) => entries.set(one.name, [one.name, one.kind]));
     pair.append(el("figure", {}, el("figcaption", {}, run.label), found.length ? overSteps("Loss", run, found, y, "") : el("p", {}, "No loss was logged.")));
   }
-  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the whole response in training, and of the label and of the end of the text on held-out data (a rule is chosen on the validation set and judged on the test set); full line: denoising ends, dashed: overfitting starts, each with its interval."), pair, legend([...entries.values()]), lossNumbers(parts));
+  return el("div", {class: "card", "data-key": "losses"}, el("h3", {}, "Losses"), el("p", {}, "Cross-entropy of the whole response in training, and of the label and of the end of the text on held-out data. A stopping rule is chosen on the validation set and judged on the test set. Full vertical line: denoising ends; dashed: overfitting starts; each with its interval."), pair, legend([...entries.values()]), lossNumbers(parts));
 }
 function lossNumbers(parts) {
   return numbers("Losses", parts.map(([run, found]) => [{...run, steps: run.steps}, found.map((one) => ({...one, points: run.steps.map((s) => one.points.find((p) => p[0] === position(run, s)) || [position(run, s), null])}))]));
@@ -144,8 +144,8 @@ function orderCards() {
       quad.append(el("figure", {}, el("figcaption", {}, title), barChart(`${title}, step ${step()}: ${told}`, bars, {kind, limit: [-most, most], xLabel: "order", yLabel: "", noise: orders.map((o) => beside[o])})));
     }
     const when = run.steps.filter((_, k) => noisy.some((kind) => Object.keys(run.noise[kind][k] || {}).length));
-    const control = noisy.length ? `Dashed outlines: what noise alone gives (control, run at step ${when.join(", ")}); open ones are cut off.` : "The noise control was not run.";
-    box.append(el("div", {class: "card", style: "margin-bottom:1.1rem"}, el("h3", {}, `Effects of each order, ${run.label}, step ${step()}`), el("p", {}, `Sums of positive and negative effects by how many words act together. ${i < 0 ? "This run was not followed at this step. " : ""}${control}`), quad));
+    const control = noisy.length ? `Dashed outlines show what noise alone gives (control, run at step ${when.join(", ")}). Open outlines go beyond the frame.` : "The noise control was not run.";
+    box.append(el("div", {class: "card", style: "margin-bottom:1.1rem"}, el("h3", {}, `Effects of each order, ${run.label}, step ${step()}`), el("p", {}, `Sums of positive and of negative effects, by the number of words that act together. ${i < 0 ? "This run was not followed at this step. " : ""}${control}`), quad));
   }
   return box;
 }
@@ -157,8 +157,8 @@ function faithCards() {
     if (cell) pair.append(...fidelityView(cell));
     if (curve && curve.points.length) {
       const last = Math.log10(Math.max(curve.size, 2)), ticks = [0, 1, 2, 3, 4, 5].filter((p) => p <= last).map((p) => [p, String(10 ** p)]);
-      const {picture} = lineChart(`Sparsity: ${curve.salient} of ${curve.size} interactions are salient`, {x: [0, last], xTicks: ticks, y: [1e-4, 1], logarithmic: true, xLabel: "interactions that are not zero, strongest first", yLabel: "|I| / max |I|", series: [{kind: "all", quiet: true, points: curve.points.map(([rank, v]) => [Math.log10(rank), known(v) ? Math.max(v, 1e-4) : v])}]});
-      pair.append(el("figure", {}, picture, el("figcaption", {}, `${curve.salient} of ${curve.size} interactions that are not zero are salient.`)));
+      const {picture} = lineChart(`Sparsity: ${curve.salient} of ${curve.size} interactions are salient`, {x: [0, last], xTicks: ticks, y: [1e-4, 1], logarithmic: true, xLabel: "nonzero interactions, strongest first", yLabel: "|I| / max |I|", series: [{kind: "all", quiet: true, points: curve.points.map(([rank, v]) => [Math.log10(rank), known(v) ? Math.max(v, 1e-4) : v])}]});
+      pair.append(el("figure", {}, picture, el("figcaption", {}, `${curve.salient} of ${curve.size} nonzero interactions are salient.`)));
     }
     if (pair.children.length) box.push(el("div", {class: "card"}, el("h3", {}, `${run.label}, step ${step()}`), pair));
   }
@@ -186,7 +186,7 @@ function draw() {
   $("orders").replaceChildren(orderCards());
   const open = [...document.querySelectorAll("#charts details[open]")].map((d) => d.closest(".card").dataset.key);
   const cards = [...METRICS.map(metricCard), lossCard()].filter(Boolean);
-  $("charts").replaceChildren(...(cards.length ? cards : [el("p", {class: "how"}, "Nothing over the steps was measured.")]));
+  $("charts").replaceChildren(...(cards.length ? cards : [el("p", {class: "how"}, "No figure was measured over the steps.")]));
   open.forEach((key) => { const box = document.querySelector(`[data-key="${key}"] details`); if (box) box.open = true; });
   $("faith").replaceChildren(...faithCards());
 }

@@ -19,7 +19,7 @@ function switches(cell, off, changed) {
   const answer = el("p", {class: "facts", "aria-live": "polite"}), buttons = [];
   const all = (text, keep) => el("button", {type: "button", class: "all", onclick: () => { off.clear(); if (!keep) cell.players.forEach((_, i) => off.add(i)); changed(); }}, text);
   cell.players.forEach((word, i) => buttons.push(el("button", {type: "button", class: "switch", role: "switch", "data-switch": i, onclick: () => { off.has(i) ? off.delete(i) : off.add(i); changed(); }}, word)));
-  const box = el("div", {class: "switches", role: "group", "aria-label": "Words that are there"}, el("span", {class: "weak"}, "Switch words off: "), ...buttons, all("all", true), all("none", false));
+  const box = el("div", {class: "switches", role: "group", "aria-label": "Words that are present"}, el("span", {class: "weak"}, "Switch words off: "), ...buttons, all("all", true), all("none", false));
   function retell() {
     buttons.forEach((button, i) => button.setAttribute("aria-checked", String(!off.has(i))));
     const said = logicalAnswer(cell, off), stored = storedScore(cell, off), odds = cell.odds;
@@ -52,7 +52,7 @@ function interactionTree(cell) {
 
 // What two models share of one prompt: interactions of the same words and gate.
 function sharedView(cells, labels) {
-  if (JSON.stringify(cells[0].players) !== JSON.stringify(cells[1].players)) return el("p", {class: "facts"}, "The two results have other players, so nothing can be compared.");
+  if (JSON.stringify(cells[0].players) !== JSON.stringify(cells[1].players)) return el("p", {class: "facts"}, "The two results have different players, so they cannot be compared.");
   const named = cells.map((cell) => new Map(salientTerms(cell).map((t) => [`${t[0]} ${t[1]}`, t])));
   const both = [...named[0].keys()].filter((key) => named[1].has(key)), alike = both.filter((key) => named[0].get(key)[2] * named[1].get(key)[2] > 0);
   const share = (side) => { const all = [...named[side].values()].reduce((sum, t) => sum + Math.abs(t[2]), 0); return all ? alike.reduce((sum, key) => sum + Math.abs(named[side].get(key)[2]), 0) / all : 0; };
@@ -62,5 +62,5 @@ function sharedView(cells, labels) {
   const what = ([, a, b]) => (a && b ? (a[2] * b[2] > 0 ? "both" : "both, opposite signs") : a ? `only ${labels[0]}` : `only ${labels[1]}`);
   const body = el("tbody", {}, ...rows.slice(0, LISTED).map((row) => { const [or, players] = row[1] || row[2]; return el("tr", {}, el("td", {dir: "auto"}, players.map((i) => cells[0].players[i]).join(or ? " | " : " & ")), el("td", {class: "num"}, row[1] ? signed(row[1][2]) : "none"), el("td", {class: "num"}, row[2] ? signed(row[2][2]) : "none"), el("td", {}, what(row))); }));
   const sentence = `Salient interactions shared with the same sign: ${alike.length}, with the other sign: ${both.length - alike.length}, of ${labels[0]} alone: ${named[0].size - both.length}, of ${labels[1]} alone: ${named[1].size - both.length}. The shared ones are ${short(100 * share(0))} % of the strength of ${labels[0]} and ${short(100 * share(1))} % of that of ${labels[1]}.`;
-  return el("div", {}, el("p", {class: "facts"}, sentence), el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "What both share"}, el("table", {}, el("caption", {}, `The strongest of either (${Math.min(LISTED, rows.length)})`), el("thead", {}, el("tr", {}, ...["Words", ...labels, "Whose"].map((name) => el("th", {scope: "col"}, name)))), body)));
+  return el("div", {}, el("p", {class: "facts"}, sentence), el("div", {class: "scroll", tabindex: 0, role: "region", "aria-label": "What both share"}, el("table", {}, el("caption", {}, `The ${Math.min(LISTED, rows.length)} strongest of both`), el("thead", {}, el("tr", {}, ...["Words", ...labels, "Found in"].map((name) => el("th", {scope: "col"}, name)))), body)));
 }

@@ -44,7 +44,7 @@ function promptView(cell, chosen, heading, off = new Set(), changed = null) {
   if (heading) view.append(el("h3", {}, heading));
   fill(view, {}, [prompt, el("p", {class: "facts"}, `${cell.target ? `Answer “${cell.target.trim()}”: ` : ""}${cell.unit} ${signed(cell.total)} with all words, ${signed(cell.bias)} with none; `
     + `${cell.certain === null ? "" : `${cell.certain} certain of `}${cell.salient} salient interactions (above ${short(cell.tau)} of the strongest); total strength ${short(cell.strength)}${cell.noise ? `, ${NOISES[cell.noise]}` : ""}, certified within ${short(Math.max(100 * cell.gap, 0.001))} %.`),
-    cell.certain === null ? null : el("p", {class: "facts"}, el("span", {class: "key ringed"}, "Ringed"), " words have a certain effect alone; ", el("span", {class: "key dashed"}, "dashed"), " words, pale bars and pale rows do not: other splits that are as good change them."), panel.view, el("div", {class: "split"}, model, list)]);
+    cell.certain === null ? null : el("p", {class: "facts"}, el("span", {class: "key ringed"}, "Ringed"), " words have a certain effect alone. The effects of ", el("span", {class: "key dashed"}, "dashed"), " words, pale bars and pale rows are not certain: in another split that costs nearly as little they are missing or have the other sign."), panel.view, el("div", {class: "split"}, model, list)]);
   view.append(interactionTree(cell));
   if (cell.removed.length) view.append(removedList(cell));
   view.retell = () => {
@@ -61,7 +61,7 @@ const standing = (cell, term) => (cell.certain === null ? "" : `, ${term[4] || "
 
 function termTable(cell, terms, chosen) {
   const words = [...chosen].map((i) => cell.players[i]).join(" and ");
-  const caption = chosen.size ? `${terms.length} of ${cell.terms.length} interactions hold ${words}` : `The ${Math.min(LISTED, terms.length)} strongest interactions`;
+  const caption = chosen.size ? `${terms.length} of ${cell.terms.length} interactions contain ${words}` : `The ${Math.min(LISTED, terms.length)} strongest interactions`;
   const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...["Effect", "Gate", "Words", ...(cell.classed ? ["Since step 0"] : []), ...(cell.certain === null ? [] : ["Certainty"])].map((name) => el("th", {scope: "col"}, name)))));
   const body = el("tbody", {});
   for (const term of chosen.size ? terms : terms.slice(0, LISTED)) body.append(termRow(cell, term));
@@ -88,7 +88,7 @@ function orderView(cell) {
   const bars = cell.orders.map(([a, b, c, d], i) => [String(i + 1), a, b, c, d]);
   const high = Math.max(...bars.map((b) => b[1] + b[3]), 1e-9), low = Math.min(...bars.map((b) => b[2] + b[4]), 0);
   return el("figure", {}, barChart("Sum of effects of each order", bars, {kind: "sign", limit: [low * 1.05, high * 1.05], xLabel: "order (light: OR)", yLabel: "sum of effects"}),
-    el("figcaption", {}, "Orders: how many words act together."));
+    el("figcaption", {}, "The order is the number of words that act together."));
 }
 
 function fidelityView(cell) {
@@ -100,7 +100,7 @@ function fidelityView(cell) {
   const total = counts.reduce((a, b) => a + b, 0) || 1, edge = (i) => short(((2 * i) / 20 - 1) * widest);
   const shares = counts.map((count, i) => [i % 5 === 0 ? edge(i) : "", count / total, 0]);
   return [el("figure", {}, line.picture, legend([["true score", "all", false, true], ["rebuilt", "emerged", false, true]]), el("figcaption", {}, `${terms} interactions rebuild ${size} scores with R² ${short(r2)}.`)),
-    el("figure", {}, barChart("Histogram of relative errors", shares, {kind: "preserved", limit: [0, Math.max(...shares.map((s) => s[1])) * 1.05], xLabel: "error / |v(N) − v(∅)|", yLabel: "share"}), el("figcaption", {}, `Errors of all masked inputs; the worst is ${short(widest)}.`))];
+    el("figure", {}, barChart("Histogram of relative errors", shares, {kind: "preserved", limit: [0, Math.max(...shares.map((s) => s[1])) * 1.05], xLabel: "error / |v(N) − v(∅)|", yLabel: "share"}), el("figcaption", {}, `Errors of all masked inputs; the largest is ${short(widest)}.`))];
 }
 
 function legend(entries) {
