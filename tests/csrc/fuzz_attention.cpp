@@ -1,5 +1,6 @@
-// Attention over trees and rows, against a softmax over all pairs; in half precision and with any bit pattern
-// only for what the sanitizers see.
+// Attention over trees and rows, against a softmax over all pairs, and lists of keys; in half precision and
+// with any bit pattern only for what the sanitizers see.
+#include "attention/key_lists.h"
 #include "attention/rows.h"
 #include "attention/tree.h"
 #include "fuzz.h"
@@ -129,6 +130,40 @@ void rows(Bytes& in) {
   }
 }
 
+// Each pair that sees is listed once, no other is, and tiles count as seen whole while every token of the
+// block sees them.
+template <class Sees>
+void check_lists(Bytes& in, const Tree& tree, std::int64_t keys, std::int64_t queries, const Sees& sees) {
+  const std::int64_t tokens = in.in(1, 64), tile = in.in(1, 20);
+  const KeyLists lists = key_lists(tree, keys, queries, tokens, tile);
+  const std::int32_t* key = lists.packed.data();
+  const std::int32_t* bits = key + lists.entries;
+  const std::int32_t* offset = bits + lists.words * lists.entries;
+  const std::int32_t* full = offset + lists.blocks + 1;
+  agree(full + lists.blocks - key, lists.packed.size(), 0, "The size of the lists");
+  agree(lists.blocks, (queries + tokens - 1) / tokens, 0, "The number of blocks");
+  for (std::int64_t block = 0; block < lists.blocks; ++block) {
+    std::int64_t whole = 0;
+    bool leading = true;
+    for (std::int64_t at = offset[block] * tile; at < offset[block + 1] * tile; ++at) {
+      bool all = true;
+      for (std::int64_t r = 0; r < tokens && block * tokens + r < queries; ++r)
+        all = all && (bits[r / 32 * lists.entries + at] >> (r % 32) & 1);
+      leading = leading && all;
+      whole += leading;
+    }
+    agree(full[block] - offset[block], whole / tile, 0, "The number of tiles that are seen whole");
+  }
+  for (std::int64_t query = 0; query < queries; ++query)
+    for (std::int64_t j = 0; j < keys; ++j) {
+      const std::int64_t block = query / tokens, r = query % tokens;
+      int times = 0;
+      for (std::int64_t at = offset[block] * tile; at < offset[block + 1] * tile; ++at)
+        times += key[at] == j && (bits[r / 32 * lists.entries + at] >> (r % 32) & 1);
+      agree(times, sees(keys - queries + query, j), 0, "How often a key is listed");
+    }
+}
+
 void tree(Bytes& in) {
   const int segments = in.in(1, 9);
   std::vector<std::int64_t> start, length, parent, position, first, owner, path;
@@ -149,23 +184,20 @@ void tree(Bytes& in) {
     path.push_back(s);
   }
   const std::int64_t keys = position.size(), queries = in.in(0, static_cast<int>(keys));
+  const Tree shape{segments, start.data(), length.data(), parent.data(), position.data(), first.data()};
+  const auto sees = [&](std::int64_t i, std::int64_t j) {
+    bool above = false;
+    for (std::int64_t s = owner[i]; s >= 0; s = parent[s]) above |= s == owner[j];
+    return above && j <= i && position[j] >= first[i];
+  };
+  check_lists(in, shape, keys, queries, sees);
   const int threads = in.in(1, 3);
   Heads h = heads(in, 1, keys, queries);
   if (h.out.empty()) return;
-  tree_attention_cpu({h.tensors,
-                      {segments, start.data(), length.data(), parent.data(), position.data(), first.data()},
-                      keys,
-                      queries},
-                     threads);
+  tree_attention_cpu({h.tensors, shape, keys, queries}, threads);
   if (!h.exact) return;
-  for (std::int64_t query = 0; query < queries; ++query) {
-    const std::int64_t i = keys - queries + query;
-    check(h, 0, query, 0, keys, [&](std::int64_t j) {
-      bool above = false;
-      for (std::int64_t s = owner[i]; s >= 0; s = parent[s]) above |= s == owner[j];
-      return above && j <= i && position[j] >= first[i];
-    });
-  }
+  for (std::int64_t query = 0; query < queries; ++query)
+    check(h, 0, query, 0, keys, [&](std::int64_t j) { return sees(keys - queries + query, j); });
 }
 
 }  // namespace
