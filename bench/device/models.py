@@ -140,7 +140,7 @@ def model(cases: Cases, which: str) -> None:
     steps = [_against_float32, _tree, _flat, _end_to_end]
     later = [_linear_layers, _profile]
     if which != "8B":
-        later.append(partial(_tree, most_tokens=_OTHER_RUNS))
+        later += [_host, partial(_tree, most_tokens=_OTHER_RUNS)]
     subjects = [
         Subject(target, which, game_of(made, prompt(length, players(target))), rows)
         for length, rows in lengths(target).items()
@@ -271,6 +271,40 @@ def _profile(cases: Cases, one: Subject, _: float) -> None:
     cells |= {"copies to the card": str(seen.copies), "busy, ms": f"{seen.busy:.0f}", "of, ms": f"{seen.span:.0f}"}
     cells["longest, ms"] = "; ".join(f"{name[:40]} {ms:.1f}" for name, ms in seen.longest[:4])
     cases.line(one.what, "card and host", cells, longest=seen.longest)
+
+
+def _host(cases: Cases, one: Subject, _: float) -> None:
+    """Time the parts of a scoring by the tree one after the other, each to its end on the card."""
+    parts: dict[str, list[float]] = {}
+
+    def done(name: str, begun: float) -> float:
+        one.target.synchronize()
+        now = time.perf_counter()
+        parts.setdefault(name, []).append(1e3 * (now - begun))
+        return now
+
+    for _ in range(2 if one.target.tiny else 7):
+        at = time.perf_counter()
+        distinct = np.unique(one.coalitions.numpy(), axis=0)
+        plan = Tree().plan(one.game, distinct)
+        at = done("plan", at)
+        tree = tree_module.coalition_tree(one.game, plan.masks)
+        runs = list(tree.runs(plan.size, plan.leaves))
+        at = done("runs", at)
+        with tree_module.tree_runs(plan) as computed:
+            at = done("hooks", at)
+            staged = [computed.stage(run) for run in runs]
+            at = done("copies", at)
+            scores = [computed.compute(run) for run in staged]
+            at = done("first forward, with lists", at)
+            [computed.compute(run) for run in staged]
+            at = done("second forward", at)
+        at = done("hooks off", at)
+        torch.cat(scores).cpu()
+        done("scores", at)
+    cells = {name: one.cells[name] for name in ("model", "L")}
+    cells |= {f"{name}, ms": f"{sorted(laps)[len(laps) // 2]:.3g}" for name, laps in parts.items()}
+    cases.line(one.what, "parts of a scoring", cells, laps=parts)
 
 
 def _end_to_end(cases: Cases, one: Subject, _: float) -> tuple[str, bool]:

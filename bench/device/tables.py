@@ -19,6 +19,7 @@ SECTIONS = {
     "linear layers": "All linear layers of all tokens of the tree, alone, held against the measured rate of the matrix "
     "product and against the whole tree forward.",
     "card and host": "One scoring by the tree: kernels, copies to the card, how long the card was busy.",
+    "parts of a scoring": "Medians of 7 laps, each part to its end on the card; in a scoring they overlap.",
     "end to end": "Seconds of each step of an extraction, after one that warmed up; the sum has the soft split on "
     "the CPU.",
     "CUDA graphs": "All runs of a tree whose inputs lie on the card: as the project computes them, and replayed from "
