@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
 import torch
 from transformers import AttentionInterface, AutoModelForCausalLM, LlamaConfig
 
@@ -19,6 +18,7 @@ from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profil
 from bench.device.inputs import coalition_tree, lengths, players, prompt
 from interact.engines import precision
 from interact.engines import tree as tree_module
+from interact.engines.engine import distinct
 from interact.engines.flat import Flat
 from interact.engines.half import widened
 from interact.engines.precision import noise_floor
@@ -71,9 +71,9 @@ class Subject:
 
     def flat(self, coalitions: torch.Tensor, rows: int) -> torch.Tensor:
         """Score some coalitions flat in batches of `rows`, whatever the project would take by itself."""
-        distinct, inverse = np.unique(coalitions.numpy(), axis=0, return_inverse=True)
-        plan = replace(Flat().plan(self.game, distinct), size=rows)
-        return run(Flat(), plan)[torch.from_numpy(inverse.reshape(-1))]
+        masks, inverse = distinct(coalitions.numpy())
+        plan = replace(Flat().plan(self.game, masks), size=rows)
+        return run(Flat(), plan)[torch.from_numpy(inverse)]
 
     def some(self, count: int) -> slice:
         """Return which coalitions `count` of them are, at even distances."""
@@ -285,8 +285,7 @@ def _host(cases: Cases, one: Subject, _: float) -> None:
 
     for _ in range(2 if one.target.tiny else 7):
         at = time.perf_counter()
-        distinct = np.unique(one.coalitions.numpy(), axis=0)
-        plan = Tree().plan(one.game, distinct)
+        plan = Tree().plan(one.game, distinct(one.coalitions.numpy())[0])
         at = done("plan", at)
         tree = tree_module.coalition_tree(one.game, plan.masks)
         runs = list(tree.runs(plan.size, plan.leaves))

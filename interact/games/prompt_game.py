@@ -23,6 +23,7 @@ import torch
 
 from interact.engines import check_name
 from interact.engines.choose import Choice, choose
+from interact.engines.engine import distinct
 from interact.engines.precision import noise_floor
 from interact.engines.runner import run
 from interact.engines.score import Score, log_odds, name_of, rated, usual
@@ -179,14 +180,14 @@ class PromptGame(Game):
             RuntimeError: Not even one coalition fits in memory, or the named engine cannot score this model.
         """
         masks = presence(self.n, coalitions)
-        distinct, inverse = np.unique(masks.numpy(), axis=0, return_inverse=True)
-        known = np.full((len(distinct), *self.columns), np.nan) if cache is None else cache.get(distinct)
-        todo = np.flatnonzero(np.isnan(known).reshape(len(distinct), -1).any(1)) if len(distinct) else np.arange(0)
+        rows, inverse = distinct(masks.numpy())
+        known = np.full((len(rows), *self.columns), np.nan) if cache is None else cache.get(rows)
+        todo = np.flatnonzero(np.isnan(known).reshape(len(rows), -1).any(1)) if len(rows) else np.arange(0)
         with quiet(self.model):
-            choice = self._choose(distinct[todo] if len(todo) else distinct)
+            choice = self._choose(rows[todo] if len(todo) else rows)
             if len(todo):
-                known[todo] = self._run(choice, distinct[todo], progress, cache)
-        values = torch.from_numpy(known).float()[torch.from_numpy(inverse.reshape(-1))]
+                known[todo] = self._run(choice, rows[todo], progress, cache)
+        values = torch.from_numpy(known).float()[torch.from_numpy(inverse)]
         bad = ~values.isfinite()
         bad = bad.any(1) if bad.dim() > 1 else bad
         if bad.any():
@@ -218,14 +219,14 @@ class PromptGame(Game):
         if budget is not None and coalitions is None:
             coalitions = np.random.default_rng(seed).random((min(budget, _DRAWN), self.n)) < 0.5
         with quiet(self.model):
-            choice = self._choose(np.unique(presence(self.n, coalitions).numpy(), axis=0))
+            choice = self._choose(distinct(presence(self.n, coalitions).numpy())[0])
         return _cost(choice, budget)
 
     @torch.no_grad()
     def explain(self, coalitions: Any = None) -> str:
         """Say which engine scores coalitions (None for all), and why; nothing is scored but what checks the engine."""
         with quiet(self.model):
-            choice = self._choose(np.unique(presence(self.n, coalitions).numpy(), axis=0))
+            choice = self._choose(distinct(presence(self.n, coalitions).numpy())[0])
         return f"{self.engine} takes {choice.engine.name}: {choice.reason}."
 
     def _choose(self, masks: np.ndarray) -> Choice:

@@ -3,11 +3,13 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from interact import CoalitionInputs, coalition_values, learn_baseline
 from interact.engines import flat
+from interact.engines.engine import distinct
 from interact.engines.score import log_odds
 from interact.prompt.masking import resolve_baseline
 from tests.interact.conftest import causal, classifier
@@ -315,3 +317,12 @@ def test_a_model_that_can_neither_cache_nor_take_embeddings_is_told_what_it_can(
     with pytest.raises(ValueError, match=r"not with its embeddings passed in .* use masking='text'"):
         coalition_values(model, inputs)
     assert coalition_values(model, inputs, masking="text").isfinite().all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 10, 62, 63, 70])
+def test_distinct_coalitions_are_sorted_as_rows(n):
+    masks = np.random.default_rng(n).random((40, n)) < 0.5
+    masks = np.concatenate([masks, masks[:7], np.ones((1, n), bool), np.zeros((1, n), bool)])
+    rows, inverse = distinct(masks)
+    assert np.array_equal(rows, np.unique(masks, axis=0)) and np.array_equal(rows[inverse], masks)
+    assert distinct(masks[:0])[0].shape == (0, n)
