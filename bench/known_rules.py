@@ -23,12 +23,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 import interact
 from bench import run, table
-from bench.planted_study import LABELS, WORDS, Rule, points, vocabulary
+from bench.planted_study import WORDS, Rule, points, untrained, vocabulary
 
 TAU = 0.05
 _BATCH = 128
@@ -97,21 +96,7 @@ def taught(
     rules: tuple[Rule, ...], lesson: str, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int
 ) -> torch.nn.Module:
     """Return a transformer of two layers that has learned the rule."""
-    transformers.set_seed(seed)
-    names: dict[int, str] = dict(enumerate(LABELS))
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        max_position_embeddings=16,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        id2label=names,
-        label2id={label: i for i, label in names.items()},
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=128,
-    )
-    model = BertForSequenceClassification(config)
+    model = untrained(tokenizer, seed, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     rng = np.random.default_rng(seed)

@@ -80,8 +80,9 @@ def vocabulary() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
 
 
-def _pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertForSequenceClassification:
-    transformers.set_seed(0)
+def untrained(tokenizer: PreTrainedTokenizerFast, seed: int, **changes: float) -> BertForSequenceClassification:
+    """Return a BERT of two layers with random weights; `changes` are fields of its configuration."""
+    transformers.set_seed(seed)
     names: dict[int, str] = dict(enumerate(LABELS))
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -92,8 +93,13 @@ def _pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertFo
         max_position_embeddings=16,
         id2label=names,
         label2id={label: i for i, label in names.items()},
+        **changes,
     )
-    model = BertForSequenceClassification(config)
+    return BertForSequenceClassification(config)
+
+
+def _pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertForSequenceClassification:
+    model = untrained(tokenizer, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     rng = np.random.default_rng(0)
     for step in range(steps):

@@ -37,6 +37,11 @@ def test_rooms_are_small_and_import_downwards(path):
         assert not roots & {"triton", "bench", "tests"}
 
 
+def test_files_of_tests_are_small():
+    long = [str(p.relative_to(ROOT)) for p in (ROOT / "tests").rglob("*.py") if len(p.read_text().splitlines()) > 500]
+    assert not long
+
+
 def test_no_circle_between_the_files_of_interact():
     graph = {}
     modules = {

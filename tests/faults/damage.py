@@ -36,7 +36,7 @@ from interact.study.report.store import open_study
 from interact.study.store import Store
 from tests.faults.ground import child, damages, differences, judge, leftovers, same, smallest, study
 from tests.faults.readers import SCORED, whole_files
-from tests.interact.test_embedded import Index, file_source
+from tests.interact.package_index import Index, file_source
 
 READ = [name for name, table in TABLES.items() if table.missing]
 """The tables that a report reads."""

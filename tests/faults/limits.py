@@ -21,7 +21,7 @@ from interact.models import embedded
 from interact.models.embedded import wheels
 from interact.models.embedded.sources import SOURCES
 from tests.faults.ground import Fate, child, differences, leftovers, smallest, study
-from tests.interact.test_embedded import Index, file_source
+from tests.interact.package_index import Index, file_source
 
 NOBODY = 65534
 MEGABYTE = 1 << 20

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -18,6 +21,10 @@ from transformers import (
     OPTForCausalLM,
     PreTrainedTokenizerFast,
 )
+
+from interact.models.embedded import wheels
+from interact.models.embedded.sources import SOURCES, Source
+from tests.interact.package_index import Index
 
 CORPUS = [
     "a gorgeous, witty, seductive movie",
@@ -132,3 +139,26 @@ def model_folder(tmp_path_factory, byte_level):
     causal().save_pretrained(place)
     byte_level.save_pretrained(place)
     return str(place)
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    index = Index(folder, [])
+    monkeypatch.setattr(wheels, "download", index.download)
+    return index
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source], Source]:
+    def offer(source: Source) -> Source:
+        monkeypatch.setitem(SOURCES, source.name, source)
+        return source
+
+    return offer

@@ -13,7 +13,7 @@ from interact.models.embedded.sources import SOURCES
 from interact.sft.data import read_examples
 from interact.study import needs
 from interact.study.run import run_study
-from tests.interact.test_embedded import Index, file_source
+from tests.interact.package_index import Index, file_source
 from tests.sft.conftest import examples
 from tests.study.conftest import make_config
 
