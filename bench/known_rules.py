@@ -96,7 +96,7 @@ def taught(
     rules: tuple[Rule, ...], lesson: str, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int
 ) -> torch.nn.Module:
     """Return a transformer of two layers that has learned the rule."""
-    model = untrained(tokenizer, seed, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    model = untrained(tokenizer, seed, dropout=0.0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     rng = np.random.default_rng(seed)

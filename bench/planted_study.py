@@ -80,8 +80,8 @@ def vocabulary() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=inner, **names)
 
 
-def untrained(tokenizer: PreTrainedTokenizerFast, seed: int, **changes: float) -> BertForSequenceClassification:
-    """Return a BERT of two layers with random weights; `changes` are fields of its configuration."""
+def untrained(tokenizer: PreTrainedTokenizerFast, seed: int, dropout: float = 0.1) -> BertForSequenceClassification:
+    """Return a BERT of two layers with random weights."""
     transformers.set_seed(seed)
     names: dict[int, str] = dict(enumerate(LABELS))
     config = BertConfig(
@@ -93,7 +93,8 @@ def untrained(tokenizer: PreTrainedTokenizerFast, seed: int, **changes: float) -
         max_position_embeddings=16,
         id2label=names,
         label2id={label: i for i, label in names.items()},
-        **changes,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     return BertForSequenceClassification(config)
 
