@@ -11,7 +11,7 @@ import interact
 from interact.engines import tree
 from interact.engines.flat import Flat
 from interact.engines.half import widened
-from interact.engines.precision import noise_floor
+from interact.engines.precision import noise_floor, tf32_products
 from interact.games.prompt_game import game_of
 from interact.prompt.inputs import CoalitionInputs
 from tests.interact.conftest import causal
@@ -33,6 +33,33 @@ def test_half_precision_is_measured_against_float32(byte_level, dtype):
     assert 0.4 * spread < found["sigma"] < 2.5 * spread
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert {t.dtype for t in model.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize("set_before", [None, "cuda", "mkldnn", "all by the older setting"])
+def test_settings_of_products_are_left_as_they_were(byte_level, set_before):
+    places = {name: getattr(torch.backends, name).matmul for name in ("cuda", "mkldnn")}
+    unset = {name: place.fp32_precision for name, place in places.items()}
+    older = torch.get_float32_matmul_precision()
+    try:
+        if set_before in places:
+            # Torch refuses to read the older setting once these are set.
+            places[set_before].fp32_precision = "tf32" if set_before == "cuda" else "bf16"
+        elif set_before:
+            torch.set_float32_matmul_precision("medium")
+        before = {name: place.fp32_precision for name, place in places.items()}
+        result = interact.extract(causal("llama").to(torch.bfloat16), byte_level, TEXT, target=7)
+        assert result.provenance["precision"]["sigma"] > 0
+        with pytest.raises(KeyError), tf32_products(True):
+            assert places["cuda"].fp32_precision == "tf32"
+            raise KeyError
+        assert {name: place.fp32_precision for name, place in places.items()} == before
+    finally:
+        for name, place in places.items():
+            place.fp32_precision = unset[name]
+        torch.set_float32_matmul_precision(older)
+        for name, place in places.items():
+            place.fp32_precision = unset[name]
+    assert torch.get_float32_matmul_precision() == older
 
 
 def test_no_effect_below_its_floor_is_salient(byte_level):

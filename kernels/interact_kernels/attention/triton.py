@@ -234,6 +234,8 @@ def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Ten
         cut = tiling(q.dtype, max(size_block, value_block), group, capability)
     tokens = min(MOST_TOKENS, cut.rows // group)
     lists = key_lists(tree, tokens, cut.keys, q.device)
+    # ROCm's compiler does not know this option: even None is refused.
+    limit = {} if cut.registers is None else {"maxnreg": cut.registers}
     with triton_guard.current_device(q.device):
         tree_kernel[(lists.blocks, k.shape[0])](
             q,
@@ -264,6 +266,6 @@ def tree_attention(request: TreeRequest, cut: Tiling | None = None) -> torch.Ten
             "ieee" if torch.version.hip else PRECISION,
             num_warps=cut.warps,
             num_stages=cut.stages,
-            maxnreg=cut.registers,
+            **limit,
         )
     return out
