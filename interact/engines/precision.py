@@ -79,7 +79,8 @@ def tf32_products(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    places = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    cpu: Any = torch.backends.mkldnn
+    places = (torch.backends.cuda.matmul, cpu.matmul)
     before = [place.fp32_precision for place in places]
     try:
         older = torch.get_float32_matmul_precision()
