@@ -155,11 +155,9 @@ def _all_masked(tree: SegmentTree, heads: Heads, target: Target) -> SegmentTree:
 
     dtype = F32 if target.rehearsal else BF16
     capability = 9 if target.rehearsal else torch.cuda.get_device_capability()[0]
-    cut = triton.tiling(dtype, heads.size, heads.queries // heads.keys, capability)
-    tokens, device = (
-        min(MOST_TOKENS_OF_A_BLOCK, cut.rows * heads.keys // heads.queries),
-        torch.zeros(0, device=target.device).device,
-    )
+    group = heads.queries // heads.keys
+    cut = triton.tiling(dtype, heads.size, group, capability)
+    tokens, device = min(MOST_TOKENS_OF_A_BLOCK, cut.rows // group), torch.empty(0, device=target.device).device
     other = replace(tree)
     lists = key_lists(other, tokens, cut.keys, device)
     other.prepared[tokens, cut.keys, device] = replace(lists, full=lists.offset[:-1].contiguous())

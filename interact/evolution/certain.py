@@ -293,9 +293,8 @@ def _reference(table: pd.DataFrame) -> pd.DataFrame:
 def _checked(known: pd.DataFrame) -> pd.DataFrame:
     if missing := [name for name in COLUMNS if name not in known.columns]:
         raise ValueError(
-            f"A table of the certainty of interactions must have the columns {', '.join(COLUMNS)}, but {missing[0]!r} "
-            "is "
-            "missing; make it with interact.sft.following.certainty_rows."
+            f"A table of the certainty of interactions must have the columns {', '.join(COLUMNS)}, but "
+            f"{missing[0]!r} is missing; make it with interact.sft.following.certainty_rows."
         )
     if strange := sorted(set(known["status"]) - set(STATUSES)):
         raise ValueError(f"The column status must hold {', '.join(STATUSES)}, but holds {strange[0]!r}.")

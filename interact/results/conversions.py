@@ -72,9 +72,8 @@ def _up_to(values: IndexValues, max_order: int) -> IndexValues:
     whole = isinstance(max_order, Integral) and not isinstance(max_order, bool)
     if values.index not in ("SII", "BII", "Moebius", "Co-Moebius") and max_order != values.order:
         raise ValueError(
-            f"These {values.index} values have order {values.order}, but max_order={max_order!r:.60}; compute them "
-            "again "
-            "with order=, because those of another order differ."
+            f"These {values.index} values have order {values.order}, but max_order={max_order!r:.60}; compute "
+            "them again with order=, because those of another order differ."
         )
     if not whole or not 1 <= max_order <= max(values.order, 1):
         raise ValueError(f"There are values of the orders 1 to {values.order}, but max_order={max_order!r:.60}.")

@@ -14,11 +14,11 @@ from interact_kernels import attention
 from interact_kernels.attention import triton as kernels
 
 
-def check(dtype, heads, sizes, window, softcap, sinks, silent, tolerance, segments=7):
+def check(dtype, heads, sizes, window, softcap, sinks, silent, tolerance, segments=7, scale=None):
     tree = random_tree(3, segments, longest=40, window=window, silent=silent)
     q, k, v = tensors(tree, *heads, *sizes, dtype)
     logits = torch.linspace(-1, 2, heads[0], dtype=dtype) if sinks else None
-    options = {"softcap": softcap, "sinks": logits}
+    options = {"softcap": softcap, "sinks": logits, "scale": scale}
     got = attention.tree_attention(q, k, v, tree, **options, impl="triton")
     options["sinks"] = logits.double() if sinks else None
     truth = attention.tree_attention(q.double(), k.double(), v.double(), tree, **options, impl="reference")
@@ -47,4 +47,7 @@ if __name__ == "__main__":
     check(torch.float16, (6, 2), (64, 64), 9, 0.0, True, 0, 3e-3)
     # The cut of heads of 128, whose last channels are not there.
     check(torch.bfloat16, (7, 1), (80, 96), 20, 0.0, False, 40, 3e-2, segments=4)
+    # The largest product is not that of the largest score.
+    check(torch.float32, (4, 2), (16, 16), None, 0.0, False, 0, 2e-5, scale=-0.4)
+    check(torch.float32, (4, 2), (16, 16), 9, 5.0, True, 3, 2e-5, scale=-0.4)
     print("all equal")
