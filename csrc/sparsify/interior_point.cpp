@@ -6,6 +6,7 @@
 #include "sparsify/interior_point.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -29,21 +30,32 @@ constexpr double kNear = 0.6, kFew = 0.3;  // gap below which that many of the c
 constexpr double kLoosest = 1e-3;          // relative gap from which on float32 factors serve a face
 constexpr double kMostCentring = 0.3;      // the correctors centre as well
 
-double reach(const Vector& x, const Vector& dx) {
-  double length = std::numeric_limits<double>::infinity();
-  for (std::size_t i = 1; i < x.size(); ++i)
-    if (dx[i] < 0) length = std::min(length, -x[i] / dx[i]);
-  return length;
+constexpr int kGrid = 8;  // weights of a corrector that are tried
+using Steepness = std::array<double, kGrid>;
+
+// The larger one, `most` if the other is no number: a column at rest gives 0 / 0.
+inline double larger(double value, double most) { return value > most ? value : most; }
+
+// The largest share of x that the step -dx takes; the way to the boundary is its inverse.
+double steepness(const Vector& x, const Vector& dx, double most) {
+  double second = most;
+  std::size_t i = 1;
+  for (; i + 1 < x.size(); i += 2) {
+    most = larger(-dx[i] / x[i], most);
+    second = larger(-dx[i + 1] / x[i + 1], second);
+  }
+  for (; i < x.size(); ++i) most = larger(-dx[i] / x[i], most);
+  return larger(second, most);
 }
 
-// The same along dx + w more.
-double reach(const Vector& x, const Vector& dx, const Vector& more, double w) {
-  double length = std::numeric_limits<double>::infinity();
+// The same along dx + w more, for each weight w = 1 / kGrid, 2 / kGrid, ... 1. One division for all weights.
+void steepness(const Vector& x, const Vector& dx, const Vector& more, Steepness& most) {
+  Steepness found = most;
   for (std::size_t i = 1; i < x.size(); ++i) {
-    const double step = dx[i] + w * more[i];
-    if (step < 0) length = std::min(length, -x[i] / step);
+    const double inverse = -1 / x[i], base = dx[i] * inverse, slope = more[i] * inverse / kGrid;
+    for (int g = 0; g < kGrid; ++g) found[g] = larger(base + (g + 1) * slope, found[g]);
   }
-  return length;
+  most = found;
 }
 
 }  // namespace
@@ -250,11 +262,10 @@ void InteriorPoint::newton(const Pairs& target, const Vector& primal_residual, d
 }
 
 void InteriorPoint::lengths(Direction& d) const {
-  d.primal_length = d.dual_length = 1;
-  for (int k = 0; k < pairs_; ++k) {
-    d.primal_length = std::min(d.primal_length, reach(x_[k], d.x[k]));
-    d.dual_length = std::min(d.dual_length, reach(s_[k], d.s[k]));
-  }
+  double primal = 1, dual = 1;
+  for (int k = 0; k < pairs_; ++k)
+    primal = steepness(x_[k], d.x[k], primal), dual = steepness(s_[k], d.s[k], dual);
+  d.primal_length = 1 / primal, d.dual_length = 1 / dual;
   if (paired_) d.primal_length = d.dual_length = std::min(d.primal_length, d.dual_length);
 }
 
@@ -272,18 +283,17 @@ double InteriorPoint::complementarity(const Direction* d) const {
 
 // Colombo and Gondzio: turns `more` into d + w more, w in (0, 1] chosen on either side for the longest step.
 void InteriorPoint::weigh(const Direction& d, Direction& more) const {
-  constexpr int kGrid = 8;
+  Steepness steep[2];
+  steep[0].fill(1), steep[1].fill(1);
+  for (int k = 0; k < pairs_; ++k)
+    steepness(x_[k], d.x[k], more.x[k], steep[0]), steepness(s_[k], d.s[k], more.s[k], steep[1]);
   double best[2] = {-1, -1}, weight[2] = {1, 1};
-  for (int g = kGrid; g >= 1; --g) {
-    const double w = static_cast<double>(g) / kGrid;
-    double length[2] = {1, 1};
-    for (int k = 0; k < pairs_; ++k) {
-      length[0] = std::min(length[0], reach(x_[k], d.x[k], more.x[k], w));
-      length[1] = std::min(length[1], reach(s_[k], d.s[k], more.s[k], w));
-    }
+  for (int g = kGrid - 1; g >= 0; --g) {
+    double length[2] = {1 / steep[0][g], 1 / steep[1][g]};
     if (paired_) length[0] = length[1] = std::min(length[0], length[1]);
     for (int side = 0; side < 2; ++side)
-      if (length[side] > best[side] + 1e-9) best[side] = length[side], weight[side] = w;
+      if (length[side] > best[side] + 1e-9)
+        best[side] = length[side], weight[side] = static_cast<double>(g + 1) / kGrid;
   }
   for (int k = 0; k < kPairs; ++k)
     for (std::size_t i = 1; i < z_.size(); ++i) {
@@ -353,44 +363,66 @@ void InteriorPoint::run(double rtol, double deadline, double decision) {
   }
 }
 
+// The split that z stands for, in `next`, and its weights in Newton's matrix. Which effects there are: those
+// whose slope passes 1, or those that exceed their slacks. Returns the slope of the dual at z.
+Vector InteriorPoint::effects_at(const Vector& z, bool by_slack, Point& next) {
+  const std::size_t size = z.size();
+  Vector slope[2] = {z, z}, q = z, rest;
+  p_.lattice.lower(slope[1]);
+  p_.lattice.upper(q);
+  for (double& value : q) value *= -p_.gamma;
+  Vector* effects[2] = {&next.a, &next.b};
+  Vector* weights[2] = {&d1_, &d2_};
+  for (int family = 0; family < 2; ++family) {
+    const int k = 2 * family;
+    for (std::size_t i = 1; i < size; ++i) {
+      const double s = slope[family][i];
+      double way = std::abs(s) > 1 ? std::copysign(1.0, s) : 0;
+      if (by_slack) way = x_[k][i] > s_[k][i] ? 1 : x_[k + 1][i] > s_[k + 1][i] ? -1 : 0;
+      (*effects[family])[i] = way != 0 ? (s - way) / p_.ridge : 0;
+      (*weights[family])[i] = way != 0 ? 1 / p_.ridge : 0;
+    }
+  }
+  for (const Column& column : p_.frozen)
+    (*effects[column.family])[column.set] = (*weights[column.family])[column.set] = 0;
+  p_.rest(rest, next.b, q);
+  for (std::size_t i = 0; i < size; ++i) rest[i] -= next.a[i], d3_[i] = p_.gamma;
+  next.q = rest;
+  p_.lattice.moebius(next.q);
+  for (std::size_t i = 0; i < size; ++i) next.q[i] = i ? q[i] - next.q[i] : 0;
+  return rest;
+}
+
 // The dual is smooth, and quadratic where no effect comes or goes: once the interior point has found which
-// effects there are, a step or two end at the optimum, with true zeros. Whatever a and b are, q = L^-1 (a + U
-// b - g) makes them a split.
+// effects there are, a step or two end at the optimum, with true zeros. The first step takes the effects that
+// exceed their slacks, since slopes tell them apart only very near the optimum. Whatever a and b are, q =
+// L^-1 (a + U b - g) makes them a split.
 bool InteriorPoint::sharpen(double deadline) {
-  constexpr int kRounds = 8, kSteps = 60;
+  constexpr int kRounds = 5, kSteps = 60, kDear = 9;
   constexpr double kSharp = 1e-12;
   if (!(p_.gamma > 0 && p_.ridge > 0) || p_.lattice.n > kLargestDense) return false;
-  const std::size_t size = z_.size();
-  Vector z = best_.z, out, dz;
+  Vector z = best_.z, dz;
   for (int round = 0; round < kRounds && now() < deadline; ++round) {
     Point next = best_;
-    Vector slope[2] = {z, z}, q = z;
-    p_.lattice.lower(slope[1]);
-    p_.lattice.upper(q);
-    for (double& value : q) value *= -p_.gamma;
-    for (const Column& column : p_.frozen) slope[column.family][column.set] = 0;
-    Vector* effects[2] = {&next.a, &next.b};
-    Vector* weights[2] = {&d1_, &d2_};
-    for (int family = 0; family < 2; ++family)
-      for (std::size_t i = 0; i < size; ++i) {
-        const double s = slope[family][i], beyond = i ? std::max(std::abs(s) - 1, 0.0) / p_.ridge : 0;
-        (*effects[family])[i] = std::copysign(beyond, s);
-        (*weights[family])[i] = beyond > 0 ? 1 / p_.ridge : 0;
-      }
-    p_.rest(out, next.b, q);
-    for (std::size_t i = 0; i < size; ++i) out[i] -= next.a[i], d3_[i] = p_.gamma;
-    next.q = out;
-    p_.lattice.moebius(next.q);
-    for (std::size_t i = 0; i < size; ++i) next.q[i] = i ? q[i] - next.q[i] : 0;
+    Vector rest = effects_at(z, false, next);
     double divisor;
     next.z = z, next.dual = p_.bound(z, divisor);
     next.primal = p_.cost(next.a, next.b, next.q);
     next.exact = true;
     if (next.gap() <= best_.gap()) best_ = next;
     if (best_.gap() <= kSharp || round + 1 == kRounds) break;
-    if (!(single_ && normal_.factor(d1_, d2_, d3_, true)) && !normal_.factor(d1_, d2_, d3_, false)) break;
-    normal_.solve(out, dz, kSharp, kSteps);
-    for (std::size_t i = 1; i < size; ++i) z[i] += dz[i];
+    if (round == 0) rest = effects_at(z, true, next);
+    bool solved = false;
+    // Few effects come or go after the first step, so its factor still serves where a new one is dear.
+    if (round > 0 && (!normal_.is_single() || p_.lattice.n >= kDear)) {
+      normal_.reweigh(d1_, d2_, d3_);
+      solved = normal_.solve(rest, dz, kSharp, kSteps) < kSteps;
+    }
+    if (!solved) {
+      if (!(single_ && normal_.factor(d1_, d2_, d3_, true)) && !normal_.factor(d1_, d2_, d3_, false)) break;
+      normal_.solve(rest, dz, kSharp, kSteps);
+    }
+    for (std::size_t i = 1; i < z.size(); ++i) z[i] += dz[i];
   }
   return true;
 }

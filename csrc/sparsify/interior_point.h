@@ -41,6 +41,7 @@ class InteriorPoint {
  private:
   void set_box(const Vector& q);
   void record();
+  Vector effects_at(const Vector& z, bool by_slack, Point& next);
   bool factor();
   void residual(Vector& out) const;
   void newton(const Pairs& target, const Vector& primal_residual, double tolerance, Direction& out);

@@ -38,9 +38,13 @@ bool NormalMatrix::factor_as(std::unique_ptr<T[]>& matrix, double shift) {
   return info == 0;
 }
 
-bool NormalMatrix::factor(const Vector& d1, const Vector& d2, const Vector& d3, bool single_precision) {
+void NormalMatrix::reweigh(const Vector& d1, const Vector& d2, const Vector& d3) {
   d1_ = d1, d2_ = d2, d3_ = d3;
   d1_[0] = d2_[0] = d3_[0] = 0;
+}
+
+bool NormalMatrix::factor(const Vector& d1, const Vector& d2, const Vector& d3, bool single_precision) {
+  reweigh(d1, d2, d3);
   single_ = single_precision, few_ = false;
   if (single_) {
     double_factor_.reset();
@@ -52,8 +56,7 @@ bool NormalMatrix::factor(const Vector& d1, const Vector& d2, const Vector& d3, 
 
 bool NormalMatrix::factor_active(const Vector& d1, const Vector& d2, const Vector& d3, std::int64_t most,
                                  bool cut) {
-  d1_ = d1, d2_ = d2, d3_ = d3;
-  d1_[0] = d2_[0] = d3_[0] = 0;
+  reweigh(d1, d2, d3);
   few_ = active_.factor(d1_, d2_, d3_, most, cut);
   return few_;
 }

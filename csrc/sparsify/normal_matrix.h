@@ -25,6 +25,8 @@ class NormalMatrix {
 
   // Keeps the three diagonals (entry 0 ignored) and factors in the precision asked for; false: not positive.
   bool factor(const Vector& d1, const Vector& d2, const Vector& d3, bool single_precision);
+  // Keeps other diagonals, but the factor of the last ones.
+  void reweigh(const Vector& d1, const Vector& d2, const Vector& d3);
 
   // Factors the columns that outweigh the noise only; false: more than `most` of them (unless `cut`) or a
   // failure.
