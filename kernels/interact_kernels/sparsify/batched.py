@@ -31,8 +31,8 @@ _HOST_BYTES = 4 << 30
 _SHARE = 0.6
 _CROWDED = 0.75
 """Share of samples still moving below which the others are taken out: that copies the state."""
-_FIRST, _FURTHER, _TRIES = 100.0, 0.03, 3
-"""Gaps at which a soft split is sharpened, relative to the requested one: the rest of the way is a step or two."""
+_FURTHER, _TRIES = 0.03, 3
+"""Where a soft split is not sharp yet, by how much smaller a gap the next try begins, and how many there are."""
 
 
 def interior_point(request: SplitRequest) -> AndOrSplit:
@@ -60,13 +60,10 @@ def _solve(programme: Programme, rtol: float, options: SplitOptions) -> list[tor
     deadline = time.monotonic() + options.time_limit
     most = 200 if options.max_iterations is None else options.max_iterations
     batch = _Batch(programme)
-    # The effects of a soft optimum show only near it: where they were not found yet, the interior point goes on.
-    if programme.soft:
-        batch.run(_FIRST * rtol, most, deadline)
-        sharpen(programme, batch.best, deadline)
     batch.run(rtol, most, deadline)
+    # Where the effects of a soft optimum were not found yet, the interior point goes on.
     for k in range(_TRIES):
-        if not programme.soft or not sharpen(programme, batch.best, deadline):
+        if not programme.soft or not sharpen(programme, batch.best, batch.present(), deadline):
             break
         batch.run(rtol * _FURTHER ** (k + 1), most, deadline, programme.gamma[:, 0] > 0)
     return [*programme.in_units(batch.best), batch.best.iterations]
@@ -103,6 +100,13 @@ class _Batch:
             self.best.iterations[self.rows] += moving
             self._iterate(moving.double()[:, None])
             self._record()
+
+    def present(self) -> torch.Tensor:
+        """Return which effects of all samples exceed their slacks, by sign, shape [batch, 2, 2**n]."""
+        self._take(self.rows)
+        x, s, _, counted = self.kept
+        above = (x[:, :4] > s[:, :4]) * counted[:, :4]
+        return above[:, 0::2] - above[:, 1::2]
 
     def _take(self, rows: torch.Tensor) -> None:
         """Let these samples move from here on."""

@@ -1,7 +1,8 @@
 """The end of a batch of soft splits: from near the optimum to it, by Newton's method on the dual.
 
 The dual is smooth, and quadratic where no effect comes or goes: once the interior point has found which effects there
-are, a step or two end at the optimum, with true zeros. Whatever a and b are, q = L^-1 (a + U b - g) makes them a split.
+are, a step or two end at the optimum, with true zeros. The first step takes the effects that exceed their slacks, since
+slopes tell them apart only very near the optimum. Whatever a and b are, q = L^-1 (a + U b - g) makes them a split.
 """
 
 from __future__ import annotations
@@ -14,27 +15,40 @@ from interact_kernels import lattice
 from interact_kernels.sparsify.batch_programme import Points, Programme
 from interact_kernels.sparsify.normal import factor, scaled_matrix
 
-_ROUNDS = 8
+_ROUNDS = 5
 _SHARP, _OPTIMAL = 1e-12, 1e-9
 
 
-def sharpen(programme: Programme, best: Points, deadline: float) -> bool:
-    """Improve points in place; samples whose noise has no price stay as they are. True where some are not optimal."""
+def sharpen(programme: Programme, best: Points, present: torch.Tensor, deadline: float) -> bool:
+    """Improve points in place; samples whose noise has no price stay as they are.
+
+    Args:
+        programme: The samples.
+        best: Their points.
+        present: Which effects exceed their slacks, by sign: -1, 0 or 1, shape [batch, 2, 2**n], AND before OR.
+        deadline: Of the monotonic clock.
+
+    Returns:
+        Whether some are not optimal.
+    """
     rows = _left(programme, best).nonzero()[:, 0]
     z = best.z[rows]
     for step in range(_ROUNDS):
         if not len(rows) or time.monotonic() > deadline:
             break
         p = programme.take(rows)
-        found, rest, weights = _effects(p, z)
+        found, rest, weights = _effects(p, z, [slope.sign() * (slope.abs() > 1) for slope in p.slopes(z)])
         gap, known = _gap(found), _gap(best)[rows]
         better = gap <= known
         best.put(rows[better], _some(found, better))
         still = _left(programme, best)[rows].nonzero()[:, 0]
         if step + 1 == _ROUNDS or not len(still):
             break
-        rows, p = rows[still], p.take(still)
-        z = z[still] + _newton(p, rest[still], [weight[still] for weight in weights])
+        rows, p, z = rows[still], p.take(still), z[still]
+        rest, weights = rest[still], [weight[still] for weight in weights]
+        if step == 0:
+            _, rest, weights = _effects(p, z, list(present[rows].unbind(1)))
+        z = z + _newton(p, rest, weights)
     return bool(_left(programme, best, _OPTIMAL).any())
 
 
@@ -46,11 +60,12 @@ def _gap(points: Points) -> torch.Tensor:
     return (points.primal - points.dual) / points.primal.clamp_min(1e-300)
 
 
-def _effects(p: Programme, z: torch.Tensor) -> tuple[Points, torch.Tensor, list[torch.Tensor]]:
-    """Return the points that dual vectors stand for, the slope of the dual there, and which effects there are."""
-    beyond = [slope.sign() * (slope.abs() - 1).clamp_min(0) / p.ridge for slope in p.slopes(z)]
-    a, b = beyond
-    weights = [(part != 0).double() / p.ridge for part in beyond]
+def _effects(
+    p: Programme, z: torch.Tensor, signs: list[torch.Tensor]
+) -> tuple[Points, torch.Tensor, list[torch.Tensor]]:
+    """Return the points that dual vectors and signs of effects stand for, the dual's slope there, and the weights."""
+    weights = [sign.abs().double() / p.ridge for sign in signs]
+    a, b = (weight * (slope - sign) for weight, slope, sign in zip(weights, p.slopes(z), signs, strict=True))
     q = -p.gamma * p.upper(z)
     rest = p.rest(b, q) - a
     q = p.live * (q - lattice.moebius(rest))
