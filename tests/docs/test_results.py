@@ -49,6 +49,13 @@ def test_the_tables_are_small_and_name_no_machine(results):
         assert (folder / "verdicts.svg").is_file()
 
 
+def test_kept_bounds_are_a_little_wider(results):
+    bounds = pd.DataFrame({"low": [-0.1, 0.0, 0.3, -1e-9], "high": [0.1, 0.0, 1 / 3, 1e300]})
+    kept = results.outward(bounds)
+    assert (kept["low"] <= bounds["low"]).all() and (kept["high"] >= bounds["high"]).all()
+    assert ((kept - bounds).abs() <= 2**-15 * bounds.abs()).all(axis=None)
+
+
 def test_the_error_rates_are_those_that_the_protocol_allows(results):
     rates = pd.read_parquet(results.RATES)
     false = rates[(rates["world"] == "nothing") & (rates["hypothesis"] == "any false")]
