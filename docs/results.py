@@ -173,7 +173,7 @@ def export(name: str, store: Path) -> Path:
 
 
 def outward(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a table `certainty` whose bounds are a little wider, with 16 significant bits: they take half the bytes."""
+    """Return a table `certainty` with bounds of 16 significant bits, a little wider: they take half the bytes."""
     bounds = {}
     for column, away in (("low", np.floor), ("high", np.ceil)):
         fraction, power = np.frexp(rows[column].to_numpy())
