@@ -142,6 +142,7 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
     out = tables(rows, [1])
     assert "g: 4 texts, n = 9 to 9, 30 to 30 tokens; budgets in n log2(n): 1 (4 texts)" in out
     assert "| ours | 0.815 | 0.815 | 1.000 | 1.000 | 1.0 |" in out
+    assert "| ProxySPEX | 0.990 [1] | 0.990 [1] |" in out
     assert "1 n log2(n), R^2, half: ours less SPEX +0.115 [" in out and "ahead on 4 of 4" in out
     assert "LIME refused 1 times, first: no" in out
     assert "ours less" not in tables(rows[:3] + rows[4:7], [1])

@@ -30,31 +30,32 @@ def tables(rows: Sequence[Row], factors: Sequence[float]) -> str:
 
 def _table(rows: Sequence[Row], factors: Sequence[float]) -> str:
     planted = any("terms" in row for row in rows)
+    most = {factor: len({row["text"] for row in rows if row["factor"] == factor}) for factor in factors}
     heads = ["method", *_COLUMNS.values(), *(["terms right", "false"] if planted else []), "CPU s of the fit"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method and "refused" not in row]
         if not own:
             continue
-        cells = [_joined(own, factors, lambda row, name=name: row.get(name), "{:.3f}") for name in _COLUMNS]
+        cells = [_joined(own, most, lambda row, name=name: row.get(name), "{:.3f}") for name in _COLUMNS]
         if planted:
             # Of all planted terms, those found, as a share; and false terms a game.
             cells.append(
-                _joined(own, factors, lambda r: r["terms"][1] / r["terms"][0] if "terms" in r else None, "{:.2f}")
+                _joined(own, most, lambda r: r["terms"][1] / r["terms"][0] if "terms" in r else None, "{:.2f}")
             )
-            cells.append(_joined(own, factors, lambda r: r["terms"][2] if "terms" in r else None, "{:.1f}"))
-        cells.append(_joined(own, factors, lambda row: row["seconds"], "{:.1f}"))
+            cells.append(_joined(own, most, lambda r: r["terms"][2] if "terms" in r else None, "{:.1f}"))
+        cells.append(_joined(own, most, lambda row: row["seconds"], "{:.1f}"))
         lines.append(f"| {' | '.join([method, *cells])} |")
     return "\n".join(lines)
 
 
-def _joined(rows: Sequence[Row], factors: Sequence[float], of: Any, form: str) -> str:
-    """Return the means by budget; how many texts one is of, where it is fewer than of the budget's first."""
+def _joined(rows: Sequence[Row], most: dict[float, int], of: Any, form: str) -> str:
+    """Return the means by budget, in brackets of how many texts where others have more."""
     said = []
-    for factor in factors:
-        found = [of(row) for row in rows if row["factor"] == factor]
-        good = [value for value in found if value is not None]
-        said.append(form.format(np.mean(good)) if good else "-")
+    for factor, texts in most.items():
+        good = [of(row) for row in rows if row["factor"] == factor and of(row) is not None]
+        fewer = f" [{len(good)}]" if 0 < len(good) < texts else ""
+        said.append(form.format(np.mean(good)) + fewer if good else "-")
     return " / ".join(said) if set(said) != {"-"} else "-"
 
 

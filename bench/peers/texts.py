@@ -68,7 +68,9 @@ def budget_of(n: int, factor: float) -> int:
     return max(sparse.least_budget(n), math.ceil(factor * n * math.log2(n)))
 
 
-def missing(found: Sequence[Case], factors: Sequence[float], methods: Sequence[str], count: int, rows: Rows):
+def missing(
+    found: Sequence[Case], factors: Sequence[float], methods: Sequence[str], count: int, rows: Rows
+) -> list[tuple[Case, float, list[str]]]:
     """Return what is not in the rows: game, multiple of n log2(n), and methods; small budgets first."""
     work = []
     for factor in factors:
