@@ -1,23 +1,19 @@
-"""What is found from sampled coalitions, ours and peers': not how fast, so it is no entry of the registry.
+"""What is found from sampled coalitions: not how fast, so it is no entry of the registry.
 
 ::
 
     python -m bench.sparse_quality planted              # terms with the right sign, false terms, R^2, seconds, memory
-    python -m bench.sparse_quality real --inputs 20     # held-out R^2 on IMDB reviews with SmolLM2; resumable
     python -m bench.sparse_quality sharing              # calls a second with shared beginnings, and what they cost
     python -m bench.sparse_quality long                 # reviews of 1,000 tokens and more: sentences, then words
     python -m bench.sparse_quality lattice              # where all scores are known: R^2 and coverage by estimator
 
-Every method gets the same model, masking and number of calls (ours pays for its own held-out coalitions from them) and
-is judged on the same coalitions, which none of them saw: half of density 1/2, half of all densities. `--methods` names
-who competes (`bench.sparse_peers`).
+`bench.peers` compares with other methods.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import resource
 import time
@@ -29,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from bench import lattices
+from bench.peers.judging import judges, r2
 from bench.sparse import planted, recovered
-from bench.sparse_peers import METHODS, compared, judges, r2
 from interact import extract, prepare, sparse
 from interact.games.prompt_game import game_of
 from interact.models import embedded
@@ -38,13 +34,11 @@ from interact.models.load import load_model
 from interact.prompt.inputs import CoalitionInputs
 from interact.sft.data import REVIEW
 from interact.sparse import gaussian
-from interact.sparse.asking import Asking, score
 from interact.sparse.design import draw
-from interact.sparse.scores import ScoreCache
 
 
 def run_planted(given: argparse.Namespace) -> None:
-    """Print a row a game and method."""
+    """Print a row a game."""
     games = ((20, 12, 8), (64, 30, 8), (200, 25, 3), (256, 30, 3), (1000, 30, 1))
     for n, terms, factor in games:
         if n not in given.players:
@@ -52,13 +46,17 @@ def run_planted(given: argparse.Namespace) -> None:
         for seed in range(given.seeds):
             (truth, value), (_, true) = planted(n, terms, seed), planted(n, terms, seed, noise=0.0)
             budget = int(factor * n * math.log2(n))
-            for row in compared(value, n, budget, judges(n, 1000), given.methods, true=true, seed=seed):
-                words = _in_words(row)
-                if row.get("result") is not None:
-                    right, false = recovered(truth, row["result"])
-                    words = f"{right} of {terms} right, {false} false, {words}"
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-                print(f"n={n} seed={seed} budget={budget} {row['method']}: {words}, peak {peak:.2f} GiB", flush=True)
+            start = time.process_time()
+            found = sparse.explain(value, n, budget=budget, seed=seed)
+            seconds, (right, false) = time.process_time() - start, recovered(truth, found)
+            held = judges(n, 1000)
+            half, mixed = (r2(true(part), found.predict(part)) for part in (held[:500], held[500:]))
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            print(
+                f"n={n} seed={seed} budget={budget}: {right} of {terms} right, {false} false, R^2 {half:.3f} and "
+                f"{mixed:.3f}, {len(found.values)} calls, {seconds:.1f} CPU s, peak {peak:.2f} GiB",
+                flush=True,
+            )
 
 
 def reviews(tokenizer: Any, inputs: int, sizes: tuple[int, int]) -> Iterator[tuple[int, CoalitionInputs]]:
@@ -73,59 +71,6 @@ def reviews(tokenizer: Any, inputs: int, sizes: tuple[int, int]) -> Iterator[tup
         if prompt is not None and sizes[0] <= prompt.n <= sizes[1]:
             found += 1
             yield place, prompt
-
-
-def run_real(given: argparse.Namespace) -> None:
-    """Print and keep a row an input and method, then means; scores and rows that are there are not computed again."""
-    folder, factor, sizes = given.folder / given.dtype, given.factor, (given.least, given.most)
-    folder.mkdir(parents=True, exist_ok=True)
-    model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype=given.dtype, device="cpu")
-    rows_of: dict[str, list[dict[str, Any]]] = {}
-    for place, prompt in reviews(tokenizer, given.inputs, sizes):
-        n, done = prompt.n, folder / f"{place}-{factor:g}.json"
-        known = json.loads(done.read_text()) if done.exists() else []
-        if missing := [name for name in given.methods if all(row["method"] != name for row in known)]:
-            cache = ScoreCache(folder / f"{place}.scores", f"smollm2 {given.dtype} attention {place}")
-            cache.open(n)
-
-            ask = game_of(model, prompt, masking="attention")
-
-            def value(masks: np.ndarray, cache: ScoreCache = cache, ask: sparse.Value = ask) -> np.ndarray:
-                return score(ask, masks, cache, Asking(batch=128))
-
-            rows = list(compared(value, n, int(factor * n * math.log2(n)), judges(n, given.judges), missing))
-            kept = [{k: v for k, v in row.items() if k != "result"} for row in rows]
-            done.write_text(json.dumps([*({"place": place, "n": n, **row} for row in kept), *known]))
-        for row in json.loads(done.read_text()):
-            print(f"review {place} n={n} {row['method']:<16} {_in_words(row)}", flush=True)
-            rows_of.setdefault(row["method"], []).append(row)
-    _print_means(rows_of)
-
-
-def _print_means(rows_of: dict[str, list[dict[str, Any]]]) -> None:
-    """Print each method's means over the inputs that it took, and ours minus it there with a bootstrap interval."""
-    rng = np.random.default_rng(0)
-    ours = {row["place"]: row for row in rows_of.get("ours", []) if "refused" not in row}
-    for method, rows in rows_of.items():
-        kept = [row for row in rows if "refused" not in row]
-        words = f"mean of {len(kept)}, refused {len(rows) - len(kept)}"
-        for name in ("uniform", "mixed", "removal", "seconds"):
-            words += f"; {name} {np.mean([row[name] for row in kept]):.3f}" if kept else ""
-            gains = np.array([ours[row["place"]][name] - row[name] for row in kept if row["place"] in ours])
-            if method != "ours" and len(gains) and name != "seconds":
-                means = rng.choice(gains, (10_000, len(gains))).mean(axis=1)
-                low, high = np.quantile(means, (0.025, 0.975))
-                words += f", ours {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}], ahead on {(gains > 0).sum()}"
-        print(f"{method:<16} {words}", flush=True)
-
-
-def _in_words(row: dict[str, Any]) -> str:
-    if "refused" in row:
-        return f"refused: {row['refused']}"
-    return (
-        f"R^2 uniform {row['uniform']:.3f}, mixed {row['mixed']:.3f}, removal {row['removal']:.3f}, "
-        f"{row['calls']} calls, {row['seconds']:.1f} CPU s"
-    )
 
 
 def run_long(given: argparse.Namespace) -> None:
@@ -237,15 +182,12 @@ def _exact(values: np.ndarray, kind: str, members: set[int]) -> float:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("part", choices=("planted", "real", "sharing", "long", "lattice"))
+    parser.add_argument("part", choices=("planted", "sharing", "long", "lattice"))
     parser.add_argument("--inputs", type=int, default=20)
-    parser.add_argument("--factor", type=float, default=4.0, help="budget / (n log2 n)")
     parser.add_argument("--budget", type=int, default=300, help="coalitions of a long review, for each step")
     parser.add_argument("--tokens", nargs=2, type=int, default=[1000, 4000], help="fewest and most of a long review")
     parser.add_argument("--least", type=int, default=32, help="fewest players of a review")
     parser.add_argument("--most", type=int, default=128, help="most players of a review")
-    parser.add_argument("--judges", type=int, default=400, help="held-out coalitions")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="who competes")
     parser.add_argument("--players", nargs="+", type=int, default=[20, 64, 200, 256, 1000], help="of the planted games")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the real model")
     parser.add_argument("--file", type=Path, help="of a lattice: an .npz whose v holds all 2**n scores in bit order")
@@ -253,12 +195,9 @@ def main() -> None:
         "--budgets", nargs="+", type=int, default=[100, 200, 400], help="coalitions fitted, of a lattice"
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, default=Path("runs/sparse"), help="where real scores and rows are kept")
     given = parser.parse_args()
     if given.part == "planted":
         run_planted(given)
-    elif given.part == "real":
-        run_real(given)
     elif given.part == "long":
         run_long(given)
     elif given.part == "lattice":

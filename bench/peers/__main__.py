@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,41 +11,26 @@ from typing import Any
 import numpy as np
 
 from bench import lattices
-from bench.sparse_peers import r2
-from interact import SampledInteractions, sparse
-from interact.indices import shapley as shapley_of
+from bench.peers.judging import r2
+from bench.peers.methods import OURS, THEIRS, Contest
+from bench.peers.process import Process, Refused
 
 Cell = tuple[str, int, int]
 """A method, its budget and its seed."""
-OURS = {
-    "ours": sparse.SparseOptions(bootstraps=0, stop=2.0),
-    "ours, drawn": sparse.SparseOptions(bootstraps=0, stop=2.0, adaptive=False),
-    "ours, all sizes": sparse.SparseOptions(bootstraps=0, stop=2.0, design="balanced"),
-    "ours, terms": sparse.SparseOptions(bootstraps=0, stop=2.0, estimator="terms"),
-}
-THEIRS = ("ProxySPEX", "ProxySHAP", "SPEX", "LeverageSHAP", "RegressionMSR", "PolySHAP", "OddSHAP")
-_MISSING = (
-    "{0} is not there. Make it: python3.12 -m venv runs/shapiq && runs/shapiq/bin/pip install shapiq==1.8.0 lightgbm "
-    "xgboost-cpu sparse-transform; or name another Python by --python."
-)
 
 
-def ours(v: np.ndarray, cell: Cell) -> dict[str, Any]:
-    """Explain a lattice from a sample and judge it."""
+def judged(v: np.ndarray, cell: Cell, peers: Process) -> dict[str, Any]:
+    """Explain a lattice from a sample and judge it on all scores."""
     method, budget, seed = cell
-    n, start = len(v).bit_length() - 1, time.process_time()
-    ask = partial(_looked_up, v)
-    found = sparse.explain(ask, n, budget=budget, seed=seed, options=OURS[method], progress=False)
-    values = _shapley(found)
-    row = {"method": method, "budget": budget, "seed": seed, "seconds": time.process_time() - start}
-    row |= {"calls": len(found.values), "shapley": values.tolist()}
-    return row | {"r2 whole": r2(v, found.predict(lattices.everyone(n)))}
-
-
-def _shapley(found: SampledInteractions) -> np.ndarray:
-    if found.provenance["gaussian"] is None:
-        return np.asarray(shapley_of(found))
-    return sparse.posterior(found).effects("shapley", [{i} for i in range(found.n)])[0]
+    row: dict[str, Any] = {"method": method, "budget": budget, "seed": seed}
+    n = len(v).bit_length() - 1
+    try:
+        fit = Contest(partial(_looked_up, v), n, budget, seed, peers, both=True).fit(method)
+    except Refused as error:
+        return {**row, "refused": str(error)}
+    assert fit.values is not None
+    row |= {"seconds": fit.seconds, "calls": fit.calls, "shapley": fit.values.tolist()}
+    return row | {f"r2 {name}": r2(v, predict(lattices.everyone(n))) for name, predict in fit.predictors.items()}
 
 
 def _looked_up(values: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -67,26 +48,6 @@ def exact_shapley(v: np.ndarray) -> np.ndarray:
 
 def _choose(n: int, k: int) -> float:
     return float(np.prod([(n - j) / (j + 1) for j in range(k)]))
-
-
-def theirs(file: Path, cells: list[Cell], python: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of shapiq's methods, from a process of its own."""
-    if not python.exists():
-        raise SystemExit(_MISSING.format(python))
-    script = Path(__file__).parent / "theirs.py"
-    command, environment = [str(python), str(script), str(file)], {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    print(f"shapiq runs as a process of its own: {' '.join(command)}", flush=True)
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write("".join(json.dumps(cell) + "\n" for cell in cells))
-        process.stdin.close()
-        for line in process.stdout:
-            yield json.loads(line)
-    if process.returncode:
-        raise SystemExit(f"The process of shapiq ended with the code {process.returncode}; what it gave is kept.")
 
 
 def table(rows: list[dict[str, Any]], budgets: list[int]) -> str:
@@ -127,13 +88,11 @@ def main() -> None:
         done = {(row["method"], row["budget"], row["seed"]) for row in known}
         wanted = [(m, b, s) for s in range(given.seeds) for b in given.budgets for m in given.methods]
         missing = [cell for cell in wanted if cell not in done]
-        by_them = [cell for cell in missing if cell[0] in THEIRS]
-        made = (ours(v, cell) for cell in missing if cell[0] in OURS)
-        for source in (made, theirs(file, by_them, given.python) if by_them else ()):
-            for row in source:
-                known.append(row)
+        with Process(given.python) as peers:
+            for cell in missing:
+                known.append(judged(v, cell, peers))
                 with kept.open("a") as stream:
-                    stream.write(json.dumps(row) + "\n")
+                    stream.write(json.dumps(known[-1]) + "\n")
         truth = exact_shapley(v)
         for row in known:
             if "shapley" in row:
