@@ -41,9 +41,15 @@ _current: ContextVar[_Attention | None] = ContextVar("interact_tree_run", defaul
 
 @dataclass
 class TreePlan(Plan):
-    """The plan of a tree; `leaves` is how many leaves a run of `size` tokens may have."""
+    """The plan of a tree.
+
+    Attributes:
+        leaves: How many leaves a run of `size` tokens may have.
+        tree: The tree of all rows, until it is run.
+    """
 
     leaves: int = 1
+    tree: CoalitionTree | None = None
 
 
 class Tree(Engine):
@@ -79,12 +85,16 @@ class Tree(Engine):
         memory = tree.memory(tokens, leaves, one)
         words = f"{tree.explain(tokens, leaves)}, {size_in_words(memory)} of memory"
         told = {"saving": tree.saving(), "words": words, "options": options, "memory": memory}
-        return TreePlan(game, masks, tokens, "tokens per run", tree.tokens, tree.flat_tokens, **told, leaves=leaves)
+        told |= {"leaves": leaves, "tree": tree}
+        return TreePlan(game, masks, tokens, "tokens per run", tree.tokens, tree.flat_tokens, **told)
 
     def run(self, plan: Plan, rows: np.ndarray, size: int) -> Generator[Batch, None, None]:
         """Compute the tree of some coalitions, run by run."""
         assert isinstance(plan, TreePlan)
-        tree = coalition_tree(plan.game, plan.masks[rows])
+        tree = plan.tree if len(rows) == len(plan.masks) else None
+        # A plan may be kept for long, and the tree of many players is large.
+        plan.tree = None
+        tree = tree or coalition_tree(plan.game, plan.masks[rows])
         with tree_runs(plan) as runs:
             for run in tree.runs(size, max(1, plan.leaves * size // plan.size)):
                 yield rows[run.rows], runs.compute(runs.stage(run))
@@ -94,14 +104,14 @@ class Tree(Engine):
         length, verdict = len(game.prompt.input_ids), Verdict()
         for few in (True, False):
             if length <= game.passed.get(("tree", game.masking, few), 0):
-                return Verdict(options={"final_rows": few})
+                return Verdict(options={} if few else {"final_rows": False})
         for few in (True, False):
             # Small runs, so that what one run hands to the next is compared with the truth too.
             options: dict[str, Any] = {"most_tokens": max(8, length // 2), "final_rows": few}
             verdict = disagreement(game, self, "tree", lambda g, some, o=options: [self.plan(g, some, **o)])
             if verdict.reason is None:
                 game.passed["tree", game.masking, few] = reach(game)
-                return Verdict(options={"final_rows": few})
+                return Verdict(options={} if few else {"final_rows": False})
         return verdict
 
 
