@@ -203,7 +203,8 @@ class TreeRuns:
         position = run.position[run.kept :]
         fields = (position, self._ids[position], run.absent[run.kept :], keep, run.carry)
         packed = torch.from_numpy(np.concatenate([field.astype(np.int64, copy=False) for field in fields]))
-        return StagedRun(run, *to_device(packed, self._device).split([len(field) for field in fields]), {}, m)
+        parts = to_device(packed, self._device).split([len(field) for field in fields])
+        return StagedRun(run, *parts, trees={}, answer=m)
 
     def compute(self, staged: StagedRun) -> torch.Tensor:
         """Compute a run; returns the scores of its leaves, float32, on the model's device."""

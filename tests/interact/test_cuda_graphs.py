@@ -31,7 +31,7 @@ def inputs_of(seed: int, length: int = 30) -> CoalitionInputs:
 def scores(model, inputs, **options) -> torch.Tensor:
     game = game_of(model, inputs)
     with torch.no_grad():
-        return score_by(Tree(), game, all_coalitions(game.n).numpy(), **OPTIONS, **options)
+        return score_by(Tree(), game, all_coalitions(game.n).numpy(), **(OPTIONS | options))
 
 
 class Recorded:
@@ -103,11 +103,14 @@ def test_all_runs_of_a_prompt_have_one_size():
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_padding_changes_nothing(family):
+    """Bit for bit where the linear layers get at least 4 rows: fewer are multiplied by another kernel in float32."""
     TREE.unregister("lists")
     try:
-        model = causal(family).double()
-        plain, wide = scores(model, inputs_of(0)), scores(model, inputs_of(0), padded=True)
-        assert torch.equal(plain, wide) or (plain - wide).abs().max() < 1e-6
+        model = causal(family)
+        whole = [scores(model, inputs_of(0), most_tokens=2048, padded=wide) for wide in (False, True)]
+        assert torch.equal(*whole)
+        cut = [scores(model, inputs_of(0), padded=wide) for wide in (False, True)]
+        torch.testing.assert_close(*cut, rtol=1e-5, atol=1e-5)
     finally:
         TREE.register(Implementation("lists", by_lists), before="native")
 
