@@ -18,6 +18,7 @@ from bench.device.clock import Target, Time, clock, in_full, matrix_rate, profil
 from bench.device.inputs import coalition_tree, lengths, players, prompt
 from interact.engines import precision
 from interact.engines import tree as tree_module
+from interact.engines.cuda_graphs import cuda_graphs
 from interact.engines.engine import distinct
 from interact.engines.flat import Flat
 from interact.engines.half import widened
@@ -37,6 +38,7 @@ _SIZES = {
 """Layers, hidden size, inner size, query heads, key heads, vocabulary."""
 _REPEATED = 16
 _OTHER_RUNS = 8192
+_PROMPTS = 3
 
 
 @dataclass
@@ -61,9 +63,9 @@ class Subject:
         """Of the weights."""
         return self.game.model.get_input_embeddings().weight.dtype
 
-    def tree(self, most_tokens: int | None = None) -> torch.Tensor:
+    def tree(self, most_tokens: int | None = None, **options: Any) -> torch.Tensor:
         """Score all coalitions by the tree, without asking whether the project trusts it for this model."""
-        return score_by(Tree(), self.game, self.coalitions.numpy(), most_tokens=most_tokens)
+        return score_by(Tree(), self.game, self.coalitions.numpy(), most_tokens=most_tokens, **options)
 
     def tree_plan(self) -> TreePlan:
         """Return how the project cuts the tree of all coalitions."""
@@ -131,6 +133,50 @@ def _graph(cases: Cases, one: Subject) -> tuple[str, bool]:
     cells |= {f"{name}, ms": t.against(one.times["tree"]) for name, t in one.times.items()}
     cases.line(f"{one.what} {one.cells['layers']}", "CUDA graphs", cells, times=in_full(one.times))
     return f"{one.times.get('graph', one.times['tree']).ms:.3g} ms", same
+
+
+def product_graphs(cases: Cases, which: str) -> None:
+    """Time the scoring of prompts of nearly one length as ever, padded, and inside `cuda_graphs`."""
+    target = cases.target
+    made = random_model(target, "tiny" if target.tiny else which)
+    for length, rows in lengths(target).items():
+        some = [
+            Subject(target, which, game_of(made, prompt(length - less, players(target))), rows)
+            for less in range(_PROMPTS)
+        ]
+        cases.case(f"{some[0].what}: CUDA graphs in the product", partial(_in_product, cases, some))
+
+
+def _in_product(cases: Cases, some: list[Subject]) -> tuple[str, bool]:
+    one, target = some[0], some[0].target
+
+    def scores(**options: Any) -> list[torch.Tensor]:
+        return [subject.tree(**options) for subject in some]
+
+    plain, wide = scores(), scores(padded=True)
+    for name, options in {"as ever": {}, "padded": {"padded": True}}.items():
+        one.times[name] = clock(target, partial(scores, **options), seconds=0.7).scaled(1 / len(some))
+    held = 0 if target.rehearsal else torch.cuda.memory_reserved()
+    with cuda_graphs(one.game.model) as graphs:
+        begun = time.perf_counter()
+        scores()
+        target.synchronize()
+        first = time.perf_counter() - begun
+        scores()
+        captured, replayed = graphs.captured, graphs.replayed
+        one.times["graphs"] = clock(target, scores, seconds=0.7).scaled(1 / len(some))
+        found = scores()
+        held = 0 if target.rehearsal else torch.cuda.memory_reserved() - held
+    cells = {**one.cells, "graphs": str(captured), "replays of the first 6 scorings": str(replayed)}
+    cells |= {f"{name}, ms": taken.against(one.times["as ever"]) for name, taken in one.times.items()}
+    cells["first 3 scorings, s"] = f"{first:.3g}"
+    cells["more memory reserved, MB"] = f"{held / 1e6:.0f}"
+    far = max(float((a - b).abs().max()) for a, b in zip(wide, plain, strict=True))
+    cells["padded - as ever, largest"] = f"{far:.3g}"
+    cases.line(one.what, "CUDA graphs in the product", cells, times=in_full(one.times))
+    same = all(torch.equal(a, b) for a, b in zip(found, wide, strict=True))
+    said = graphs.refusal or f"{one.times['graphs'].ms:.3g} ms, the numbers of padded runs: {same}"
+    return said, same and (target.rehearsal or graphs.refusal is None)
 
 
 def model(cases: Cases, which: str) -> None:

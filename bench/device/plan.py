@@ -58,6 +58,8 @@ STAGES = (
     Stage("cholesky", "algebra:cholesky", 30, 7),
     Stage("tilings", "speed:tilings", 45, 8),
     Stage("graphs", "models:graphs", 60, 9, "135M"),
+    Stage("product-graphs", "models:product_graphs", 60, 10, "135M"),
+    Stage("product-graphs-8b", "models:product_graphs", 90, 11, "8B", rehearsed=False),
 )
 
 

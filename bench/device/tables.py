@@ -24,6 +24,8 @@ SECTIONS = {
     "the CPU.",
     "CUDA graphs": "All runs of a tree whose inputs lie on the card: as the project computes them, and replayed from "
     "one graph, which gives the same bits.",
+    "CUDA graphs in the product": "A scoring of all coalitions, the mean over 3 prompts whose lengths differ by 1: as "
+    "ever, in padded runs, and inside `cuda_graphs`, which must give the numbers of padded runs.",
     "lattice": "Times are held against a copy that reads and writes as many bytes: ms = copies.",
     "split": "AND-OR splits, gap 1e-3 (box) or 1e-6 (soft), each certified by `verify`; ratios are times "
     "over those of the card.",

@@ -141,6 +141,11 @@ class CoalitionTree:
             yield self._run(kept, begin, end, following)
             begin, kept = end, following
 
+    def even(self, most_tokens: int) -> int:
+        """Return a size of runs, at most so many tokens, that makes about equally long runs and no more of them."""
+        runs = -(-self.tokens // most_tokens)
+        return min(most_tokens, self.tokens // max(1, runs) + int(self._length.max(initial=0)))
+
     def saving(self) -> str:
         """Say how many tokens the tree computes, and how many the flat forward."""
         ratio = self.flat_tokens / max(1, self.tokens)

@@ -141,11 +141,14 @@ def head_rows(model: Any) -> Iterator[Callable[[torch.Tensor], int | torch.Tenso
 
 def last_layer(model: Any) -> torch.nn.Module | None:
     """Return the last of a model's decoder layers: the end of its longest list of modules that is in no other list."""
-    lists: dict[str, torch.nn.ModuleList] = {}
-    for name, module in unwrapped(model).named_modules():
-        if isinstance(module, torch.nn.ModuleList) and not any(name.startswith(f"{above}.") for above in lists):
-            lists[name] = module
-    longest = max(lists.values(), key=len, default=None)
+    longest: torch.nn.ModuleList | None = None
+    waiting: list[torch.nn.Module] = [unwrapped(model)]
+    while waiting:
+        module = waiting.pop()
+        if not isinstance(module, torch.nn.ModuleList):
+            waiting += reversed(list(module.children()))
+        elif len(module) > len(longest or ()):
+            longest = module
     return longest[-1] if longest else None
 
 

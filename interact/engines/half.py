@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from interact.models.family import held_elsewhere
-from interact.models.memory import out_of_memory
+from interact.models.memory import free_memory, out_of_memory
 
 if TYPE_CHECKING:
     from interact.games.prompt_game import PromptGame
@@ -38,13 +38,17 @@ def widened(model: Any) -> Iterator[None]:
         raise ValueError(f"The {kind} weights of {type(model).__name__} cannot be widened to float32.")
     held = [*model.parameters(), *model.buffers()]
     before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in HALF]
+    # Where memory holds both, the weights go back to where they lay: a CUDA graph reads them there.
+    devices = {tensor.device for tensor, _ in before}
+    room = len(devices) == 1 and free_memory(*devices) > 3 * sum(tensor.nbytes for tensor, _ in before)
+    narrow = [tensor.data for tensor, _ in before if room]
     try:
         for tensor, _ in before:
             tensor.data = tensor.data.float()
         yield
     finally:
-        for tensor, dtype in before:
-            tensor.data = tensor.data.to(dtype)
+        for at, (tensor, dtype) in enumerate(before):
+            tensor.data = narrow[at] if room else tensor.data.to(dtype)
 
 
 @contextmanager

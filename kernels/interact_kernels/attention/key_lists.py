@@ -14,7 +14,8 @@ and heads, and kept with the tree.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -68,3 +69,37 @@ def key_lists(tree: SegmentTree, tokens: int, tile: int, device: torch.device) -
         made = KeyLists(whole[0], whole[1].view(words, entries), *whole[2:])
         tree.prepared[tokens, tile, device] = made
     return made
+
+
+def make_room(tree: SegmentTree, times: float) -> bool:
+    """Lay the lists of a tree in new memory that holds lists so many times as long; False where it has none."""
+    found = list(_lists(tree))
+    for shape, lists in found:
+        words, entries = lists.seen.shape
+        room = int(times * entries)
+        key, seen = lists.key.new_zeros(room), lists.seen.new_zeros(words, room)
+        key[:entries].copy_(lists.key)
+        seen[:, :entries].copy_(lists.seen)
+        tree.prepared[shape] = replace(lists, key=key, seen=seen, offset=lists.offset.clone(), full=lists.full.clone())
+    return bool(found)
+
+
+def refill(tree: SegmentTree, other: SegmentTree) -> bool:
+    """Put the lists of another tree, with as many keys and queries, where a tree's own lists lie.
+
+    Whatever reads them from there then attends by the other tree. Returns False where they do not fit.
+    """
+    for (tokens, tile, device), lists in list(_lists(tree)):
+        made = key_lists(other, tokens, tile, device)
+        entries = len(made.key)
+        if entries > len(lists.key) or made.blocks != lists.blocks:
+            return False
+        lists.key[:entries].copy_(made.key)
+        lists.seen[:, :entries].copy_(made.seen)
+        lists.offset.copy_(made.offset)
+        lists.full.copy_(made.full)
+    return True
+
+
+def _lists(tree: SegmentTree) -> Iterator[tuple[tuple[int, int, torch.device], KeyLists]]:
+    yield from ((shape, made) for shape, made in tree.prepared.items() if isinstance(made, KeyLists))
