@@ -169,7 +169,7 @@ class _Captured:
         runs.attention.kept = dict(self._kept)
         logits = runs.forward(self._staged, self._embedded)
         if self._kept:
-            torch._foreach_copy_(_flat(self._kept), _flat(runs.attention.kept))
+            _copy(_flat(self._kept), _flat(runs.attention.kept))
         return logits
 
     def take(self, runs: TreeRuns, staged: StagedRun, embedded: torch.Tensor) -> bool:
@@ -177,13 +177,13 @@ class _Captured:
         mine = self._staged
         if not all(refill(tree, staged.tree(window)) for window, tree in mine.trees.items()):
             return False
-        torch._foreach_copy_([mine.places, mine.rows, self._embedded], [staged.places, staged.rows, embedded])
+        _copy([mine.places, mine.rows, self._embedded], [staged.places, staged.rows, embedded])
         mine.carry.copy_(staged.carry)
         if self._kept and not runs.attention.kept:
             # The first run of a prompt.
-            torch._foreach_zero_(_flat(self._kept))
+            _zero(_flat(self._kept))
         elif self._kept and runs.attention.kept is not self._kept:
-            torch._foreach_copy_(_flat(self._kept), _flat(runs.attention.kept))
+            _copy(_flat(self._kept), _flat(runs.attention.kept))
         return True
 
     def replay(self, runs: TreeRuns) -> torch.Tensor:
@@ -197,6 +197,9 @@ class _Captured:
         return all(map(torch.equal, _flat(self._kept), _flat(kept) if self._kept else []))
 
 
+# One launch for all tensors.
+_copy: Any = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
+_zero: Any = torch._foreach_zero_  # pyright: ignore[reportPrivateImportUsage]
 _active: ContextVar[CudaGraphs | None] = ContextVar("interact_cuda_graphs", default=None)
 
 

@@ -114,7 +114,7 @@ def test_a_store_without_the_table_is_exported_with_what_is_certain(finished, tm
     known = pd.read_parquet(results.export("mine", store) / "certainty.parquet")
     pd.testing.assert_frame_equal(
         known.drop(columns=["run", "model", "data"]),
-        pd.read_parquet(finished / "certainty.parquet").drop(columns=["run", "model", "data"]),
+        results.outward(pd.read_parquet(finished / "certainty.parquet")).drop(columns=["run", "model", "data"]),
     )
     of = results.Evidence(tmp_path / "results" / "mine")
     assert set(of.repeated["among"]) == {"certain"} and len(of.repeated) == len(of.verdicts) > 0
