@@ -40,7 +40,8 @@ def widened(model: Any) -> Iterator[None]:
     before = [(tensor, tensor.dtype) for tensor in held if tensor.dtype in HALF]
     # Where memory holds both, the weights go back to where they lay: a CUDA graph reads them there.
     devices = {tensor.device for tensor, _ in before}
-    room = len(devices) == 1 and free_memory(*devices) > 3 * sum(tensor.nbytes for tensor, _ in before)
+    cuda = [device.type for device in devices] == ["cuda"]
+    room = cuda and free_memory(*devices) > 3 * sum(tensor.nbytes for tensor, _ in before)
     narrow = [tensor.data for tensor, _ in before if room]
     try:
         for tensor, _ in before:
