@@ -171,7 +171,10 @@ def test_peers_are_compared_on_a_lattice_and_go_on_where_they_were(monkeypatch, 
         peers.main()
         out = capsys.readouterr().out
         assert "| ours | " in out and "| ours, terms | " in out and "Means over 1 lattices" in out
-        assert len((tmp_path / "small.jsonl").read_text().splitlines()) == 2
+        kept = tmp_path / "small.jsonl"
+        assert [json.loads(row)["method"] for row in kept.read_text().splitlines()] == ["ours", "ours, terms"]
+        # Killed while the last row was written: the next run fits it again.
+        kept.write_text(kept.read_text()[:-20])
     monkeypatch.setattr("sys.argv", [*line, "--python", str(tmp_path / "none"), "--methods", "ProxySPEX"])
     with pytest.raises(SystemExit, match=r"none is not there\. Make it: python3\.12 -m venv"):
         peers.main()

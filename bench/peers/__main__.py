@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from bench import lattices
 from bench.peers.judging import r2
 from bench.peers.methods import OURS, THEIRS, Contest
 from bench.peers.process import Process, Refused
+from bench.peers.rows import Rows
 
 Cell = tuple[str, int, int]
 """A method, its budget and its seed."""
@@ -81,18 +81,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/peers"), help="where rows are kept")
     parser.add_argument("--files", nargs="+", type=Path, default=sorted(lattices.FOLDER.glob("*.npz")))
     given, rows = parser.parse_args(), []
-    given.folder.mkdir(parents=True, exist_ok=True)
     for file in given.files:
-        v, kept = lattices.read(file), given.folder / f"{file.stem}.jsonl"
-        known = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
-        done = {(row["method"], row["budget"], row["seed"]) for row in known}
+        v, kept = lattices.read(file), Rows(given.folder / f"{file.stem}.jsonl")
         wanted = [(m, b, s) for s in range(given.seeds) for b in given.budgets for m in given.methods]
-        missing = [cell for cell in wanted if cell not in done]
         with Process(given.python) as peers:
-            for cell in missing:
-                known.append(judged(v, cell, peers))
-                with kept.open("a") as stream:
-                    stream.write(json.dumps(known[-1]) + "\n")
+            for method, budget, seed in wanted:
+                if not kept.has({"method": method, "budget": budget, "seed": seed}):
+                    kept.add(judged(v, (method, budget, seed), peers))
+        known = kept.known
         truth = exact_shapley(v)
         for row in known:
             if "shapley" in row:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-Row = dict[str, Any]
+from bench.peers.rows import Row
+
 _COLUMNS = {"half": "R^2, half", "all": "R^2, all sizes", "removal": "removal", "insertion": "insertion"}
 _ENOUGH = 4
 """Texts from which an interval is given."""

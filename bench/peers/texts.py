@@ -7,14 +7,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,45 +19,14 @@ from bench.peers.cases import GROUPS, Case, cases
 from bench.peers.judging import counted, insertion, judges, r2, removal
 from bench.peers.methods import FITS, THEIRS, Contest
 from bench.peers.process import Process, Refused
+from bench.peers.rows import Row, Rows
 from bench.peers.tables import tables
 from interact import sparse
 from interact.formats.progress import in_words
 
 METHODS = ("ours", "ours, all sizes", "ours, terms", *FITS, *THEIRS)
-Row = dict[str, Any]
 _MOST_OF_AN_OUTLOOK = 1000
 """With more scores than these an outlook takes longer than a fit."""
-
-
-@dataclass
-class Rows:
-    """The rows of a file, and those that are appended to it.
-
-    Attributes:
-        path: A JSON lines file; it need not exist.
-        known: Its rows.
-    """
-
-    path: Path
-    known: list[Row] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
-        # The last one is incomplete where a kill cut it short.
-        self.known = [json.loads(line) for line in lines if line.endswith("\n")]
-        if len(self.known) < len(lines):
-            self.path.write_text("".join(lines[:-1]))
-
-    def has(self, key: Row) -> bool:
-        """Return whether there is a row of this group, text, budget and so on."""
-        return any(key.items() <= row.items() for row in self.known)
-
-    def add(self, row: Row) -> None:
-        """Keep a row."""
-        self.known.append(row)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as stream:
-            stream.write(json.dumps(row) + "\n")
 
 
 def budget_of(n: int, factor: float) -> int:
