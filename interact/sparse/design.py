@@ -1,6 +1,7 @@
 """Which coalitions to score: densities, balance of sizes, complements, shared beginnings.
 
-- ``uniform`` (default): every player present with probability 1/2.
+- ``uniform``: every player present with probability 1/2.
+- ``mixed``: three quarters uniform, one quarter of every size, so that few players alone, and all but few, are seen.
 - ``two-sided``: 40 % of the coalitions nearly empty, 40 % nearly full, 20 % half full. Seen from the empty
   input almost only OR terms act, seen from the full one almost only AND terms.
 - ``balanced``: every size from 0 to n equally often.
@@ -14,7 +15,9 @@ from __future__ import annotations
 
 import numpy as np
 
-DESIGNS = ("uniform", "two-sided", "balanced")
+DESIGNS = ("mixed", "uniform", "two-sided", "balanced")
+_OF_ALL_SIZES = 4
+"""Every fourth coalition of a mixed design is of every size."""
 
 
 def density(n: int) -> float:
@@ -42,11 +45,12 @@ def draw(
     drawn = -(-groups // 2) if paired else groups
     chances = _chances(n, drawn, kind, rng)
     masks = rng.random((drawn, shared, n)) < chances[:, None, None]
-    if kind == "balanced":
+    if kind in ("balanced", "mixed"):
         # An exact size, so that the smallest and the largest coalitions are really seen.
-        sizes = np.round(chances * n).astype(int)
-        ranks = rng.random((drawn, shared, n)).argsort(axis=2).argsort(axis=2)
-        masks = ranks < sizes[:, None, None]
+        sized = np.arange(drawn) % (_OF_ALL_SIZES if kind == "mixed" else 1) == 0
+        sizes = np.round(chances[sized] * n).astype(int)
+        ranks = rng.random((len(sizes), shared, n)).argsort(axis=2).argsort(axis=2)
+        masks[sized] = ranks < sizes[:, None, None]
     _share(masks, rng)
     if paired:
         masks = np.stack([masks, ~masks], axis=1)
@@ -85,6 +89,10 @@ def _chances(n: int, groups: int, kind: str, rng: np.random.Generator) -> np.nda
     """Return the density of each group."""
     if kind == "uniform":
         return np.full(groups, 0.5)
+    if kind == "mixed":
+        chances = np.full(groups, 0.5)
+        chances[::_OF_ALL_SIZES] = _chances(n, len(chances[::_OF_ALL_SIZES]), "balanced", rng)
+        return chances
     if kind == "balanced":
         return rng.permutation(np.arange(groups) % (n + 1)) / max(n, 1)
     p = density(n)

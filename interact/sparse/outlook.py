@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from interact.results import SampledInteractions
+from interact.sparse.design import distinct
 from interact.sparse.gaussian import GaussianProcess, expected_error, posterior
 
 _GROWTH = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
@@ -55,7 +56,7 @@ def outlook(result: SampledInteractions) -> Outlook:
     """Say what R^2 to expect from more scores.
 
     Args:
-        result: A first round. Its coalitions should be uniform, as they are by default.
+        result: A first round, of any design; further coalitions are drawn likewise.
 
     Raises:
         ValueError: The result is exact, or nothing was held out, so that nothing is known of the first fit.
@@ -71,13 +72,16 @@ def outlook(result: SampledInteractions) -> Outlook:
     judges = result.coalitions[held][:_JUDGES]
     now = _measured(process, result)
     left = expected_error(process, process.z > 0, judges)
+    taken = np.concatenate([process.z > 0, judges])
+    design = result.provenance.get("sparse", {}).get("design", "uniform")
     budgets, shares = [m], [now]
     rng = np.random.default_rng(0)
     for growth in _GROWTH[1:]:
         budget = min(round(growth * m), 1 << min(result.n, 40))
         if budget > _MOST or budget == budgets[-1]:
             break
-        fresh = _more(process, budget - len(judges) - len(process.z), judges, rng)
+        wanted = max(0, budget - len(judges) - len(process.z))
+        fresh, *_ = distinct(result.n, wanted, taken, kind=design, paired=False, shared=1, rng=rng)
         share = expected_error(process, np.concatenate([process.z > 0, fresh]), judges) / left
         budgets.append(budget)
         shares.append(max(shares[-1], 1 - (1 - now) * float(share)))
@@ -93,12 +97,3 @@ def _measured(process: GaussianProcess, result: SampledInteractions) -> float:
     guessed = np.concatenate([process.predict(result.coalitions[held])[0], alone])
     spread = float(((truth - truth.mean()) ** 2).mean())
     return float(np.clip(1 - ((truth - guessed) ** 2).mean() / max(spread, 1e-300), 0, 1))
-
-
-def _more(process: GaussianProcess, count: int, judges: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw uniform coalitions that are neither fitted nor judged, as far as there are any."""
-    drawn = rng.random((max(0, 4 * count), process.n)) < 0.5
-    taken = {row.tobytes() for row in np.concatenate([process.z > 0, judges])}
-    fresh = dict.fromkeys(row.tobytes() for row in drawn if row.tobytes() not in taken)
-    rows = list(fresh)[: max(0, count)]
-    return np.frombuffer(b"".join(rows), dtype=bool).reshape(len(rows), process.n)

@@ -51,7 +51,8 @@ class SparseOptions(Asking):
     """How coalitions are sampled and terms are sought; and how the value function is asked, see `Asking`.
 
     Attributes:
-        design: ``"uniform"``, ``"two-sided"`` or ``"balanced"``, see `interact.sparse.design`.
+        design: ``"uniform"``, ``"mixed"``, ``"two-sided"`` or ``"balanced"``, see `interact.sparse.design`; ``"auto"``
+            is uniform with up to 20 players, mixed with more.
         paired: Whether every coalition comes with its complement.
         shared: Size of the groups of coalitions with a shared beginning, a power of two; 1 for none. The coalition
             tree scores large groups faster; the terms are found from fewer independent draws.
@@ -62,10 +63,10 @@ class SparseOptions(Asking):
             the terms leave, whichever predicts better; ``"gaussian"`` it alone, without a search; ``"terms"`` a lasso
             and shrunk effects.
         adaptive: Whether a Gaussian process says which coalitions a later round scores: those that reduce the variance
-            of all scores most. Only with up to 20 players, and of uniform, independent coalitions.
+            of all scores most. Only with up to 20 players, and of uniform or mixed, independent coalitions.
     """
 
-    design: str = "uniform"
+    design: str = "auto"
     paired: bool = False
     shared: int = 1
     proxy: bool | None = None
@@ -76,8 +77,8 @@ class SparseOptions(Asking):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.design not in DESIGNS:
-            raise ValueError(f"design={self.design!r} is not known; choose one of {list(DESIGNS)}.")
+        if self.design not in ("auto", *DESIGNS):
+            raise ValueError(f"design={self.design!r} is not known; choose one of {['auto', *DESIGNS]}.")
         if self.shared < 1 or self.shared & (self.shared - 1):
             raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared}.")
         if self.estimator not in ESTIMATORS:
@@ -154,6 +155,8 @@ def explain(
     options = options or SparseOptions()
     budget = checked_budget(n, budget, max_order, seed, players)
     n, max_order, seed = int(n), int(max_order), int(seed)
+    if options.design == "auto":
+        options = replace(options, design="uniform" if n <= _MOST_PLAYERS_OF_A_CHOICE else "mixed")
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
     kept = cache if isinstance(cache, ScoreCache) else ScoreCache(cache)
     kept.open(n)
@@ -326,7 +329,7 @@ def _more(
     """Draw coalitions that were not taken before; where a Gaussian process was found, those that tell most."""
     shape: dict[str, Any] = {"kind": options.design, "paired": options.paired, "shared": options.shared}
     process = None if found is None else found.process
-    plain = options.design == "uniform" and not options.paired and options.shared == 1
+    plain = options.design in ("mixed", "uniform") and not options.paired and options.shared == 1
     few = taken.shape[1] <= _MOST_PLAYERS_OF_A_CHOICE and 0 < count <= _MOST_CHOSEN
     if process is None or not (options.adaptive and plain and few):
         return distinct(taken.shape[1], count, taken, rng=rng, **shape)

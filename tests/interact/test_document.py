@@ -133,16 +133,16 @@ def rough(n, seed=0):
 
 
 def test_an_outlook_says_what_more_scores_explain():
-    value = rough(16)
-    options = SparseOptions(bootstraps=0, proxy=False, estimator="gaussian", adaptive=False, repeats=0)
-    first = sparse.explain(value, 16, budget=120, options=options)
+    value, n = rough(24), 24
+    options = SparseOptions(bootstraps=0, proxy=False, estimator="gaussian", design="uniform", repeats=0)
+    first = sparse.explain(value, n, budget=120, options=options)
     found = sparse.outlook(first)
     assert found.budgets[:3] == (120, 180, 240) and abs(found.r2[0] - first.fidelity(0.0).r2) < 0.3
     assert list(found.r2) == sorted(found.r2) and found.r2[-1] <= 1
-    masks = np.random.default_rng(9).random((2000, 16)) < 0.5
+    masks = np.random.default_rng(9).random((2000, n)) < 0.5
     truth = value(masks)
     for budget, expected in list(zip(found.budgets, found.r2, strict=True))[2:4]:
-        later = sparse.explain(value, 16, budget=budget, options=options)
+        later = sparse.explain(value, n, budget=budget, options=options)
         reached = 1 - ((later.predict(masks) - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
         assert abs(reached - expected) < 0.1
     middle = (found.r2[0] + found.r2[-1]) / 2

@@ -199,7 +199,7 @@ def test_effects_at_an_empty_input_unlike_all_others_are_covered():
     sets = [{0}, {3}, {7}, {0, 1}, {2, 5}, {6, 8}]
     n = 10
     every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
-    for _ in range(5):
+    for _ in range(12):
         single = rng.normal(size=n)
         # What is said of next to nothing has little to do with what is said of half a text.
         values = every @ single - 4 * 0.4 ** every.sum(axis=1) * (1 + 0.3 * rng.normal(size=1 << n))
@@ -209,6 +209,7 @@ def test_effects_at_an_empty_input_unlike_all_others_are_covered():
         covered += (np.abs(effects - truth) < 1.96 * errors).tolist()
         alone = np.unique(np.r_[0, 1, rows])
         known.append(gaussian.fit(every[alone], values[alone]).effects("and", [{0}])[1][0])
-    assert np.mean(covered) >= 0.85
+    # No draw of the prior looks like this; without an error of the empty input's own it would be 0.26.
+    assert np.mean(covered) >= 0.8
     # What was scored is known.
     assert max(known) < 1e-3

@@ -152,6 +152,15 @@ def test_designs_give_what_was_asked(n, count, kind, paired, shared):
         assert (masks[:shared, : n // (2 * shared)] == masks[0, : n // (2 * shared)]).all()
 
 
+def test_a_quarter_of_a_mixed_design_is_of_every_size_and_many_players_get_it():
+    shape = {"paired": False, "shared": 1, "rng": np.random.default_rng(0)}
+    masks, _ = design.draw(100, 400, kind="mixed", **shape)
+    sizes = masks.sum(axis=1)
+    assert set(sizes[::4].tolist()) >= set(range(0, 100)) and abs(sizes[1::4] - 50).max() < 25
+    chosen = [sparse.explain(lambda m: m[:, 0] * 1.0, n, budget=128).provenance["sparse"]["design"] for n in (20, 21)]
+    assert chosen == ["uniform", "mixed"]
+
+
 @pytest.mark.parametrize("shared", [1, 8])
 def test_coalitions_that_share_a_beginning_are_not_divided(shared):
     shape = {"kind": "uniform", "paired": False, "shared": shared}
