@@ -158,20 +158,23 @@ def disagreement(
     some = np.unique(np.stack([players >= 0, players < 0, players % 2 == 0, players % 3 == 1]), axis=0)
     if not is_half(game.model):
         return _held_against(flat_scores(game, some), 1e-3, engine, named, plans(game, some))
-    flat, slack = flat_scores(game, some), _HALF_SLACK
+    flat, rounding = flat_scores(game, some), 0.0
     with in_float32(game) as exact:
         if exact is not None:
             truth = flat_scores(exact, some)
             verdict = _held_against(truth, 1e-3, engine, named, plans(exact, some))
             if verdict.reason is not None:
                 return verdict
-            slack += 6 * float((flat - truth).abs().max())
-    return _held_against(flat, slack, engine, named, plans(game, some))
+            rounding = float((flat - truth).abs().max())
+    return _held_against(flat, _HALF_SLACK, engine, named, plans(game, some), rounding)
 
 
-def _held_against(truth: torch.Tensor, slack: float, engine: Engine, named: str, plans: Sequence[Plan]) -> Verdict:
-    # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread.
-    slack *= min(1.0, 0.2 + float(truth.max() - truth.min()))
+def _held_against(
+    truth: torch.Tensor, slack: float, engine: Engine, named: str, plans: Sequence[Plan], rounding: float = 0.0
+) -> Verdict:
+    # Where the scores hardly move, a wrong engine is hardly wrong: the allowance follows their spread. What was seen to
+    # be rounded does not: the size of the logits decides that.
+    slack = slack * min(1.0, 0.2 + float(truth.max() - truth.min())) + 6 * rounding
     for plan in plans:
         name = type(plan.game.model).__name__
         try:

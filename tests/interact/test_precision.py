@@ -1,19 +1,16 @@
 import copy
-import functools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import interact
-from interact.engines import tree
+from bench import half_precision
 from interact.engines.flat import Flat
 from interact.engines.half import widened
 from interact.engines.precision import noise_floor, tf32_products
 from interact.games.prompt_game import game_of
-from interact.prompt.inputs import CoalitionInputs
 from tests.interact.conftest import causal
 
 TEXT = "a gorgeous, witty, seductive movie"
@@ -110,59 +107,17 @@ def test_an_error_gives_the_weights_back():
     assert {t.dtype for t in model.parameters()} == {torch.bfloat16}
 
 
-def random_games(model, count):
-    """Games of random prompts in which nothing has been checked yet."""
-    rng = np.random.default_rng(0)
-    for _ in range(count):
-        length = int(rng.integers(12, 40))
-        edges = np.sort(rng.choice(np.arange(1, length), 6, replace=False))
-        spans = [(int(edges[i]), int(edges[i + 1])) for i in (0, 2, 4)]
-        ids = rng.integers(3, model.config.vocab_size, length).tolist()
-        game = game_of(model, CoalitionInputs(ids, spans, target_ids=[7], special_ids={"unk": 1}))
-        game.passed.clear()
-        yield game
-
-
-def loud(config, kind):
-    """A random model in bfloat16 whose logits are 16 and more, where their steps are an eighth."""
-    torch.manual_seed(0)
-    model = kind(config).eval()
-    with torch.no_grad():
-        model.lm_head.weight.mul_(20.0 / model(torch.arange(9)[None] + 3).logits.std())
-    return model.to(torch.bfloat16)
-
-
-SIZES = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
-SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": False}
-
-
 def test_rounding_refuses_no_right_engine():
-    model = loud(LlamaConfig(**SIZES), LlamaForCausalLM)
-    for game in random_games(model, 10):
+    for game in half_precision.random_games(half_precision.llama(), 10):
+        assert game.explain().startswith("auto takes tree"), game.explain()
+    # Of these two the scores hardly move, while their rounding is as large as ever.
+    games = list(half_precision.random_games(half_precision.mistral(), 133))
+    for game in (games[91], games[132]):
         assert game.explain().startswith("auto takes tree"), game.explain()
 
 
-def test_a_window_that_is_ignored_is_found_in_half_precision(monkeypatch):
-    model = loud(MistralConfig(**SIZES, sliding_window=8), MistralForCausalLM)
-    plain = tree.tree_attention
-
-    def ignored(q, k, v, segments, **options):
-        return plain(q, k, v, replace(segments, first=torch.zeros_like(segments.first)), **options)
-
-    monkeypatch.setattr(tree, "tree_attention", ignored)
-    for game in random_games(model, 3):
-        assert "tree's scores" in game.explain() and "takes tree" not in game.explain()
-
-
-def test_positions_that_are_shifted_are_found_in_half_precision(monkeypatch):
-    config = GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, n_positions=64, tie_word_embeddings=False)
-    model = loud(config, GPT2LMHeadModel)
-    plain = GPT2LMHeadModel.forward
-
-    def shifted(self, *given, position_ids=None, **named):
-        moved = position_ids + 1 if tree._current.get() is not None else position_ids
-        return plain(self, *given, position_ids=moved, **named)
-
-    monkeypatch.setattr(GPT2LMHeadModel, "forward", functools.wraps(plain)(shifted))
-    for game in random_games(model, 3):
-        assert "tree's scores" in game.explain() and "takes tree" not in game.explain()
+@pytest.mark.parametrize("name, model, wrong", [row for row in half_precision.ROWS if row[2]])
+def test_a_wrong_engine_is_found_in_half_precision(name, model, wrong):
+    with wrong():
+        for game in half_precision.random_games(model(), 3):
+            assert "tree's scores" in game.explain() and not half_precision.takes_tree(game), name
