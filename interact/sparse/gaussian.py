@@ -293,14 +293,19 @@ def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarr
 
 
 def posterior(result: SampledInteractions) -> GaussianProcess:
-    """Return the Gaussian process behind a sampled result, or fit one to the coalitions that the result was fitted to.
+    """Return the Gaussian process behind a sampled result, or fit one to the coalitions that its terms were fitted to.
 
     It knows the scores' expected values and deviations, and the AND, OR, Banzhaf and Shapley effects of any sets of
     players with their standard errors.
 
     >>> effects, errors = posterior(result).effects("shapley", [{i} for i in range(result.n)])  # doctest: +SKIP
     """
-    seen, spread = ~result.held_out, float(result.provenance.get("spread") or 0.0)
+    return of_rows(result, ~result.held_out if result.foretold is None else np.ones(len(result.values), dtype=bool))
+
+
+def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
+    """Return the Gaussian process of `posterior`, given the scores of some of the coalitions (bool, [m])."""
+    spread = float(result.provenance.get("spread") or 0.0)
     told = result.provenance.get("gaussian")
     if told is None:
         return fit(result.coalitions[seen], result.values[seen], spread=spread)

@@ -14,7 +14,7 @@ import numpy as np
 
 from interact.results import SampledInteractions
 from interact.sparse.design import distinct
-from interact.sparse.gaussian import GaussianProcess, expected_error, posterior
+from interact.sparse.gaussian import GaussianProcess, expected_error, of_rows
 
 _GROWTH = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 _MOST = 3000
@@ -68,7 +68,7 @@ def outlook(result: SampledInteractions) -> Outlook:
     held = result.held_out
     if not held.any() or not np.ptp(result.values[held]):
         raise ValueError("No scores were held out (or all are equal), so there is no fit to start from.")
-    process, m = posterior(result), len(result.values)
+    process, m = of_rows(result, ~held), len(result.values)
     judges = result.coalitions[held][:_JUDGES]
     now = _measured(process, result)
     left = expected_error(process, process.z > 0, judges)

@@ -252,6 +252,16 @@ def _all_found(found: Recovered, sample: Sample) -> bool:
     return 8 * len(found.terms) <= len(sample) and wrong <= _FOUND * float(sample.values.var())
 
 
+def with_more(found: Recovered, every: Sample, max_order: int) -> Recovered:
+    """Return a Gaussian process of the same scales, given more scores: all of `every`."""
+    assert found.process is not None
+    process = fit(every.masks, every.values, found.process.terms, scales=found.process.scales)
+    written = listed(process, max_order)
+    return replace(
+        found, terms=written.terms, effects=written.effects, bias=written.bias, process=process, written=written
+    )
+
+
 def _gaussian(sample: Sample, given: Sequence[Term], max_order: int) -> Recovered:
     process = fit(sample.masks, sample.values, given)
     found = listed(process, max_order)

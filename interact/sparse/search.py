@@ -30,7 +30,7 @@ from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explaine
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.dictionary import Term
 from interact.sparse.outlook import outlook
-from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
+from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive, with_more
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.stability import bootstrap, with_spread
 
@@ -173,6 +173,10 @@ def explain(
         if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
             found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
             reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
+        foretold = None
+        if found.process is not None and len(tested):
+            # The held-out scores have judged; now they tell, too.
+            foretold, found = found.predict(every.masks), with_more(found, every, max_order)
         errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
     except Interrupted:
         raise
@@ -181,7 +185,8 @@ def explain(
     errors = with_spread(errors, found.terms, sample.masks, random)
     asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
     record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=given, spread=random)
-    result = _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
+    told: dict[str, Any] = {"players": named, "text": text, "provenance": record, "foretold": foretold}
+    result = _result(found, sample, tested, errors, stability, **told)
     return _with_outlook(result)
 
 
