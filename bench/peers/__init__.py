@@ -15,6 +15,7 @@ rest.
 Every method may ask for the same number of scores of the same model (ours pays for its held-out ones from them) and is
 judged by the same: all 2**n scores and the Shapley values of a lattice, or coalitions of a text that no method saw,
 half of density 1/2 and half of all sizes, and the change of the score where the players that it thinks matter most go,
-or come alone. pairwise and LIME fit the coalitions that ours asked for. shapiq 1.8 needs Python 3.12, so it fits in a
-process of its own (`bench.peers.theirs`), which asks for scores over a pipe.
+or come alone. Ours predicts by the Gaussian process behind its result (`sparse.posterior`) where there is one; "ours,
+listed terms" is the terms of the result alone. pairwise and LIME fit the coalitions that ours asked for. shapiq 1.8
+needs Python 3.12, so it fits in a process of its own (`bench.peers.theirs`), which asks for scores over a pipe.
 """

@@ -7,7 +7,7 @@ by shapiq; Ribeiro et al., LIME (2016); ridge on players and pairs.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from sklearn.linear_model import Ridge, RidgeCV
@@ -34,8 +34,9 @@ THEIRS = (
     "PolySHAP",
     "OddSHAP",
 )
-FITS = ("pairwise", "LIME")
-"""Fits of the coalitions that ours asks for."""
+LISTED = "ours, listed terms"
+FITS = (LISTED, "pairwise", "LIME")
+"""What needs no scores but those that ours asks for: the terms that ours lists, which predict alone, and other fits."""
 
 
 class Asked:
@@ -138,7 +139,11 @@ class Contest:
             effects = next(iter(tables.values()), None)
             return Fit(predictors, values, effects, found["seconds"], len(ask), ask.coalitions)
         # The scores are known already, but for a run that goes on.
-        masks = (self._ours or self.fit("ours")).coalitions
+        ours = self._ours or self.fit("ours")
+        masks = ours.coalitions
+        if method == LISTED:
+            assert ours.result is not None
+            return replace(ours, predictors={"terms": ours.result.predict})
         scores, start = ask(masks), time.process_time()
         predict = (_lime if method == "LIME" else _pairwise)(masks, scores)
         return Fit({method: predict}, None, None, time.process_time() - start, len(ask), masks)
@@ -153,10 +158,18 @@ class Contest:
         seconds = time.process_time() - start - ask.seconds
         values = _shapley(result) if self.both else None
         effects = moebius(result.and_terms, result.or_terms)
-        fit = Fit({"whole": result.predict}, values, effects, seconds, len(ask), ask.coalitions, result)
+        fit = Fit({"whole": _foretelling(result)}, values, effects, seconds, len(ask), ask.coalitions, result)
         if method == "ours":
             self._ours = fit
         return fit
+
+
+def _foretelling(found: SampledInteractions) -> Predictor:
+    """Return what expects scores of any coalition: the Gaussian process where there is one, else the terms."""
+    if found.provenance["gaussian"] is None:
+        return found.predict
+    process = sparse.posterior(found)
+    return lambda masks: process.predict(masks)[0]
 
 
 def _shapley(found: SampledInteractions) -> np.ndarray:

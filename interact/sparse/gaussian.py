@@ -1,7 +1,7 @@
 """A Gaussian process on coalitions: what it expects of every score, how sure it is, and what to score next.
 
 1. With z_i = 1 for a present player and -1 for an absent one, the scores have the covariance
-   k(z, z') = a prod_i (1 + r_i z_i z'_i) / (1 + r_i), beside noise and terms whose effects are as good as free. This is
+   k(z, z') = a prod_i (1 + r_i z_i z'_i) / (1 + r_i), beside noise and a few given terms. This is
    a prior on the coefficients of prod_{i in T} z_i (the Walsh basis): independent, of variance proportional to
    prod_{i in T} r_i. High orders of players that matter little are small; players that matter may interact at any
    order.
@@ -34,7 +34,11 @@ MOST_ROWS = 8000
 _MOST_ROWS_OF_A_CHOICE = 1500
 _STEPS = 60
 _FREE = 10.0
-"""Standard deviation of the level and of the effects of terms, in that of the scores: as good as free."""
+"""Standard deviation of the level, in that of the scores: as good as free."""
+_GIVEN = 0.1
+"""The same of the effects of given terms. They were chosen by the scores that they are fitted to, so they would be
+believed too much: free ones predict real texts worse than the process alone, these predict them as well, and planted
+games better than either."""
 _END = 2.0
 """The same of what the empty and the full coalition have of their own: a prompt without any of its words, or with all
 of them, is often like no other, and tells little of the others."""
@@ -159,7 +163,7 @@ class GaussianProcess:
             prior: Variances of the coefficients of sets, float64, shape [sets].
             basis: The products of z of each set, float64, shape [m, sets].
         """
-        before = np.concatenate([np.full(len(self.terms), _FREE**2), prior])
+        before = np.concatenate([np.full(len(self.terms), _GIVEN**2), prior])
         given = columns(self.z > 0, self.terms)
         return before, np.concatenate([given, basis], axis=1) * before
 
@@ -251,7 +255,7 @@ def fit(
     Args:
         masks: bool, shape [m, n]; of more than 8,000 the first are taken, and the first 1,500 choose the scales.
         values: float64, shape [m].
-        terms: Terms whose effects are fitted too, as good as free; the process takes what they leave.
+        terms: Terms whose effects are fitted too; the process takes what they leave.
         scales: Those of an earlier fit; None chooses.
         spread: Standard deviation of one score from call to call; the noise is at least that.
 
@@ -364,7 +368,7 @@ def _told(masks: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
 
 
 def _loads(terms: int) -> np.ndarray:
-    return np.array([_FREE, _END, _END] + [_FREE] * terms)
+    return np.array([_FREE, _END, _END] + [_GIVEN] * terms)
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -395,7 +399,7 @@ def _factored(covariance: np.ndarray, scales: Scales) -> tuple[np.ndarray, Scale
         try:
             return _factor(covariance), scales
         except LinAlgError:
-            # Rounding of hundreds of terms as good as free.
+            # Rounding of hundreds of given terms.
             scales = replace(scales, noise=10 * scales.noise)
 
 
