@@ -5,6 +5,7 @@
     python -m bench.sparse_quality planted              # terms with the right sign, false terms, R^2, seconds, memory
     python -m bench.sparse_quality sharing              # calls a second with shared beginnings, and what they cost
     python -m bench.sparse_quality long                 # reviews of 1,000 tokens and more: sentences, then words
+    python -m bench.sparse_quality memory               # a prompt of 4,000 tokens: memory beside the model
     python -m bench.sparse_quality lattice              # where all scores are known: R^2 and coverage by estimator
 
 `bench.peers` compares with other methods.
@@ -99,6 +100,27 @@ def run_long(given: argparse.Namespace) -> None:
             )
 
 
+def run_memory(given: argparse.Namespace) -> None:
+    """Print what a prompt of many reviews, each a player, takes in memory and seconds."""
+    model, tokenizer = load_model("smollm2", dtype=given.dtype, device="cpu")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    text, spans = "", []
+    for review in embedded.reviews("imdb"):
+        spans.append((len(text), len(text) + len(review.text)))
+        text += f"{review.text}\n\n"
+        if len(tokenizer(text)["input_ids"]) >= given.tokens[1]:
+            break
+    asked: dict[str, Any] = {"players": spans, "target": "positive", "template": REVIEW, "masking": "attention"}
+    start = time.process_time()
+    found = extract(model, tokenizer, text, **asked, method="sparse", budget=sparse.least_budget(len(spans)))
+    seconds = time.process_time() - start
+    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    tokens = len(prepare(tokenizer, text, **{k: v for k, v in asked.items() if k != "masking"}).input_ids)
+    print(
+        f"{tokens} tokens, n={found.n}, {len(found.values)} scores: {seconds:.0f} CPU s, {peak:.2f} GiB above the model"
+    )
+
+
 def run_sharing(calls: int, sizes: tuple[int, int]) -> None:
     """Print calls a second of flat and tree, by size of the groups, and what sharing costs in planted terms."""
     model, tokenizer = load_model(str(embedded.fetch("smollm2")), dtype="float32", device="cpu")
@@ -182,7 +204,7 @@ def _exact(values: np.ndarray, kind: str, members: set[int]) -> float:
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("part", choices=("planted", "sharing", "long", "lattice"))
+    parser.add_argument("part", choices=("planted", "sharing", "long", "memory", "lattice"))
     parser.add_argument("--inputs", type=int, default=20)
     parser.add_argument("--budget", type=int, default=300, help="coalitions of a long review, for each step")
     parser.add_argument("--tokens", nargs=2, type=int, default=[1000, 4000], help="fewest and most of a long review")
@@ -200,6 +222,8 @@ def main() -> None:
         run_planted(given)
     elif given.part == "long":
         run_long(given)
+    elif given.part == "memory":
+        run_memory(given)
     elif given.part == "lattice":
         run_lattice(given)
     else:

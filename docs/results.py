@@ -104,12 +104,15 @@ class Evidence:
         scores = pd.read_parquet(self._folder / "scores.parquet")
         how = {"tau": self.config["tau"], "rule": self.config["tau_rule"]}
         for name, form in SPLITS.items():
-            found[name] = self._judged(split_again(scores, self.cells, **form, **how), f"null-{form['noise']}")
+            again = split_again(scores, self.cells, **form, **how)
+            found[name] = self._judged(again, f"null-{form['noise']}")
+            if form["noise"] == "box":
+                found[f"{name}, running"] = self._judged(again, "null-box", "running")
         return found
 
-    def _judged(self, interactions: pd.DataFrame, null: str | None) -> pd.DataFrame:
-        chance = None if null is None else pd.read_parquet(self._folder / f"{null}.parquet")
-        return verdicts(interactions, self.cells, training=self.trained, losses=self.losses, null=chance)
+    def _judged(self, interactions: pd.DataFrame, null: str, definition: str = "ends") -> pd.DataFrame:
+        how: dict[str, Any] = {"null": pd.read_parquet(self._folder / f"{null}.parquet"), "definition": definition}
+        return verdicts(interactions, self.cells, training=self.trained, losses=self.losses, **how)
 
     def _measured(self, held: pd.Series) -> pd.DataFrame:
         cells = self.cells[held].reset_index(drop=True)

@@ -92,6 +92,7 @@ def verdicts(
     losses: pd.DataFrame | None = None,
     null: pd.DataFrame | None = None,
     among: str = "all",
+    definition: str = "ends",
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -105,6 +106,8 @@ def verdicts(
         losses: Table with `validation_label_loss` and `test_label_loss`.
         null: What `null_evolutions` says of the strength by chance: columns run, sample, null, strength.
         among: What the table is to say of its interactions: ``"all"``, or ``"certain"`` where they alone are salient.
+        definition: Of preserved and emerged, see `classify`; by ``"running"`` a term that is gone for a while is emerged,
+            and is born where it was salient first.
         draws: Matched subsets behind a mean.
         seed: Of the subsets and of the bootstrap.
 
@@ -122,7 +125,8 @@ def verdicts(
     parts = [empty("verdicts")]
     for setting, runs in sorted(settings.items()):
         own, scores = (table[table["run"].isin(runs)].reset_index(drop=True) for table in (interactions, cells))
-        rows = [{**row, "among": among} for row in _judge(own, scores, set(training), losses, null, draws, seed)]
+        judged = _judge(own, scores, set(training), losses, null, definition, draws, seed)
+        rows = [{**row, "among": among} for row in judged]
         identity = [known[run].over_seeds for run in runs]
         parts.append(identify(pd.DataFrame(rows).assign(run=setting), "verdicts", identity))
     columns = list(parts[0].columns)
@@ -136,6 +140,7 @@ def _judge(
     training: set[str],
     losses: pd.DataFrame | None,
     null: pd.DataFrame | None,
+    definition: str,
     draws: int,
     seed: int,
 ) -> list[dict[str, object]]:
@@ -151,7 +156,7 @@ def _judge(
     found: dict[str, tuple[Crossed | None, str]] = dict.fromkeys(HYPOTHESES, (None, too_few))
     if not too_few:
         own, scores = (t[t["sample"].isin(shared)].reset_index(drop=True) for t in (interactions, cells))
-        setting = _prepare(own, scores, runs, held, sorted(shared & training), losses, draws, seed)
+        setting = _prepare(own, scores, runs, held, sorted(shared & training), losses, definition, draws, seed)
         for name, (figure, why) in _figures(setting, null).items():
             estimate = None if why else crossed(figure, len(runs), len(held), seed=seed)
             if estimate is not None and not np.isfinite([estimate.value, estimate.error]).all():
@@ -195,14 +200,19 @@ def _prepare(
     held: list[str],
     trained: list[str],
     losses: pd.DataFrame | None,
+    definition: str,
     draws: int,
     seed: int,
 ) -> _Setting:
-    """Classify by the two ends, tell when terms were born, and measure all groups beside matched subsets."""
+    """Classify at the two ends, tell when terms were born, and measure all groups beside matched subsets."""
     end = cells.groupby("run", observed=True)["step"].transform("max")
     ends = cells[(cells["step"] == 0) | (cells["step"] == end)].reset_index(drop=True)
     both = interactions.merge(ends[["run", "step", "sample"]], on=["run", "step", "sample"])
-    grid, classes = follow(both, ends), classify(both, cells=ends)
+    # The steps between decide only where preserved is what never goes.
+    among = (both, ends) if definition == "ends" else (interactions, cells)
+    grid, classes = follow(both, ends), classify(among[0], cells=among[1], definition=definition)
+    last = classes["run"].astype("str").map(ends.groupby(ends["run"].astype("str"))["step"].max())
+    classes = classes[(classes["step"] == 0) | (classes["step"] == last)].reset_index(drop=True)
     best, turned = _turn(losses, cells, runs)
     salient = interactions[interactions["salient"]]
     born = salient.groupby(_KEYS, observed=True)["step"].min().rename("born").reset_index()

@@ -95,3 +95,21 @@ def test_what_the_design_could_not_show_is_untested(paper):
     none = judged(paper, interactions=table[~table["salient"]])
     assert none.loc["preserved_carry", "verdict"] == "untested"
     assert "nothing to compare" in none.loc["preserved_carry", "reason"]
+
+
+def test_the_published_classes_move_only_what_was_gone_for_a_while(paper):
+    table, cells, key = paper["interactions"], paper["cells"], ["run", "sample", "kind", "mask"]
+    terms = pd.MultiIndex.from_frame(table[key])
+    first, last = (terms[table["salient"] & (table["step"] == step)] for step in (0, 640))
+    preserved = terms.isin(first.intersection(last))
+    # Where nothing that is preserved is ever gone, both definitions are one.
+    steady = {**paper, "interactions": table.assign(salient=table["salient"] | preserved)}
+    assert preserved.sum() == cells["step"].nunique() * len(first.intersection(last))
+    pd.testing.assert_frame_equal(judged(steady), judged(steady, definition="running"))
+    # Now all that is preserved is gone at one step between: nothing is left to carry the prediction, and it is emerged.
+    gone = preserved & (table["step"] == sorted(cells["step"].unique())[1])
+    absent = {**paper, "interactions": table.assign(salient=(table["salient"] | preserved) & ~gone)}
+    by_ends, running = judged(absent), judged(absent, definition="running")
+    assert running.loc["preserved_carry", "verdict"] == "untested"
+    assert running.loc["removed_noise", "value"] == by_ends.loc["removed_noise", "value"]
+    assert running.loc["early_good", "value"] != by_ends.loc["early_good", "value"]
