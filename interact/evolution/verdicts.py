@@ -106,7 +106,7 @@ def verdicts(
         losses: Table with `validation_label_loss` and `test_label_loss`.
         null: What `null_evolutions` says of the strength by chance: columns run, sample, null, strength.
         among: What the table is to say of its interactions: ``"all"``, or ``"certain"`` where they alone are salient.
-        definition: Of preserved and emerged, see `classify`; by ``"running"`` a term that is gone for a while is emerged,
+        definition: Of preserved and emerged, see `classify`; by ``"running"`` what is gone for a while is emerged,
             and is born where it was salient first.
         draws: Matched subsets behind a mean.
         seed: Of the subsets and of the bootstrap.
