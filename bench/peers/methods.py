@@ -21,6 +21,7 @@ from interact.sparse import Value
 OURS = {
     "ours": sparse.SparseOptions(bootstraps=0, stop=2.0),
     "ours, drawn": sparse.SparseOptions(bootstraps=0, stop=2.0, adaptive=False),
+    "ours, mixed": sparse.SparseOptions(bootstraps=0, stop=2.0, design="mixed"),
     "ours, all sizes": sparse.SparseOptions(bootstraps=0, stop=2.0, design="balanced"),
     "ours, terms": sparse.SparseOptions(bootstraps=0, stop=2.0, estimator="terms"),
 }
