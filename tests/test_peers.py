@@ -11,7 +11,10 @@ from bench.peers.curve import main as curve
 from bench.peers.judging import counted, insertion, judges, moebius, predicted, removal
 from bench.peers.methods import Contest
 from bench.peers.process import Process, Refused
+from bench.peers.rows import Rows
 from bench.peers.tables import tables
+
+ROOT = Path(__file__).parents[1]
 
 WEIGHTS = np.array([4.0, -3.0, 2.0, 1.0, 0.5, 0.25, 0.0, 0.0])
 # shapiq's names, as far as they are used: what asks for singles and fits players by differences from nothing.
@@ -146,3 +149,16 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
     assert "1 n log2(n), R^2, half: ours less SPEX +0.115 [" in out and "ahead on 4 of 4" in out
     assert "LIME refused 1 times, first: no" in out
     assert "ours less" not in tables(rows[:3] + rows[4:7], [1])
+
+
+def test_the_page_says_what_the_kept_rows_say():
+    rows = [r for r in Rows(ROOT / "docs/results/peers/rows.jsonl").known if r["group"] == "reviews-30-60"]
+    page = (ROOT / "docs/sampled.md").read_text("utf-8").replace("*", "")
+    names = {"ours": "ours", "ours, listed terms": "ours, listed terms alone", "ProxySPEX": "ProxySPEX"}
+    for method, said in names.items():
+        own = [r for r in rows if r["method"] == method]
+        cells = [
+            " / ".join(f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}" for factor in (1, 2))
+            for name in ("half", "all", "removal", "insertion")
+        ]
+        assert f"| {said} | {' | '.join(cells)} |" in page

@@ -156,10 +156,11 @@ class Contest:
             )
         except ValueError as error:
             raise Refused(str(error)) from error
+        foretell = _foretelling(result)
         seconds = time.process_time() - start - ask.seconds
         values = _shapley(result) if self.both else None
         effects = moebius(result.and_terms, result.or_terms)
-        fit = Fit({"whole": _foretelling(result)}, values, effects, seconds, len(ask), ask.coalitions, result)
+        fit = Fit({"whole": foretell}, values, effects, seconds, len(ask), ask.coalitions, result)
         if method == "ours":
             self._ours = fit
         return fit

@@ -70,11 +70,11 @@ def _gains(rows: Sequence[Row], factors: Sequence[float]) -> Iterator[str]:
                 if row["factor"] == factor and name in row:
                     found.setdefault(row["method"], {})[row["text"]] = row[name]
             ours = found.pop("ours", {})
-            peers = {m: own for m, own in found.items() if not m.startswith("ours") and len(own) == len(ours)}
+            peers = {m: own for m, own in found.items() if not m.startswith("ours") and own.keys() >= ours.keys()}
             if not peers or len(ours) < _ENOUGH:
                 continue
-            best = max(peers, key=lambda method: float(np.mean(list(peers[method].values()))))
-            gains = np.array([ours[text] - peers[best][text] for text in ours if text in peers[best]])
+            best = max(peers, key=lambda method: float(np.mean([peers[method][text] for text in ours])))
+            gains = np.array([ours[text] - peers[best][text] for text in ours])
             means = rng.choice(gains, (10_000, len(gains))).mean(axis=1)
             low, high = np.quantile(means, (0.025, 0.975))
             yield (

@@ -209,8 +209,8 @@ def _prepare(
     ends = cells[(cells["step"] == 0) | (cells["step"] == end)].reset_index(drop=True)
     both = interactions.merge(ends[["run", "step", "sample"]], on=["run", "step", "sample"])
     # The steps between decide only where preserved is what never goes.
-    among = (both, ends) if definition == "ends" else (interactions, cells)
-    grid, classes = follow(both, ends), classify(among[0], cells=among[1], definition=definition)
+    table, steps = (both, ends) if definition == "ends" else (interactions, cells)
+    grid, classes = follow(both, ends), classify(table, cells=steps, definition=definition)
     last = classes["run"].astype("str").map(ends.groupby(ends["run"].astype("str"))["step"].max())
     classes = classes[(classes["step"] == 0) | (classes["step"] == last)].reset_index(drop=True)
     best, turned = _turn(losses, cells, runs)

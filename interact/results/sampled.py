@@ -33,16 +33,13 @@ class SampledInteractions(Interactions):
 
     Attributes:
         coalitions: Which players are present in each sampled coalition, bool, shape [m, n].
-        held_out: Which of these judge the fit, bool, shape [m]. The fit that they judge never saw them.
+        held_out: Which of these the fit never saw, bool, shape [m].
         terms: The players of each effect, the bias, and how well each term is known.
-        foretold: Where the terms were fitted to all coalitions in the end, the scores that the fit without the held-out
-            ones predicts, float64, shape [m]; None where the terms never saw the held-out ones.
     """
 
     coalitions: np.ndarray
     held_out: np.ndarray
     terms: Terms
-    foretold: np.ndarray | None = None
     dual: float = field(default=nan, init=False)
     gap: float = field(default=nan, init=False)
     method: ClassVar[str] = "sparse"
@@ -60,8 +57,6 @@ class SampledInteractions(Interactions):
         lengths = (m, len(self.terms.and_sets), len(self.terms.or_sets), m)
         for name, size in zip(_NUMBERS, lengths, strict=True):
             self._hold(name, size, str(size))
-        if self.foretold is not None:
-            self._hold("foretold", m, str(m))
 
     @property
     def bias(self) -> float:
@@ -105,13 +100,12 @@ class SampledInteractions(Interactions):
         """Make a result of the header and the arrays of its file."""
         n = len(header["players"])
         packed, bias = arrays["coalitions"], header["bias"]
-        numbers = {*_NUMBERS, *({"foretold"} & set(arrays))}
-        fits = set(arrays) == {*numbers, "coalitions", "held_out", *Terms.ARRAYS} and isinstance(bias, (int, float))
-        if not fits or any(arrays[name].dtype != np.float64 for name in numbers):
+        fits = set(arrays) == {*_NUMBERS, "coalitions", "held_out", *Terms.ARRAYS} and isinstance(bias, (int, float))
+        if not fits or any(arrays[name].dtype != np.float64 for name in _NUMBERS):
             raise ValueError(MISFIT)
         if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != (n + 7) // 8:
             raise ValueError(f"coalitions of {n} players do not have the shape {packed.shape}")
-        fields: dict[str, Any] = {**common_fields(header), **{name: arrays[name] for name in numbers}}
+        fields: dict[str, Any] = {**common_fields(header), **{name: arrays[name] for name in _NUMBERS}}
         return cls(
             **fields,
             coalitions=np.unpackbits(packed, axis=1, count=n, bitorder="little").astype(bool),
@@ -123,8 +117,6 @@ class SampledInteractions(Interactions):
         arrays = {name: getattr(self, name) for name in _NUMBERS}
         arrays["coalitions"] = np.packbits(self.coalitions, axis=1, bitorder="little")
         arrays["held_out"] = self.held_out.astype(np.uint8)
-        if self.foretold is not None:
-            arrays["foretold"] = self.foretold
         return {"bias": self.bias}, arrays | self.terms.to_arrays()
 
     def _effects(self, merged: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -147,8 +139,4 @@ class SampledInteractions(Interactions):
     def _test(self, tau: float) -> tuple[np.ndarray, np.ndarray, bool]:
         held = bool(self.held_out.any())
         rows = self.held_out if held else np.ones(len(self.values), dtype=bool)
-        rebuilt = np.asarray(self.predict(self.coalitions[rows], tau=tau))
-        if held and self.foretold is not None:
-            # What weak terms change is taken from the terms; what all terms miss, from the fit that did not see these.
-            rebuilt = rebuilt + self.foretold[rows] - np.asarray(self.predict(self.coalitions[rows], tau=0.0))
-        return self.values[rows], rebuilt, held
+        return self.values[rows], np.asarray(self.predict(self.coalitions[rows], tau=tau)), held

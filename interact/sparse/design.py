@@ -94,7 +94,8 @@ def _chances(n: int, groups: int, kind: str, rng: np.random.Generator) -> np.nda
         chances[::_OF_ALL_SIZES] = _chances(n, len(chances[::_OF_ALL_SIZES]), "balanced", rng)
         return chances
     if kind == "balanced":
-        return rng.permutation(np.arange(groups) % (n + 1)) / max(n, 1)
+        # Evenly spread from 0 to n, however few they are, and never the same ones in another draw.
+        return rng.permutation((np.arange(groups) + rng.random()) * (n + 1) / max(groups, 1)).astype(int) / max(n, 1)
     p = density(n)
     # Interleaved, so that any beginning of the list is a design of its own.
     return np.resize([p, 1 - p, p, 1 - p, 0.5], groups)

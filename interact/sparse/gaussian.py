@@ -35,10 +35,12 @@ _MOST_ROWS_OF_A_CHOICE = 1500
 _STEPS = 60
 _FREE = 10.0
 """Standard deviation of the level, in that of the scores: as good as free."""
-_GIVEN = 0.1
-"""The same of the effects of given terms. They were chosen by the scores that they are fitted to, so they would be
-believed too much: free ones predict real texts worse than the process alone, these predict them as well, and planted
-games better than either."""
+GIVEN = (0.1, 0.4)
+"""The same of the effects of given terms: what is tried. They were chosen by the scores that they are fitted to, so
+free ones are believed too much, and real texts are predicted worse than by the process alone. With the first, texts are
+predicted as well as without them; where a few strong terms are there, the second does not pull them to zero."""
+_FREE_TERMS = 10.0
+"""What it was in results that do not say it."""
 _END = 2.0
 """The same of what the empty and the full coalition have of their own: a prompt without any of its words, or with all
 of them, is often like no other, and tells little of the others."""
@@ -65,11 +67,13 @@ class Scales:
         players: How far each player reaches, r_i in (0, 1), float64, shape [n].
         amplitude: The variance a.
         noise: Variance of what no coalition tells of another.
+        given: Standard deviation of the effects of given terms, in that of the scores; no likelihood chooses it.
     """
 
     players: np.ndarray
     amplitude: float
     noise: float
+    given: float = GIVEN[0]
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class GaussianProcess:
 
     def predict(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the posterior mean and standard deviation of scores of coalitions (bool, [m, n]), float64 [m]."""
-        z, told = _signs(masks), _told(masks, self.terms)
+        z, told = _signs(masks), _told(masks, self.terms, self.scales.given)
         cross = _covariance(z, told, self.z, self._told, self.scales)
         before = self.scales.amplitude + (told**2).sum(axis=1)
         left = np.maximum(before - (self.whitened(cross.T) ** 2).sum(axis=0), 0) + self.scales.noise
@@ -129,6 +133,15 @@ class GaussianProcess:
             left += self._near_empty(members)
         return self.unit * sign * (cross.T @ self.weights), self.unit * np.sqrt(left)
 
+    def pulled(self) -> np.ndarray:
+        """Return how far the prior pulled the effect of each given term to zero, in units, float64 [terms].
+
+        With the posterior mean m and variance v of an effect of prior variance s, scores alone say m / (1 - v / s).
+        """
+        own = columns(self.z > 0, self.terms) * self.scales.given**2
+        left = 1 - (self.whitened(own) ** 2).sum(axis=0) / self.scales.given**2
+        return (own.T @ self.weights) * np.clip(left, 0, 0.95) / (1 - np.clip(left, 0, 0.95))
+
     def _near_empty(self, members: np.ndarray) -> np.ndarray:
         """Return what the effects of sets at the empty input have of their own, by how wrong that input is predicted.
 
@@ -153,7 +166,9 @@ class GaussianProcess:
         """Return the posterior mean of the mean of all scores."""
         share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
         constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
-        cross = constant + self._told @ (_loads(len(share)) * [1.0, 0.5**self.n, 0.5**self.n, *share])
+        cross = constant + self._told @ (
+            _loads(len(share), self.scales.given) * [1.0, 0.5**self.n, 0.5**self.n, *share]
+        )
         return self.level + self.unit * float(cross @ self.weights)
 
     def with_given(self, prior: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +178,7 @@ class GaussianProcess:
             prior: Variances of the coefficients of sets, float64, shape [sets].
             basis: The products of z of each set, float64, shape [m, sets].
         """
-        before = np.concatenate([np.full(len(self.terms), _GIVEN**2), prior])
+        before = np.concatenate([np.full(len(self.terms), self.scales.given**2), prior])
         given = columns(self.z > 0, self.terms)
         return before, np.concatenate([given, basis], axis=1) * before
 
@@ -183,7 +198,7 @@ class GaussianProcess:
             count: How many to choose, one after another.
         """
         p, j = (_signs(masks) for masks in (pool, judges))
-        of_p, of_j = (_told(masks, self.terms) for masks in (pool, judges))
+        of_p, of_j = (_told(masks, self.terms, self.scales.given) for masks in (pool, judges))
         known_p = self.whitened(_covariance(self.z, self._told, p, of_p, self.scales))
         known_j = self.whitened(_covariance(self.z, self._told, j, of_j, self.scales))
         among = _covariance(p, of_p, p, of_p, self.scales) - known_p.T @ known_p
@@ -206,7 +221,7 @@ class GaussianProcess:
 
     @property
     def _told(self) -> np.ndarray:
-        return _told(self.z > 0, self.terms)
+        return _told(self.z > 0, self.terms, self.scales.given)
 
     def whitened(self, cross: np.ndarray) -> np.ndarray:
         """Return covariances with the scores, [m, ...], so that their squares are the variance that these take away."""
@@ -225,7 +240,7 @@ class GaussianProcess:
             for k, row in enumerate(members):
                 alone = self._own * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
                 cross[:, k] += weight * (whole * ratio[:, row].prod(axis=1) + alone)
-        return cross + self._told @ _derived(self.terms, members, at, share).T
+        return cross + self._told @ _derived(self.terms, self.scales.given, members, at, share).T
 
     def _own_variance(self, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Return the variance of the derivatives of sets before any score was seen, shape [sets]."""
@@ -239,7 +254,7 @@ class GaussianProcess:
             for k, row in enumerate(members):
                 alone = self._own * 2.0 ** row.sum() * both ** (self.n - row.sum())
                 variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone)
-        return variance + (_derived(self.terms, members, at, share) ** 2).sum(axis=1)
+        return variance + (_derived(self.terms, self.scales.given, members, at, share) ** 2).sum(axis=1)
 
 
 def fit(
@@ -247,6 +262,7 @@ def fit(
     values: np.ndarray,
     terms: Sequence[Term] = (),
     *,
+    given: float = GIVEN[0],
     scales: Scales | None = None,
     spread: float = 0.0,
 ) -> GaussianProcess:
@@ -256,7 +272,8 @@ def fit(
         masks: bool, shape [m, n]; of more than 8,000 the first are taken, and the first 1,500 choose the scales.
         values: float64, shape [m].
         terms: Terms whose effects are fitted too; the process takes what they leave.
-        scales: Those of an earlier fit; None chooses.
+        given: Standard deviation of their effects before any score was seen, in that of the scores.
+        scales: Those of an earlier fit, its `given` included; None chooses.
         spread: Standard deviation of one score from call to call; the noise is at least that.
 
     >>> import numpy as np
@@ -268,11 +285,12 @@ def fit(
     """
     masks, values = np.asarray(masks, dtype=bool)[:MOST_ROWS], np.asarray(values, dtype=np.float64)[:MOST_ROWS]
     level, unit = float(values.mean()), float(values.std()) or 1.0
-    z, told, y = _signs(masks), _told(masks, terms), (values - level) / unit
+    given = given if scales is None else scales.given
+    z, told, y = _signs(masks), _told(masks, terms, given), (values - level) / unit
     few = slice(_MOST_ROWS_OF_A_CHOICE)
     scales = _likeliest(z[few], told[few] @ told[few].T, y[few]) if scales is None else scales
     random = (spread / unit) ** 2
-    scales = replace(scales, noise=max(scales.noise, random))
+    scales = replace(scales, noise=max(scales.noise, random), given=given)
     factor, scales = _factored(_covariance(z, told, z, told, scales), scales)
     whitened = solve_triangular(factor, y, lower=True, check_finite=False)
     weights = solve_triangular(factor, whitened, lower=True, trans=1, check_finite=False)
@@ -287,8 +305,9 @@ def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarr
         masks: What would be scored, bool, shape [m, n].
         judges: Where the error is, bool, shape [j, n].
     """
-    z, told = _signs(masks), _told(masks, process.terms)
-    of_judges = _told(judges, process.terms)
+    given = process.scales.given
+    z, told = _signs(masks), _told(masks, process.terms, given)
+    of_judges = _told(judges, process.terms, given)
     factor, scales = _factored(_covariance(z, told, z, told, process.scales), process.scales)
     cross = _covariance(z, told, _signs(judges), of_judges, scales)
     seen = solve_triangular(factor, cross, lower=True, check_finite=False)
@@ -297,14 +316,15 @@ def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarr
 
 
 def posterior(result: SampledInteractions) -> GaussianProcess:
-    """Return the Gaussian process behind a sampled result, or fit one to the coalitions that its terms were fitted to.
+    """Return the Gaussian process behind a sampled result, or fit one; it is given all scores.
 
-    It knows the scores' expected values and deviations, and the AND, OR, Banzhaf and Shapley effects of any sets of
-    players with their standard errors.
+    The held-out ones have judged the result by then, and its terms never saw them, so it predicts a little better than
+    they do. It knows the scores' expected values and deviations, and the AND, OR, Banzhaf and Shapley effects of any
+    sets of players with their standard errors.
 
     >>> effects, errors = posterior(result).effects("shapley", [{i} for i in range(result.n)])  # doctest: +SKIP
     """
-    return of_rows(result, ~result.held_out if result.foretold is None else np.ones(len(result.values), dtype=bool))
+    return of_rows(result, np.ones(len(result.values), dtype=bool))
 
 
 def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
@@ -314,6 +334,7 @@ def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
     if told is None:
         return fit(result.coalitions[seen], result.values[seen], spread=spread)
     scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
+    scales = replace(scales, given=float(told.get("given", _FREE_TERMS)))
     terms = [merged(kind, members) for kind, members in told["beside"]]
     return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
 
@@ -361,14 +382,14 @@ def _signs(masks: np.ndarray) -> np.ndarray:
     return np.where(masks, 1.0, -1.0)
 
 
-def _told(masks: np.ndarray, terms: Sequence[Term]) -> np.ndarray:
+def _told(masks: np.ndarray, terms: Sequence[Term], given: float) -> np.ndarray:
     """Return the columns of the level, both ends and the terms, each times its standard deviation, [m, 3 + terms]."""
     ends = np.stack([np.ones(len(masks), dtype=bool), ~masks.any(axis=1), masks.all(axis=1)], axis=1)
-    return np.concatenate([ends, columns(masks, terms)], axis=1) * _loads(len(terms))
+    return np.concatenate([ends, columns(masks, terms)], axis=1) * _loads(len(terms), given)
 
 
-def _loads(terms: int) -> np.ndarray:
-    return np.array([_FREE, _END, _END] + [_GIVEN] * terms)
+def _loads(terms: int, given: float) -> np.ndarray:
+    return np.array([_FREE, _END, _END] + [given] * terms)
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
@@ -436,7 +457,7 @@ def densities(kind: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array([{"and": 0.0, "banzhaf": 0.5, "or": 1.0}[kind]]), np.ones(1)
 
 
-def _derived(terms: Sequence[Term], members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _derived(terms: Sequence[Term], given: float, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Return the derivatives of the columns of `_told` by sets, [sets, 3 + terms]."""
     found = np.zeros((len(members), 3 + len(terms)))
     sets = [frozenset(np.flatnonzero(row).tolist()) for row in members]
@@ -449,4 +470,4 @@ def _derived(terms: Sequence[Term], members: np.ndarray, at: np.ndarray, share: 
                 density, sign = (at, 1.0) if kind == "and" else (1 - at, -((-1.0) ** len(players)))
                 found[k, t] = sign * (share @ density ** len(inside - players))
     found[:, 1] *= -1
-    return found * _loads(len(terms))
+    return found * _loads(len(terms), given)

@@ -81,7 +81,8 @@ def _with_given(
     mean = whole @ (cross.T @ process.weights)
     seen = whole @ process.whitened(cross).T
     variance = whole.multiply(whole) @ before - (seen**2).sum(axis=1)
-    errors = CARE * np.sqrt(np.maximum(variance, 0))
+    pulled = whole[:, : len(given)] @ process.pulled()
+    errors = np.sqrt(CARE**2 * np.maximum(variance, 0) + pulled**2)
     sure = ndtr(np.abs(mean) / np.maximum(errors, 1e-12 * max(float(np.abs(mean).max(initial=0.0)), 1e-300)))
     bias = _bias(process, every, mean)
     return Listed(every, process.unit * mean, process.unit * errors, sure, bias)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from interact.sparse.dictionary import Products, Term, columns, products
-from interact.sparse.gaussian import GaussianProcess, fit
+from interact.sparse.gaussian import GIVEN, GaussianProcess, fit
 from interact.sparse.listing import Listed, listed
 from interact.sparse.proxy import proxy_candidates
 from interact.sparse.screening import grown, kin, pair_candidates
@@ -229,9 +229,9 @@ def _between(
         options: Those of `recover`.
     """
     inner, check = parts
-    errors = []
-    for given in ((), sparse.terms):
-        expected, _ = fit(inner.masks, inner.values, given).predict(check.masks)
+    tried, errors = [((), GIVEN[0]), *((sparse.terms, given) for given in GIVEN)], []
+    for terms, given in tried:
+        expected, _ = fit(inner.masks, inner.values, terms, given=given).predict(check.masks)
         errors.append(float(((check.values - expected) ** 2).mean()))
     # The terms are sought again, for a sixth more coalitions show more of them: sometimes all.
     again = recover(sample, **options, start=sparse.terms)
@@ -242,7 +242,8 @@ def _between(
     # A few coalitions judge roughly.
     if left * (1 + 2 / math.sqrt(len(check))) <= min(errors):
         return again
-    found = _gaussian(sample, () if errors[0] <= errors[1] else again.terms, options["max_order"])
+    best = int(np.argmin(errors))
+    found = _gaussian(sample, again.terms if best else (), options["max_order"], tried[best][1])
     return replace(found, pool=again.terms)
 
 
@@ -252,18 +253,8 @@ def _all_found(found: Recovered, sample: Sample) -> bool:
     return 8 * len(found.terms) <= len(sample) and wrong <= _FOUND * float(sample.values.var())
 
 
-def with_more(found: Recovered, every: Sample, max_order: int) -> Recovered:
-    """Return a Gaussian process of the same scales, given more scores: all of `every`."""
-    assert found.process is not None
-    process = fit(every.masks, every.values, found.process.terms, scales=found.process.scales)
-    written = listed(process, max_order)
-    return replace(
-        found, terms=written.terms, effects=written.effects, bias=written.bias, process=process, written=written
-    )
-
-
-def _gaussian(sample: Sample, given: Sequence[Term], max_order: int) -> Recovered:
-    process = fit(sample.masks, sample.values, given)
+def _gaussian(sample: Sample, terms: Sequence[Term], max_order: int, given: float = GIVEN[0]) -> Recovered:
+    process = fit(sample.masks, sample.values, terms, given=given)
     found = listed(process, max_order)
     return Recovered(found.terms, found.effects, found.bias, [], process=process, written=found)
 

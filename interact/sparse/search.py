@@ -30,7 +30,7 @@ from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explaine
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.dictionary import Term
 from interact.sparse.outlook import outlook
-from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive, with_more
+from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.stability import bootstrap, with_spread
 
@@ -173,10 +173,6 @@ def explain(
         if n <= MOST_PLAYERS and len(every) == 1 << n and explained(found, every) < EXPLAINED:
             found, sample, tested, times = complete(every, max_order=max_order), every, tested.take(np.arange(0)), 0
             reached.append({"coalitions": len(sample), "r2": explained(found, sample)})
-        foretold = None
-        if found.process is not None and len(tested):
-            # The held-out scores have judged; now they tell, too.
-            foretold, found = found.predict(every.masks), with_more(found, every, max_order)
         errors, stability = bootstrap(sample, found, max_order=max_order, times=times, rng=rng)
     except Interrupted:
         raise
@@ -185,8 +181,7 @@ def explain(
     errors = with_spread(errors, found.terms, sample.masks, random)
     asked_for = {"budget": budget, "max_order": max_order, "seed": seed, **asdict(options), "proxy": proxy}
     record = _record(found, asked_for, rounds=reached, failed=len(kept.failed), known=given, spread=random)
-    told: dict[str, Any] = {"players": named, "text": text, "provenance": record, "foretold": foretold}
-    result = _result(found, sample, tested, errors, stability, **told)
+    result = _result(found, sample, tested, errors, stability, players=named, text=text, provenance=record)
     return _with_outlook(result)
 
 
@@ -248,6 +243,7 @@ def _record(found: Recovered, asked: dict[str, Any], **counted: Any) -> dict[str
             "scales": scales.players.tolist(),
             "amplitude": scales.amplitude,
             "noise": scales.noise,
+            "given": scales.given,
             "beside": [[kind, sorted(members)] for kind, members in given],
         }
     return {"method": "sparse", "sparse": asked, **told, **counted}

@@ -9,6 +9,7 @@ import pytest
 from interact import sparse
 from interact.sparse import SparseOptions, gaussian, listing
 from interact.sparse.dictionary import columns, merged
+from interact.sparse.listing import listed
 
 N = 8
 EVERY = (np.arange(1 << N)[:, None] >> np.arange(N) & 1).astype(bool)
@@ -213,3 +214,21 @@ def test_effects_at_an_empty_input_unlike_all_others_are_covered():
     assert np.mean(covered) >= 0.8
     # What was scored is known.
     assert max(known) < 1e-3
+
+
+def test_strong_terms_that_the_process_is_given_lie_in_their_error_bars():
+    rng, n = np.random.default_rng(0), 16
+    masks, inside = rng.random((200, n)) < 0.5, []
+    sets = [frozenset(rng.choice(n, 3, replace=False).tolist()) for _ in range(5)]
+    for _ in range(4):
+        # Many weak pairs beside five strong terms, which the prior pulls to zero.
+        pairs, strong = np.triu(rng.normal(size=(n, n)), 1) * 0.3, rng.choice([-1, 1], 5) * rng.uniform(2, 3, 5)
+        z = np.where(masks, 1.0, -1.0)
+        values = np.einsum("mi,ij,mj->m", z, pairs, z)
+        values += sum(e * masks[:, sorted(s)].all(axis=1) for s, e in zip(sets, strong, strict=True))
+        process = gaussian.fit(masks, values, [("and", s) for s in sets])
+        found = listed(process, 4)
+        rows = [found.terms.index(("and", s)) for s in sets]
+        inside += (np.abs(found.effects[rows] - strong) < 1.96 * found.errors[rows]).tolist()
+        assert (np.abs(found.effects[rows]) < 1.1 * np.abs(strong)).all()
+    assert np.mean(inside) >= 0.85

@@ -154,9 +154,14 @@ def test_designs_give_what_was_asked(n, count, kind, paired, shared):
 
 def test_a_quarter_of_a_mixed_design_is_of_every_size_and_many_players_get_it():
     shape = {"paired": False, "shared": 1, "rng": np.random.default_rng(0)}
-    masks, _ = design.draw(100, 400, kind="mixed", **shape)
-    sizes = masks.sum(axis=1)
-    assert set(sizes[::4].tolist()) >= set(range(0, 100)) and abs(sizes[1::4] - 50).max() < 25
+    sizes = design.draw(100, 404, kind="mixed", **shape)[0].sum(axis=1)
+    assert sorted(sizes[::4].tolist()) == list(range(101)) and abs(sizes[1::4] - 50).max() < 25
+    # Few are spread over all sizes, too.
+    few = design.draw(40, 60, kind="mixed", **shape)[0].sum(axis=1)[::4]
+    assert few.min() <= 2 and few.max() >= 38 and abs(few.mean() - 20) < 2
+    ends = np.array([[False] * 40, [True] * 40])
+    for kind in ("mixed", "balanced"):
+        assert [len(design.distinct(40, count, ends, **shape, kind=kind)[0]) for count in (1, 2, 50)] == [1, 2, 50]
     chosen = [sparse.explain(lambda m: m[:, 0] * 1.0, n, budget=128).provenance["sparse"]["design"] for n in (20, 21)]
     assert chosen == ["uniform", "mixed"]
 
