@@ -49,7 +49,7 @@ _START, _START_OF_ALL = 0.12, 5.0
 _WIDTH = 1.5
 """Standard deviation of the prior of the logit of a scale; 0.8 pulls together the many words of a text that do nothing
 and the few that do much."""
-CARE = 1.5
+CARE = 1.35
 """Errors of effects are wider by so much, because they take the scales, and which terms were given, as known."""
 _UNLIKE, _LEAST_UNLIKE = 0.75, 0.2
 """How inputs of few players are unlike the others: u of `_near_empty`, and the least standard deviation there."""
