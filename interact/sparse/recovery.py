@@ -239,10 +239,12 @@ def _between(
         # What an earlier round began with may hold near misses.
         fresh = recover(sample, **{**options, "proxy": False})
         return fresh if _all_found(fresh, sample) and len(fresh.terms) < len(again.terms) else again
-    # A few coalitions judge roughly.
-    if left * (1 + 2 / math.sqrt(len(check))) <= min(errors):
+    # A few coalitions judge roughly, so what believes the terms more must be clearly better.
+    clearly = 1 + 2 / math.sqrt(len(check))
+    if left * clearly <= min(errors):
         return again
-    best = int(np.argmin(errors))
+    best = int(np.argmin(errors[:2]))
+    best = 2 if errors[2] * clearly <= errors[best] else best
     found = _gaussian(sample, again.terms if best else (), options["max_order"], tried[best][1])
     return replace(found, pool=again.terms)
 
