@@ -152,7 +152,7 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
 
 
 def test_the_page_says_what_the_kept_rows_say():
-    rows = [r for r in Rows(ROOT / "docs/results/peers/rows.jsonl").known if r["group"] == "reviews-30-60"]
+    rows = [r for r in Rows(ROOT / "bench/peers/kept/rows.jsonl").known if r["group"] == "reviews-30-60"]
     page = (ROOT / "docs/sampled.md").read_text("utf-8").replace("*", "")
     names = {"ours": "ours", "ours, listed terms": "ours, listed terms alone", "ProxySPEX": "ProxySPEX"}
     for method, said in names.items():

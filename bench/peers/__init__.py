@@ -8,6 +8,8 @@
     python -m bench.peers.texts        # reviews, documents, a question on many documents, planted games
     python -m bench.peers.curve        # R^2 by budget for documents, and what was expected of it
 
+The rows behind docs/sampled.md are in ``kept``: ``--only-table --folder bench/peers/kept``.
+
 Every command goes on where it was interrupted and ends in its tables. ``--python`` names another Python with shapiq
 1.8; ``--methods``, ``--budgets`` and, of texts, ``--groups`` and ``--texts`` do a part of the work now and leave the
 rest.
