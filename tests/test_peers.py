@@ -154,11 +154,11 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
 def test_the_page_says_what_the_kept_rows_say():
     rows = [r for r in Rows(ROOT / "bench/peers/kept/rows.jsonl").known if r["group"] == "reviews-30-60"]
     page = (ROOT / "docs/sampled.md").read_text("utf-8").replace("*", "")
-    names = {"ours": "ours", "ours, listed terms": "ours, listed terms alone", "ProxySPEX": "ProxySPEX"}
-    for method, said in names.items():
+    names = {"ours, listed terms": "ours, listed terms alone", "pairwise": "pairwise ridge"}
+    for method in ("ours", "ours, listed terms", "ProxySPEX", "ProxySHAP", "pairwise", "LIME"):
         own = [r for r in rows if r["method"] == method]
         cells = [
             " / ".join(f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}" for factor in (1, 2))
             for name in ("half", "all", "removal", "insertion")
         ]
-        assert f"| {said} | {' | '.join(cells)} |" in page
+        assert f"| {names.get(method, method)} | {' | '.join(cells)} |" in page

@@ -19,6 +19,7 @@ LEAST = 0.5
 def judges(n: int, count: int) -> np.ndarray:
     """Return coalitions to judge by: half of density 1/2, half of every size."""
     # Drawn here and not by `interact.sparse.design`, so that a change of ours leaves the judges of kept rows alone.
+    # Sizes begin again at 0 after n, so that some small ones come once more; that is the same for all methods.
     rng, half = np.random.default_rng(10_007), count // 2
     uniform = rng.random((half, n)) < 0.5
     sizes = rng.permutation(np.arange(half) % (n + 1))

@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 DESIGNS = ("mixed", "uniform", "two-sided", "balanced")
-_OF_ALL_SIZES = 4
-"""Every fourth coalition of a mixed design is of every size."""
+_SIZED = {"balanced": 1, "mixed": 4}
+"""Every so many groups of a design have an exact size, so that the smallest and the largest coalitions are seen."""
 
 
 def density(n: int) -> float:
@@ -45,12 +45,10 @@ def draw(
     drawn = -(-groups // 2) if paired else groups
     chances = _chances(n, drawn, kind, rng)
     masks = rng.random((drawn, shared, n)) < chances[:, None, None]
-    if kind in ("balanced", "mixed"):
-        # An exact size, so that the smallest and the largest coalitions are really seen.
-        sized = np.arange(drawn) % (_OF_ALL_SIZES if kind == "mixed" else 1) == 0
-        sizes = np.round(chances[sized] * n).astype(int)
+    if every := _SIZED.get(kind):
+        sizes = np.round(chances[::every] * n).astype(int)
         ranks = rng.random((len(sizes), shared, n)).argsort(axis=2).argsort(axis=2)
-        masks[sized] = ranks < sizes[:, None, None]
+        masks[::every] = ranks < sizes[:, None, None]
     _share(masks, rng)
     if paired:
         masks = np.stack([masks, ~masks], axis=1)
@@ -87,18 +85,17 @@ def distinct(
 
 def _chances(n: int, groups: int, kind: str, rng: np.random.Generator) -> np.ndarray:
     """Return the density of each group."""
-    if kind == "uniform":
-        return np.full(groups, 0.5)
-    if kind == "mixed":
-        chances = np.full(groups, 0.5)
-        chances[::_OF_ALL_SIZES] = _chances(n, len(chances[::_OF_ALL_SIZES]), "balanced", rng)
-        return chances
-    if kind == "balanced":
-        # Evenly spread from 0 to n, however few they are, and never the same ones in another draw.
-        return rng.permutation((np.arange(groups) + rng.random()) * (n + 1) / max(groups, 1)).astype(int) / max(n, 1)
-    p = density(n)
-    # Interleaved, so that any beginning of the list is a design of its own.
-    return np.resize([p, 1 - p, p, 1 - p, 0.5], groups)
+    if kind == "two-sided":
+        p = density(n)
+        # Interleaved, so that any beginning of the list is a design of its own.
+        return np.resize([p, 1 - p, p, 1 - p, 0.5], groups)
+    chances = np.full(groups, 0.5)
+    if every := _SIZED.get(kind):
+        sized = len(chances[::every])
+        # Spread evenly from 0 to n, however few they are; where they begin differs from draw to draw.
+        places = (np.arange(sized) + rng.random()) / max(sized, 1)
+        chances[::every] = rng.permutation((places * (n + 1)).astype(int)) / max(n, 1)
+    return chances
 
 
 def _share(masks: np.ndarray, rng: np.random.Generator) -> None:

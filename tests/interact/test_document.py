@@ -1,6 +1,7 @@
 """Long documents: a tree whose children sum to their parents, windows, and what more scores would explain."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -145,6 +146,10 @@ def test_an_outlook_says_what_more_scores_explain():
         later = sparse.explain(value, n, budget=budget, options=options)
         reached = 1 - ((later.predict(masks) - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
         assert abs(reached - expected) < 0.1
+    # Of a mixed design, which is drawn on likewise, more scores explain no less than it says.
+    mixed = sparse.outlook(sparse.explain(value, n, budget=120, options=replace(options, design="auto")))
+    later = sparse.explain(value, n, budget=mixed.budgets[2], options=replace(options, design="auto"))
+    assert later.fidelity(0.0).r2 > mixed.r2[2] - 0.05 > mixed.r2[0] - 0.05
     middle = (found.r2[0] + found.r2[-1]) / 2
     assert 120 < found.needed(middle) < found.budgets[-1]
     assert found.needed(0.0) == 120 and found.needed(1.1) is None
