@@ -210,7 +210,7 @@ def test_effects_at_an_empty_input_unlike_all_others_are_covered():
         covered += (np.abs(effects - truth) < 1.96 * errors).tolist()
         alone = np.unique(np.r_[0, 1, rows])
         known.append(gaussian.fit(every[alone], values[alone]).effects("and", [{0}])[1][0])
-    # No draw of the prior looks like this, so less than 0.95; without an error of the empty input's own it is under 0.3.
+    # No draw of the prior looks like this, so less than 0.95; without the error of the empty input itself, under 0.3.
     assert np.mean(covered) >= 0.85
     # What was scored is known.
     assert max(known) < 1e-3
