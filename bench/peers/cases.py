@@ -42,6 +42,7 @@ class Case:
         name: Of the text or game in its group.
         n: Players.
         tokens: Of the prompt, 0 for a planted game.
+        dtype: The scores are computed in.
         open: Gives the scores to ask for and those to judge by.
         truth: The Moebius form of a planted game.
     """
@@ -50,6 +51,7 @@ class Case:
     name: str
     n: int
     tokens: int
+    dtype: str
     open: Callable[[], tuple[Value, Value]]
     truth: Effects | None = None
 
@@ -86,18 +88,18 @@ GROUPS = (*TEXTS, "question", *PLANTED)
 
 
 @cache
-def smollm2() -> tuple[Any, Any]:
-    """Return SmolLM2 in float32 and its tokenizer."""
-    return load_model("smollm2", dtype="float32", device="cpu")
+def smollm2(dtype: str) -> tuple[Any, Any]:
+    """Return SmolLM2 in a dtype, and its tokenizer."""
+    return load_model("smollm2", dtype=dtype, device="cpu")
 
 
-def cases(group: str, count: int, folder: Path) -> list[Case]:
-    """Return the first games of a group; scores of texts are kept in `folder`."""
+def cases(group: str, count: int, folder: Path, dtype: str = "float32") -> list[Case]:
+    """Return the first games of a group; scores of texts, computed in `dtype`, are kept in `folder`."""
     if group in PLANTED:
         return [_planted(group, seed) for seed in range(min(count, 3))]
-    found = list(_questions(3) if group == "question" else _prompts(TEXTS[group]))
+    found = list(_questions(3, dtype) if group == "question" else _prompts(TEXTS[group], dtype))
     found.sort(key=lambda named: len(named[1].input_ids))
-    return [_text(group, name, prompt, folder) for name, prompt in found[:count]]
+    return [_text(group, name, prompt, folder, dtype) for name, prompt in found[:count]]
 
 
 def _planted(group: str, seed: int) -> Case:
@@ -108,12 +110,12 @@ def _planted(group: str, seed: int) -> Case:
     def begin() -> tuple[Value, Value]:
         return planted(n, terms, seed)[1], planted(n, terms, seed, noise=0.0)[1]
 
-    return Case(group, str(seed), n, 0, begin, moebius(sets["and"], sets["or"]))
+    return Case(group, str(seed), n, 0, "float64", begin, moebius(sets["and"], sets["or"]))
 
 
-def _prompts(texts: Texts) -> Iterator[tuple[str, CoalitionInputs]]:
+def _prompts(texts: Texts, dtype: str) -> Iterator[tuple[str, CoalitionInputs]]:
     """Yield the prompts of a group by the place of their text in the file."""
-    tokenizer, found = smollm2()[1], 0
+    tokenizer, found = smollm2(dtype)[1], 0
     low, high = texts.size
     for place, review in enumerate(embedded.reviews(texts.source)):
         words = len(review.text.split())
@@ -130,7 +132,7 @@ def _prompts(texts: Texts) -> Iterator[tuple[str, CoalitionInputs]]:
             return
 
 
-def _questions(count: int) -> Iterator[tuple[str, CoalitionInputs]]:
+def _questions(count: int, dtype: str) -> Iterator[tuple[str, CoalitionInputs]]:
     """Yield questions about many documents, which are the players: one sentence each of as many films' reviews."""
     lines = [review.text for review in embedded.reviews("rotten_tomatoes")[::7] if len(review.text.split()) <= 20]
     for number in range(count):
@@ -138,17 +140,17 @@ def _questions(count: int) -> Iterator[tuple[str, CoalitionInputs]]:
         starts = np.cumsum([0, *(len(part) + 1 for part in parts)]).tolist()
         spans = [(low, low + len(part)) for low, part in zip(starts, parts, strict=False)]
         asked: dict[str, Any] = {"target": "yes", "template": QUESTION, "most_players": 4096}
-        yield str(number), prepare(smollm2()[1], "\n".join(parts), players=spans, **asked)
+        yield str(number), prepare(smollm2(dtype)[1], "\n".join(parts), players=spans, **asked)
 
 
-def _text(group: str, name: str, prompt: CoalitionInputs, folder: Path) -> Case:
+def _text(group: str, name: str, prompt: CoalitionInputs, folder: Path, dtype: str) -> Case:
     made_of = repr((prompt.input_ids, prompt.spans, prompt.target_ids)).encode()
-    told = f"smollm2 float32 attention {hashlib.sha256(made_of).hexdigest()[:16]}"
+    told = f"smollm2 {dtype} attention {hashlib.sha256(made_of).hexdigest()[:16]}"
 
     def begin() -> tuple[Value, Value]:
-        kept = ScoreCache(folder / f"{group}-{name}.scores", told)
+        kept = ScoreCache(folder / f"{group}-{name}-{dtype}.scores", told)
         kept.open(prompt.n)
-        ask = game_of(smollm2()[0], prompt, masking="attention")
+        ask = game_of(smollm2(dtype)[0], prompt, masking="attention")
 
         def value(masks: np.ndarray) -> np.ndarray:
             missing = int(np.isnan(kept.get(masks)).sum())
@@ -157,4 +159,4 @@ def _text(group: str, name: str, prompt: CoalitionInputs, folder: Path) -> Case:
 
         return value, value
 
-    return Case(group, name, prompt.n, len(prompt.input_ids), begin)
+    return Case(group, name, prompt.n, len(prompt.input_ids), dtype, begin)

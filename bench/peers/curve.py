@@ -16,8 +16,8 @@ def main() -> None:
     made = parser()
     made.set_defaults(groups=["documents"], methods=["ours"], texts=5)
     given = made.parse_args()
-    mine = [row for row in run(given).known if row["group"] in given.groups and row["method"] == "ours"]
-    print(curve([row for row in mine if row["judges"] == given.judges]))
+    asked = {"method": "ours", "judges": given.judges, "dtype": given.dtype}
+    print(curve([row for row in run(given).known if row["group"] in given.groups and asked.items() <= row.items()]))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def missing(
 
 
 def _key(case: Case, factor: float, method: str, count: int) -> Row:
-    return {"group": case.group, "text": case.name, "factor": factor, "method": method, "judges": count}
+    told = {"group": case.group, "text": case.name, "dtype": case.dtype}
+    return {**told, "factor": factor, "method": method, "judges": count}
 
 
 def compared(case: Case, factor: float, methods: Sequence[str], count: int, peers: Process) -> Iterator[Row]:
@@ -99,7 +100,7 @@ def run(given: argparse.Namespace) -> Rows:
         return rows
     work = []
     for group in given.groups:
-        found = cases(group, given.texts, given.folder)
+        found = cases(group, given.texts, given.folder, given.dtype)
         work += missing(found, given.budgets, given.methods, given.judges, rows)
     # What a cell costs is taken to grow with its scores and their tokens.
     costs = [len(left) * budget_of(case.n, factor) * (case.tokens or 1) for case, factor, left in work]
@@ -125,6 +126,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--groups", nargs="+", choices=GROUPS, default=GROUPS)
     made.add_argument("--texts", type=int, default=20, help="most texts of a group; the shortest first")
     made.add_argument("--judges", type=int, default=200, help="coalitions that no method sees")
+    made.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the model's forwards")
     made.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     made.add_argument("--folder", type=Path, default=Path("runs/peers/texts"), help="where scores and rows are kept")
     made.add_argument("--only-table", action="store_true", help="of the rows that are there")
@@ -145,6 +147,7 @@ def main() -> None:
         and row["factor"] in given.budgets
         and row["method"] in given.methods
         and row["judges"] == given.judges
+        and row["dtype"] in (given.dtype, "float64")
     ]
     print(tables(mine, given.budgets))
 
