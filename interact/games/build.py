@@ -82,14 +82,21 @@ def asked_game(
     check_masking(scoring.masking)
     model = opened(model)
     inputs = prepare_for(model, tokenizer, asked, question)
-    against = None
-    if question.contrast is not None:
-        answers = [question.contrast] if isinstance(question.contrast, str) else list(question.contrast)
-        other = [replace(question, target=answer, target_tokens=1) for answer in answers]
-        firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]
-        against = contrast_of(model, inputs, answers, [int(first) for first in firsts])
+    against = asked_contrast(model, tokenizer, asked, question, inputs)
     score = asked_score(model, inputs, question.score, against)
     return prepared_game(model, tokenizer, inputs, question, scoring, score=score, asked=asked)
+
+
+def asked_contrast(
+    model: Any, tokenizer: Any, asked: str | Conversation, question: Question, inputs: CoalitionInputs
+) -> Contrast | None:
+    """Return the score that holds a prompt's target against the question's other answers, if it names any."""
+    if question.contrast is None:
+        return None
+    answers = [question.contrast] if isinstance(question.contrast, str) else list(question.contrast)
+    other = [replace(question, target=answer, target_tokens=1) for answer in answers]
+    firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]
+    return contrast_of(model, inputs, answers, [int(first) for first in firsts])
 
 
 def prepared_game(

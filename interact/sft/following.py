@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interact.engines.score import score_of
 from interact.evolution.certain import COLUMNS
 from interact.evolution.tables import check, orders_of
 from interact.formats.schema import CellKey, Run
-from interact.games.build import prepared_game
+from interact.games.build import asked_contrast, asked_score, prepared_game
 from interact.games.preparation import prepare_for
 from interact.games.question import Question, Scoring
 from interact.models.family import inspect_model
@@ -100,6 +99,7 @@ def follow_sample(
     options: FollowOptions,
     players: Players = None,
     target: Sequence[int] | None = None,
+    contrast: Sequence[str] = (),
     prompts: Prompts | None = None,
     asked: str = "",
 ) -> Interactions:
@@ -113,6 +113,7 @@ def follow_sample(
         options: How.
         players: See `interact.prompt.players.choose_spans`.
         target: Ids to score instead of the response, such as an earlier step's prediction.
+        contrast: Other answers that the response is held against, see `interact.extract`; none for all tokens.
         prompts: The prompts of the run, each of which is rendered once; None renders this one anew.
         asked: Which model is asked, in the words of `prompts`.
 
@@ -126,11 +127,13 @@ def follow_sample(
     family, response = inspect_model(model), sample.response.strip()
     causal = family.kind == "causal"
     tokens = options.target_tokens if causal and response and not target else None
-    question = Question(players, target or response or None, sample.template, tokens)
+    asked_target = target or response or None
+    question = Question(players, asked_target, sample.template, tokens, tuple(contrast) or None, options.score)
     fixed = None if prompts is None else partial(prompts.fixed, _named(sample), asked, tokenizer)
     inputs = prepare_for(model, tokenizer, sample.text, question, fixed=fixed)
     scoring = Scoring(options.masking, options.baseline, options.engine, options.memory_budget)
-    score = None if options.score is None else score_of(options.score, independent=family.independent)
+    against = asked_contrast(model, tokenizer, sample.text, question, inputs)
+    score = asked_score(model, inputs, options.score, against)
     game = prepared_game(model, tokenizer, inputs, question, scoring, score=score)
     result = game.interactions(noise=options.noise, kappa=options.kappa, progress=False)
     seconds = round(time.monotonic() - start, 3)

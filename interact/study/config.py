@@ -32,6 +32,7 @@ _LATER = {
     "noise": None,
     "template_arguments": None,
     "certainty": "auto",
+    "contrast": "none",
 }
 
 
@@ -99,6 +100,8 @@ class StudyConfig:
     """Largest number of characters of a followed text."""
     masking: Literal["baseline", "attention", "text"] = "baseline"
     """How an absent player is hidden: embedding replaced, not attended to, or text replaced."""
+    contrast: Literal["none", "labels"] = "none"
+    """What the label's log-odds are against: all other tokens (none), or the data set's other labels (labels)."""
     baselines: tuple[str, ...] = ("auto",)
     """Masking baselines: auto, unk, pad, eos, mean or token:ID; the conclusions are drawn under each."""
     noise: Literal["soft", "box", "exact"] | None = None
@@ -155,6 +158,8 @@ class StudyConfig:
             raise ValueError(f"device is {self.device!r} and device_map {self.device_map!r}; give one of them.")
         if self.task == "classifier" and (self.device_map is not None or self.bits is not None):
             raise ValueError("device_map and bits are for language models; leave them out for a classifier.")
+        if self.task == "classifier" and self.contrast != "none":
+            raise ValueError("A classifier compares nothing but labels, so contrast has no effect; leave it out.")
         if self.memory_budget is not None:
             _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):

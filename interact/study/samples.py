@@ -21,12 +21,13 @@ from interact.prompt.inputs import Template, prepare
 from interact.prompt.players import PlayerChoice, choose_spans
 from interact.prompt.system_message import system_note
 from interact.sft.data import Columns, Example, read_examples, split_examples
-from interact.study.config import StudyConfig, fingerprint
+from interact.study.config import StudyConfig, fingerprint, short_name
 from interact.study.work import Prepared, Run, Sample, data_sets
 
 PLANTED = "+planted"
 PLANTED_WORD = "Honestly"
 _PLANTED_SHARE = 0.8
+_MOST_LABELS = 64
 _CANDIDATES = 20
 """Candidates examined for each sample that is needed."""
 
@@ -73,6 +74,10 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
             some = random.Random(0).sample(train, min(_CANDIDATES * config.training_samples, len(train)))
             known = _follow(config, name, some, tokenizers, config.training_samples)
             follow += tuple(replace(s, split="train") for s in known)
+        if config.contrast == "labels":
+            labels = _labels(name, examples)
+            _check_firsts(name, follow[0], labels, tokenizers)
+            follow = tuple(replace(s, contrast=tuple(x for x in labels if x != s.response)) for s in follow)
         found[name] = Material(train, heldout, follow)
     return found
 
@@ -110,10 +115,7 @@ def load(path: Path) -> Prepared:
         known = content.pop("fingerprint", None)
         if known is not None and known != fingerprint(content):
             raise ValueError("its content is not what its fingerprint says")
-        samples = [
-            Sample(**{**s, "spans": tuple(map(tuple, s["spans"])), "template": Template(**s["template"])})
-            for s in content["samples"]
-        ]
+        samples = [_read(s) for s in content["samples"]]
         steps = {str(name): tuple(map(int, some)) for name, some in content["steps"].items()}
         # Studies from before precision could be left to the machine name it in their configuration.
         return Prepared(tuple(samples), dict(content["trained_on"]), steps, dict(content.get("dtypes", {})))
@@ -121,10 +123,44 @@ def load(path: Path) -> Prepared:
         raise ValueError(f"{path} is damaged ({error}); delete it and run the study again.") from error
 
 
+def _read(sample: dict[str, Any]) -> Sample:
+    read = {"spans": tuple(map(tuple, sample["spans"])), "template": Template(**sample["template"])}
+    return Sample(**{**sample, **read, "contrast": tuple(sample.get("contrast", ()))})
+
+
 def _note_other_prompts(config: StudyConfig, tokenizers: Mapping[str, Any]) -> None:
     for model, folder in (config.checkpoints or {}).items():
         if config.system is None and config.chat is not False and (note := system_note(folder, tokenizers[model])):
             warnings.warn(note, stacklevel=4)
+
+
+def _labels(data: str, examples: Sequence[Example]) -> list[str]:
+    """Return the labels of a data set, for a contrast between them.
+
+    Raises:
+        ValueError: Its responses are no labels, or there is only one.
+    """
+    labels = sorted({e.response for e in examples})
+    if not 2 <= len(labels) <= _MOST_LABELS:
+        raise ValueError(
+            f"A contrast of labels needs 2 to {_MOST_LABELS} different responses, but those of {data!r} are "
+            f"{len(labels)}; leave contrast out, or give data whose responses are labels."
+        )
+    return labels
+
+
+def _check_firsts(data: str, sample: Sample, labels: Sequence[str], tokenizers: Mapping[str, Any]) -> None:
+    """Refuse labels that begin alike, before anything is trained: a contrast compares their first tokens."""
+    for model, tokenizer in tokenizers.items():
+        firsts: dict[int, str] = {}
+        for label in labels:
+            asked: dict[str, Any] = {"players": list(sample.spans), "target": label, "template": sample.template}
+            ids = prepare(tokenizer, sample.text, target_tokens=1, **asked).target_ids or (0,)
+            if (other := firsts.setdefault(int(ids[0]), label)) != label:
+                raise ValueError(
+                    f"The labels {other!r} and {label!r} of {data!r} begin with the same token of {short_name(model)}, "
+                    "so a contrast cannot tell them apart; leave contrast out, or rename a label."
+                )
 
 
 def _leaks(example: Example, response: str) -> bool:

@@ -30,6 +30,7 @@ class Sample:
         response: The label, whose first token is scored.
         template: What surrounds the text.
         split: ``"follow"``, or ``"train"`` for a sample that every run trains on.
+        contrast: The other labels that its label is held against; none where all other tokens are.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Sample:
     response: str
     template: Template
     split: str = "follow"
+    contrast: tuple[str, ...] = ()
 
     @property
     def players(self) -> list[str]:
@@ -138,5 +140,6 @@ def _identity(config: StudyConfig, run: Run, step: int, sample: Sample, trained_
         "sample": [sample.text, sample.spans, sample.response, sample.template.content()],
         "masking": [config.masking, run.baseline],
         **_noise(config),
+        **({"contrast": list(sample.contrast)} if sample.contrast else {}),
         **({} if config.bits is None else {"bits": config.bits}),
     }

@@ -91,7 +91,7 @@ def compute(store: Store, loaded: Loaded, cell: Cell) -> None:
     example = Example(sample.id, sample.text, sample.response, sample.template)
     model = loaded.at(cell.run, cell.step, cell.dtype)
     prompts = Prompts(store.folder, lock=lambda name: store.claimed(name, wait=True))
-    how: dict[str, Any] = {"options": options, "players": list(sample.spans)}
+    how: dict[str, Any] = {"options": options, "players": list(sample.spans), "contrast": sample.contrast}
     result = follow_sample(*model, example, cell.step, prompts=prompts, asked=cell.run.model, **how)
     result.save(store.cell(cell.key))
 
