@@ -63,7 +63,7 @@ def lay_out(folder: Path) -> None:
     wrong = np.random.default_rng(2).random(len(labels)) < WRONG
     rows = [{"text": t, "response": LABELS[y ^ bool(w)]} for t, y, w in zip(texts, labels, wrong, strict=True)]
     tokenizer = vocabulary()
-    _pretrained(tokenizer).save_pretrained(folder / "two-layer-bert")
+    pretrained(tokenizer).save_pretrained(folder / "two-layer-bert")
     tokenizer.save_pretrained(folder / "two-layer-bert")
     with replacing(folder / "and-or-rules.jsonl") as place:
         place.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
@@ -99,7 +99,8 @@ def untrained(tokenizer: PreTrainedTokenizerFast, seed: int, dropout: float = 0.
     return BertForSequenceClassification(config)
 
 
-def _pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertForSequenceClassification:
+def pretrained(tokenizer: PreTrainedTokenizerFast, steps: int = 1500) -> BertForSequenceClassification:
+    """Return the model before the fine-tuning: trained on the first four rules."""
     model = untrained(tokenizer, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     rng = np.random.default_rng(0)
