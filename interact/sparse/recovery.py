@@ -192,7 +192,7 @@ def predictive(
     One part in six validates; the choice is then fitted to the whole sample. `estimator` is one of ESTIMATORS.
     """
     if estimator == "gaussian" and np.ptp(sample.values) > 1e-12 * (1 + np.abs(sample.values).max()):
-        return _gaussian(sample, (), max_order)
+        return _written(fit(sample.masks, sample.values), max_order)
     check, inner = sample.split(6, np.random.default_rng(seed))
     options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}
     if len(check) < 8:
@@ -241,22 +241,30 @@ def _between(
         return fresh if _all_found(fresh, sample) and len(fresh.terms) < len(again.terms) else again
     # A few coalitions judge roughly, so what believes the terms more must be clearly better.
     clearly = 1 + 2 / math.sqrt(len(check))
-    if left * clearly <= min(errors):
-        return again
     best = int(np.argmin(errors[:2]))
     best = 2 if errors[2] * clearly <= errors[best] else best
-    found = _gaussian(sample, again.terms if best else (), options["max_order"], tried[best][1])
-    return replace(found, pool=again.terms)
+    beside, given = again.terms if best else (), tried[best][1]
+    process = fit(sample.masks, sample.values, beside, given=given)
+    # They may all be of one kind. What terms leave of the scores they were fitted to is less than what they leave of
+    # others; where even that is more than the process leaves of scores that it is not told, the few were luck.
+    sure = _left_of(again, sample) <= float(((sample.values - process.left_out()[0]) ** 2).mean())
+    if left * clearly <= min(errors) and sure:
+        return again
+    return replace(_written(process, options["max_order"]), pool=again.terms)
 
 
 def _all_found(found: Recovered, sample: Sample) -> bool:
     """Say whether few terms leave next to nothing of their own sample."""
-    wrong = float(((sample.values - found.predict(sample.masks)) ** 2).mean())
-    return 8 * len(found.terms) <= len(sample) and wrong <= _FOUND * float(sample.values.var())
+    return 8 * len(found.terms) <= len(sample) and _left_of(found, sample) <= _FOUND * float(sample.values.var())
 
 
-def _gaussian(sample: Sample, terms: Sequence[Term], max_order: int, given: float = GIVEN[0]) -> Recovered:
-    process = fit(sample.masks, sample.values, terms, given=given)
+def _left_of(found: Recovered, sample: Sample) -> float:
+    """Return the mean squared error of terms on scores."""
+    return float(((sample.values - found.predict(sample.masks)) ** 2).mean())
+
+
+def _written(process: GaussianProcess, max_order: int) -> Recovered:
+    """Return a Gaussian process with the terms that it is written in."""
     found = listed(process, max_order)
     return Recovered(found.terms, found.effects, found.bias, [], process=process, written=found)
 
