@@ -1,6 +1,8 @@
 """Do interactions raise the alarm over a shortcut, or name memorised examples, better than the loss and the margin do?
 
-    python -m bench.practical_worth --out docs/results/worth.parquet      # about ten minutes; goes on where it stopped
+    python -m bench.practical_worth --rows docs/results/worth_rows.parquet --out docs/results/worth.parquet
+
+Half an hour on one core; killed, the same line goes on.
 
 The models are those of `bench.planted_study`: a BERT of two layers, trained before on four planted rules, then
 fine-tuned on four of which two are new. What is asked was fixed before the first run (docs/protocol.md, deviation 11).
@@ -205,8 +207,9 @@ def areas(rows: pd.DataFrame) -> pd.DataFrame:
         rows: What a run wrote: task, level, run, step, name, value.
 
     Returns:
-        Columns task, level, step, name, auc, low, high, and better, low_better, high_better: less the better of loss
-        and margin, paired by run. Intervals are 2.5 % and 97.5 % of 2,000 bootstraps over runs.
+        Columns task, level, step, name, auc, low, high, best_rival (the better of loss and margin), and gain, gain_low,
+        gain_high: the area less the rival's, paired by run. Intervals are 2.5 % and 97.5 % of 2,000 bootstraps over
+        runs.
     """
     rng, found = np.random.default_rng(0), []
     for task, level, step, values in _groups(rows):
@@ -250,10 +253,11 @@ def main() -> None:
     """Run what is missing, keep every row, and print the areas."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=16, help="of each leak rate, and of the memorised")
-    parser.add_argument("--out", type=Path, default=Path("runs/worth.parquet"), help="rows that are there stay")
+    parser.add_argument("--rows", type=Path, default=Path("runs/worth_rows.parquet"), help="what is there stays")
+    parser.add_argument("--out", type=Path, help="a Parquet file for the areas, which docs/results.md shows")
     given = parser.parse_args()
     torch.set_num_threads(1)  # The models are too small for more.
-    rows = pd.read_parquet(given.out).to_dict("records") if given.out.is_file() else []
+    rows = pd.read_parquet(given.rows).to_dict("records") if given.rows.is_file() else []
     known = {(row["task"], row["level"], row["run"]) for row in rows}
     jobs = [("alarm", rate, run) for run in range(given.runs) for rate in RATES if ("alarm", rate, run) not in known]
     jobs += [("memory", 0.0, run) for run in range(given.runs) if ("memory", float(REPEATS[0]), run) not in known]
@@ -262,10 +266,17 @@ def main() -> None:
     for task, rate, run in tqdm(jobs, unit="run"):
         made = alarm_rows(model, tokenizer, rate, run) if task == "alarm" else memory_rows(model, tokenizer, run)
         rows += [{**row, "level": float(row["level"])} for row in made]
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(given.out) as place:
-            pd.DataFrame(rows).to_parquet(place, index=False)
-    print(areas(pd.DataFrame(rows)).round(3).to_string(index=False))
+        _keep(pd.DataFrame(rows), given.rows)
+    found = areas(pd.DataFrame(rows))
+    if given.out is not None:
+        _keep(found, given.out)
+    print(found.round(3).to_string(index=False))
+
+
+def _keep(table: pd.DataFrame, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as place:
+        table.to_parquet(place, index=False)
 
 
 if __name__ == "__main__":

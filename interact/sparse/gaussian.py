@@ -5,9 +5,12 @@
    a prior on the coefficients of prod_{i in T} z_i (the Walsh basis): independent, of variance proportional to
    prod_{i in T} r_i. High orders of players that matter little are small; players that matter may interact at any
    order.
-2. The scales r_i, the amplitude a and the noise are those of the greatest marginal likelihood (L-BFGS with the exact
-   gradient, all of it products of matrices), with a weak prior on the logits of r_i.
-3. What is expected is multilinear in presence, and the covariance is a product over players. So every effect that is
+2. A text of which little is left is read as another text: scores of few players vary more, and tell little of the
+   others. So b prod_i (1 + s [i absent in both]) / (1 + s) is added, a prior on the coefficients of "all of T absent",
+   which are OR terms, of variance proportional to s^|T|. It is largest without players, and next to nothing with many.
+3. The scales r_i and s, the amplitudes a and b and the noise are those of the greatest marginal likelihood (L-BFGS with
+   the exact gradient, all of it products of matrices), with a weak prior on the logits of r_i and on log s and log b.
+4. What is expected is multilinear in presence, and the covariance is a product over players. So every effect that is
    a derivative by players at some density of the others, or an integral of such, has a mean and a variance in closed
    form.
 
@@ -49,6 +52,8 @@ _START, _START_OF_ALL = 0.12, 5.0
 _WIDTH = 1.5
 """Standard deviation of the prior of the logit of a scale; 0.8 pulls together the many words of a text that do nothing
 and the few that do much."""
+_LOG_ABSENCE, _LOG_EXTENT = (-1.0, 2.0), (-3.0, 5.0)
+"""Mean and standard deviation of the priors of log s and log b."""
 CARE = 1.35
 """Errors of effects are wider by so much, because they take the scales, and which terms were given, as known."""
 _UNLIKE, _LEAST_UNLIKE = 0.75, 0.2
@@ -68,12 +73,21 @@ class Scales:
         amplitude: The variance a.
         noise: Variance of what no coalition tells of another.
         given: Standard deviation of the effects of given terms, in that of the scores; no likelihood chooses it.
+        absence: How far what is absent together reaches, s.
+        extent: The variance b that the empty coalition has by it.
     """
 
     players: np.ndarray
     amplitude: float
     noise: float
     given: float = GIVEN[0]
+    absence: float = 1.0
+    extent: float = 0.0
+
+    def variance(self, z: np.ndarray) -> np.ndarray:
+        """Return the variance of coalitions (-1 or 1, [m, n]) before any score was seen, without level and terms."""
+        present = (z > 0).sum(axis=1)
+        return self.amplitude + self.extent * np.exp(-np.log1p(self.absence) * present)
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ class GaussianProcess:
         """Return the posterior mean and standard deviation of scores of coalitions (bool, [m, n]), float64 [m]."""
         z, told = _signs(masks), _told(masks, self.terms, self.scales.given)
         cross = _covariance(z, told, self.z, self._told, self.scales)
-        before = self.scales.amplitude + (told**2).sum(axis=1)
+        before = self.scales.variance(z) + (told**2).sum(axis=1)
         left = np.maximum(before - (self.whitened(cross.T) ** 2).sum(axis=0), 0) + self.scales.noise
         return self.level + self.unit * (cross @ self.weights), self.unit * np.sqrt(left)
 
@@ -166,21 +180,33 @@ class GaussianProcess:
         """Return the posterior mean of the mean of all scores."""
         share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
         constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
+        constant = constant + self.absent(np.zeros((1, self.n), dtype=bool))[:, 0]
         cross = constant + self._told @ (
             _loads(len(share), self.scales.given) * [1.0, 0.5**self.n, 0.5**self.n, *share]
         )
         return self.level + self.unit * float(cross @ self.weights)
 
-    def with_given(self, prior: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the prior variances of the given terms' effects and of coefficients, and their covariance with scores.
+    def absent(self, members: np.ndarray) -> np.ndarray:
+        """Return the covariance of the scores with the Walsh coefficients of sets (bool, [sets, n]) by absence.
 
-        Args:
-            prior: Variances of the coefficients of sets, float64, shape [sets].
-            basis: The products of z of each set, float64, shape [m, sets].
+        What is absent in both is, as a function of z_i, c - d z_i with d = s (1 - z'_i) / 4 and c = 1 + d.
         """
-        before = np.concatenate([np.full(len(self.terms), self.scales.given**2), prior])
-        given = columns(self.z > 0, self.terms)
-        return before, np.concatenate([given, basis], axis=1) * before
+        s, gone = self.scales.absence, self.z < 0
+        # d is 0 or s / 2.
+        log_c = np.log1p(s / 2) * gone.sum(axis=1) - self.n * np.log1p(s)
+        inside = members.sum(axis=1)
+        all_gone = (~gone).astype(np.float64) @ members.T.astype(np.float64) == 0
+        ratio = (-(s / 2) / (1 + s / 2)) ** inside
+        return self.scales.extent * np.exp(log_c)[:, None] * all_gone * ratio
+
+    def absent_variance(self, members: np.ndarray) -> np.ndarray:
+        """Return the covariance by absence of the Walsh coefficients of sets (bool, [sets, n]), shape [sets, sets]."""
+        s, inside = self.scales.absence, members.astype(np.float64)
+        both = inside @ inside.T
+        either = inside.sum(axis=1)[:, None] + inside.sum(axis=1) - both
+        sign = 1 - 2 * ((either - both) % 2)
+        logs = either * np.log(s / 4) + (self.n - either) * np.log1p(s / 4) - self.n * np.log1p(s)
+        return self.scales.extent * sign * np.exp(logs)
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what is expected of each fitted score without it, and the standard deviation, float64 [m]."""
@@ -240,7 +266,16 @@ class GaussianProcess:
             for k, row in enumerate(members):
                 alone = self._own * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
                 cross[:, k] += weight * (whole * ratio[:, row].prod(axis=1) + alone)
+            cross += weight * self._absent_derivatives(members, p)
         return cross + self._told @ _derived(self.terms, self.scales.given, members, at, share).T
+
+    def _absent_derivatives(self, members: np.ndarray, p: float) -> np.ndarray:
+        """Return the covariance by absence of the fitted scores with derivatives of sets at a density, [m, sets]."""
+        s, gone = self.scales.absence, self.z < 0
+        among = np.log1p(s * (1 - p))
+        whole = self.scales.extent * np.exp(among * gone.sum(axis=1) - self.n * np.log1p(s))
+        all_gone = (~gone).astype(np.float64) @ members.T.astype(np.float64) == 0
+        return whole[:, None] * all_gone * (-s / np.exp(among)) ** members.sum(axis=1)
 
     def _own_variance(self, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Return the variance of the derivatives of sets before any score was seen, shape [sets]."""
@@ -251,9 +286,13 @@ class GaussianProcess:
             whole = self.scales.amplitude * np.exp(np.log(others).sum(axis=1) - np.log1p(r).sum())
             ratio = 4 * r / others
             both = (1 + first * q) / 2
+            # Of those absent at both densities.
+            absent = 1 + self.scales.absence * (1 - first) * (1 - q) / 4
+            least = self.scales.extent * (absent / (1 + self.scales.absence)) ** self.n
             for k, row in enumerate(members):
                 alone = self._own * 2.0 ** row.sum() * both ** (self.n - row.sum())
-                variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone)
+                gone = least * (self.scales.absence / absent) ** row.sum()
+                variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone + gone)
         return variance + (_derived(self.terms, self.scales.given, members, at, share) ** 2).sum(axis=1)
 
 
@@ -311,7 +350,7 @@ def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarr
     factor, scales = _factored(_covariance(z, told, z, told, process.scales), process.scales)
     cross = _covariance(z, told, _signs(judges), of_judges, scales)
     seen = solve_triangular(factor, cross, lower=True, check_finite=False)
-    left = scales.amplitude + (of_judges**2).sum(axis=1) - (seen**2).sum(axis=0)
+    left = scales.variance(_signs(judges)) + (of_judges**2).sum(axis=1) - (seen**2).sum(axis=0)
     return process.unit**2 * float(np.maximum(left, 0).mean() + scales.noise)
 
 
@@ -335,6 +374,7 @@ def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
         return fit(result.coalitions[seen], result.values[seen], spread=spread)
     scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
     scales = replace(scales, given=float(told.get("given", _FREE_TERMS)))
+    scales = replace(scales, absence=float(told.get("absence", 1.0)), extent=float(told.get("extent", 0.0)))
     terms = [merged(kind, members) for kind, members in told["beside"]]
     return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
 
@@ -343,11 +383,14 @@ def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
     """Return the scales of the greatest marginal likelihood."""
     m, n = z.shape
     usual = _logit(min(_START, _START_OF_ALL / max(n, 1)))
+    present = n - _both_absent(z, z)
+    (mean_s, width_s), (mean_b, width_b) = _LOG_ABSENCE, _LOG_EXTENT
 
     def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
         scales = _scales(t)
         kernel = scales.amplitude * _kernel(z, z, scales.players)
-        whole = kernel + free
+        absent = scales.extent * np.exp(-np.log1p(scales.absence) * present)
+        whole = kernel + absent + free
         whole[np.diag_indices(m)] += scales.noise
         try:
             factor = _factor(whole)
@@ -356,22 +399,28 @@ def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
         inverse = _inverse(factor)
         weights = inverse @ y
         value = y @ weights / 2 + np.log(np.diag(factor)).sum() + ((t[:n] - usual) ** 2).sum() / (2 * _WIDTH**2)
+        of_s, of_b = (t[n + 2] - mean_s) / width_s, (t[n + 3] - mean_b) / width_b
+        value += (of_s**2 + of_b**2) / 2
         slope = (inverse - np.outer(weights, weights)) / 2
         by_kernel = slope * kernel
         total = by_kernel.sum()
         # By w_i = log (1 - r_i) / (1 + r_i), what one player that differs multiplies the kernel by.
         by_w = (total - np.einsum("ji,ji->i", z, by_kernel @ z)) / 2
         by_r = by_w * (-2 * scales.players / (1 + scales.players)) + (t[:n] - usual) / _WIDTH**2
-        return value, np.concatenate([by_r, [total, np.trace(slope) * np.exp(t[n + 1])]])
+        by_absent = slope * absent
+        by_s = -(by_absent * present).sum() * scales.absence / (1 + scales.absence) + of_s / width_s
+        others = [total, np.trace(slope) * np.exp(t[n + 1]), by_s, by_absent.sum() + of_b / width_b]
+        return value, np.concatenate([by_r, others])
 
-    begin = np.concatenate([np.full(n, usual), [0.0, -5.0]])
-    bounds = [(-12.0, 8.0)] * n + [(-12.0, 12.0), (-16.0, 3.0)]
+    begin = np.concatenate([np.full(n, usual), [0.0, -5.0, mean_s, -1.0]])
+    bounds = [(-12.0, 8.0)] * n + [(-12.0, 12.0), (-16.0, 3.0), (-4.0, 3.0), (-12.0, 6.0)]
     options: Any = {"maxiter": _STEPS}
     return _scales(minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x)
 
 
 def _scales(t: np.ndarray) -> Scales:
-    return Scales(1 / (1 + np.exp(-t[:-2])), float(np.exp(t[-2])), float(np.exp(t[-1])) + _JITTER)
+    amplitude, noise, absence, extent = np.exp(t[-4:]).tolist()
+    return Scales(1 / (1 + np.exp(-t[:-4])), amplitude, noise + _JITTER, absence=absence, extent=extent)
 
 
 def _logit(share: Any) -> Any:
@@ -402,7 +451,14 @@ def _kernel(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _covariance(a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, scales: Scales) -> np.ndarray:
-    return scales.amplitude * _kernel(a, b, scales.players) + of_a @ of_b.T
+    present = a.shape[1] - _both_absent(a, b)
+    absent = scales.extent * np.exp(-np.log1p(scales.absence) * present)
+    return scales.amplitude * _kernel(a, b, scales.players) + absent + of_a @ of_b.T
+
+
+def _both_absent(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return how many players two coalitions (-1 or 1) both lack, [a, b]."""
+    return (a < 0).astype(np.float64) @ (b < 0).astype(np.float64).T
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

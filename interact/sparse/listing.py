@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import ndtr
 
-from interact.sparse.dictionary import Term
+from interact.sparse.dictionary import Term, columns
 from interact.sparse.gaussian import CARE, GaussianProcess
 
 _MOST_SETS = 3000
@@ -51,7 +51,7 @@ class Listed:
 def listed(process: GaussianProcess, max_order: int) -> Listed:
     """Write what is expected of the scores as AND and OR terms of up to `max_order` players."""
     sets, prior, basis = _coefficients(process, max_order)
-    mean = prior * (basis.T @ process.weights)
+    mean = prior * (basis.T @ process.weights) + process.absent(_rows(sets, process.n)).T @ process.weights
     kept = _strongest(mean)
     sets, prior, basis, mean = [sets[k] for k in kept], prior[kept], basis[:, kept], mean[kept]
     wholes = _subsets(sets)
@@ -60,27 +60,54 @@ def listed(process: GaussianProcess, max_order: int) -> Listed:
     kinds = _kinds(wholes, as_and @ mean)
     terms: list[Term] = [(kinds[k], members) for k, members in enumerate(wholes)]
     as_terms = sparse.csr_matrix(_from_and(wholes, kinds, place) @ as_and)
-    return _with_given(process, terms, as_terms, prior, basis)
+    rows = _rows(sets, process.n)
+    cross = basis * prior + process.absent(rows)
+    return _with_given(process, terms, as_terms, (prior, process.absent_variance(rows)), cross)
+
+
+def _rows(sets: list[frozenset[int]], n: int) -> np.ndarray:
+    """Return who is in each set, bool [sets, n]."""
+    found = np.zeros((len(sets), n), dtype=bool)
+    for row, members in zip(found, sets, strict=True):
+        row[list(members)] = True
+    return found
 
 
 def _with_given(
-    process: GaussianProcess, terms: list[Term], as_terms: sparse.csr_matrix, prior: np.ndarray, basis: np.ndarray
+    process: GaussianProcess,
+    terms: list[Term],
+    as_terms: sparse.csr_matrix,
+    before: tuple[np.ndarray, np.ndarray],
+    cross: np.ndarray,
 ) -> Listed:
-    """Add the terms that the process was given; return everything with its error."""
+    """Add the terms that the process was given; return everything with its error.
+
+    Args:
+        process: The process.
+        terms: Those that it is written in.
+        as_terms: What each coefficient adds to these, [terms, sets].
+        before: The variances of the coefficients in the Walsh prior, [sets], and their covariance by absence.
+        cross: Their covariance with the scores, [m, sets].
+    """
     given = list(process.terms)
     every = list(dict.fromkeys([*given, *terms]))
     place = {term: k for k, term in enumerate(every)}
-    # Effects are sums of the given terms' effects and of coefficients, all independent before any score was seen.
+    # Effects are sums of the given terms' effects and of coefficients.
     rows = [place[term] for term in given]
     own = sparse.csr_matrix((np.ones(len(given)), (rows, range(len(given)))), shape=(len(every), len(given)))
     moved = sparse.csr_matrix(
         (np.ones(len(terms)), ([place[term] for term in terms], range(len(terms)))), shape=(len(every), len(terms))
     )
-    whole = sparse.csr_matrix(sparse.hstack([own, moved @ as_terms]))
-    before, cross = process.with_given(prior, basis)
+    added = sparse.csr_matrix(moved @ as_terms)
+    whole = sparse.csr_matrix(sparse.hstack([own, added]))
+    told = columns(process.z > 0, given) * process.scales.given**2
+    cross = np.concatenate([told, cross], axis=1)
     mean = whole @ (cross.T @ process.weights)
     seen = whole @ process.whitened(cross).T
-    variance = whole.multiply(whole) @ before - (seen**2).sum(axis=1)
+    apart, by_absence = before
+    first = np.concatenate([np.full(len(given), process.scales.given**2), apart])
+    variance = whole.multiply(whole) @ first - (seen**2).sum(axis=1)
+    variance = variance + np.asarray(added.multiply(added @ by_absence).sum(axis=1)).ravel()
     pulled = whole[:, : len(given)] @ process.pulled()
     errors = np.sqrt(CARE**2 * np.maximum(variance, 0) + pulled**2)
     sure = ndtr(np.abs(mean) / np.maximum(errors, 1e-12 * max(float(np.abs(mean).max(initial=0.0)), 1e-300)))
@@ -95,12 +122,12 @@ def _bias(process: GaussianProcess, terms: list[Term], mean: np.ndarray) -> floa
 
 
 def _coefficients(process: GaussianProcess, max_order: int) -> tuple[list[frozenset[int]], np.ndarray, np.ndarray]:
-    """Return sets, the prior variance of their coefficients, and their columns over the fitted coalitions."""
+    """Return sets, the prior variance of their coefficients, and their products over the fitted coalitions."""
     r = process.scales.players
     order = np.argsort(-r, kind="stable")
     first = process.scales.amplitude * np.exp(-np.log1p(r).sum())
     sets, prior, found = np.zeros((1, 0), dtype=np.int64), np.array([first]), []
-    columns = np.ones((len(process.z), 1))
+    products = np.ones((len(process.z), 1))
     for _ in range(min(max_order, process.n)):
         # Each set is met once: by adding the player that matters least.
         last = sets[:, -1] if sets.shape[1] else np.full(1, -1)
@@ -109,8 +136,8 @@ def _coefficients(process: GaussianProcess, max_order: int) -> tuple[list[frozen
         many = many[grown[many] > 0]
         parent, player = np.divmod(many, process.n)
         sets = np.concatenate([sets[parent], player[:, None]], axis=1)
-        prior, columns = grown[many], columns[:, parent] * process.z[:, order[player]]
-        found.append(([frozenset(order[row].tolist()) for row in sets], prior, columns))
+        prior, products = grown[many], products[:, parent] * process.z[:, order[player]]
+        found.append(([frozenset(order[row].tolist()) for row in sets], prior, products))
     if not found:
         return [], np.zeros(0), np.zeros((len(process.z), 0))
     every = [members for part, _, _ in found for members in part]
