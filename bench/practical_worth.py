@@ -5,7 +5,8 @@
 Half an hour on one core; killed, the same line goes on.
 
 The models are those of `bench.planted_study`: a BERT of two layers, trained before on four planted rules, then
-fine-tuned on four of which two are new. What is asked was fixed before the first run (docs/protocol.md, deviation 11).
+fine-tuned on four of which two are new. What is asked was fixed before the first run
+(docs/notes/deviations-2026-11.md, 11).
 
 1. *Shortcut alarm.* In RATE of the fine-tuning examples the presence of one word that no rule names is set by the
    label; in a clean run it is drawn by a coin in 95 of 100. The detectors know neither word nor rate. They see 24

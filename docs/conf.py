@@ -56,7 +56,7 @@ NAVIGATION = {
     "Findings": ("docs/results", "docs/protocol"),
     "Notes": tuple(
         f"docs/notes/{name}-2026-11"
-        for name in ("log", "kernels", "split", "sampled", "results", "reports", "faults", "cluster")
+        for name in ("log", "kernels", "split", "sampled", "results", "deviations", "reports", "faults", "cluster")
     ),
 }
 """The pages by their reader, in the order of the navigation."""
