@@ -4,8 +4,8 @@
     python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
 
 1. `docs/results/NAME/` holds the tables of a study: all effects and all scores of all cells, the losses, the samples,
-   which interactions are certain, the strength of the permuted change, and the configuration. A cell's key is that of
-   the store.
+   which interactions are certain, the strength of the permuted change, and the configuration. Texts are hashed. A
+   cell's key is that of the store.
 2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
 3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
    the marks hold no measured number.
@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import tempfile
@@ -138,7 +139,7 @@ def export(name: str, store: Path) -> Path:
     study, folder = Store.open(store), TABLES / name
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
-    made = (*tables.of_cells(study, work), tables.of_samples(prepared.samples))
+    made = (*tables.of_cells(study, work), _without_texts(tables.of_samples(prepared.samples)))
     found: dict[str, pd.DataFrame] = {}
     found |= zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
     found["certainty"] = outward(certainty_of_cells(study, work, found["interactions"]))
@@ -174,6 +175,12 @@ def export(name: str, store: Path) -> Path:
             path.replace(folder / path.name)
     (folder / "config.json").write_text(json.dumps({**config, "versions": versions}, indent=1) + "\n", "utf-8")
     return folder
+
+
+def _without_texts(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return a table `samples` with a hash of each text: texts of others stay out of the repository."""
+    hashes = samples["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16])
+    return samples.drop(columns=["text", "players"]).assign(text_sha256=hashes)
 
 
 def outward(rows: pd.DataFrame) -> pd.DataFrame:
@@ -291,13 +298,8 @@ def stops(of: Evidence) -> str:
                 "" if rule == "loss" else _paired(regret - table["regret_by_loss"]),
             )
         )
-    head = (
-        "rule",
-        "step of each run",
-        "regret in nats: mean over runs (range)",
-        "less that of the validation loss [95 %]",
-    )
-    return _table(head, rows)
+    heads = ("rule", "step of each run", "regret in nats: mean over runs (range)")
+    return _table((*heads, "less that of the validation loss [95 %]"), rows)
 
 
 def _paired(differences: pd.Series) -> str:

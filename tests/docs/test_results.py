@@ -62,3 +62,13 @@ def test_the_error_rates_are_those_that_the_protocol_allows(results):
     assert len(false) and (false["studies"] >= 100).all()
     # 5 % of 100 studies, and what chance adds to it.
     assert (false["contradicted"] <= 0.05 * false["studies"] + 1.65 * (0.0475 * false["studies"]) ** 0.5).all()
+
+
+def test_no_text_of_others_is_in_the_tables(results):
+    for folder in (path for path in results.TABLES.iterdir() if path.is_dir()):
+        for path in folder.glob("*.parquet"):
+            table = pd.read_parquet(path)
+            assert "text" not in table and "players" not in table, path
+            for column in table.select_dtypes(include=["object", "string"]):
+                words = table[column].map(lambda value: len(value.split()) if isinstance(value, str) else 0).max()
+                assert words <= 2, (path, column)
