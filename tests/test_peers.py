@@ -95,7 +95,10 @@ def command(monkeypatch, tmp_path, capsys):
         asked.append(len(masks))
         return additive(masks) + 0.5 * masks[:, :2].all(axis=1)
 
-    monkeypatch.setattr(texts, "cases", lambda group, count, folder: [Case(group, "7", 8, 30, lambda: (value, value))])
+    def cases(group, count, folder, dtype):
+        return [Case(group, "7", 8, 30, dtype, lambda: (value, value))]
+
+    monkeypatch.setattr(texts, "cases", cases)
 
     def run(*more, main=texts.main):
         asked.clear()
@@ -123,6 +126,9 @@ def test_texts_go_on_where_they_were_and_print_the_table_of_all_rows(command, tm
     assert command("--budgets", "2")[1] == 0
     out, asked = command("--budgets", "2", "4", "--only-table")
     assert not asked and "2 (1 texts), 4 (0 texts)" in out
+    # Scores of another precision are another function's.
+    out, asked = command("--budgets", "2", "--dtype", "bfloat16")
+    assert asked and "2 fits are missing" in out and out.count("| ours |") == 1
 
 
 def test_the_curve_shows_what_the_budget_before_expected(command):
@@ -151,14 +157,15 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
     assert "ours less" not in tables(rows[:3] + rows[4:7], [1])
 
 
-def test_the_page_says_what_the_kept_rows_say():
-    rows = [r for r in Rows(ROOT / "bench/peers/kept/rows.jsonl").known if r["group"] == "reviews-30-60"]
+@pytest.mark.parametrize(("group", "budgets"), [("reviews-30-60", (1, 2)), ("documents", (1,))])
+def test_the_page_says_what_the_kept_rows_say(group, budgets):
+    rows = [r for r in Rows(ROOT / "bench/peers/kept/rows.jsonl").known if r["group"] == group]
     page = (ROOT / "docs/sampled.md").read_text("utf-8").replace("*", "")
     names = {"ours, listed terms": "ours, listed terms alone", "pairwise": "pairwise ridge"}
     for method in ("ours", "ours, listed terms", "ProxySPEX", "ProxySHAP", "pairwise", "LIME"):
         own = [r for r in rows if r["method"] == method]
         cells = [
-            " / ".join(f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}" for factor in (1, 2))
+            " / ".join(f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}" for factor in budgets)
             for name in ("half", "all", "removal", "insertion")
         ]
         assert f"| {names.get(method, method)} | {' | '.join(cells)} |" in page

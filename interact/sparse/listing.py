@@ -107,7 +107,7 @@ def _with_given(
     apart, by_absence = before
     first = np.concatenate([np.full(len(given), process.scales.given**2), apart])
     variance = whole.multiply(whole) @ first - (seen**2).sum(axis=1)
-    variance = variance + np.asarray(added.multiply(added @ by_absence).sum(axis=1)).ravel()
+    variance = variance + np.asarray(added.multiply(added @ by_absence) @ np.ones(len(by_absence)))
     pulled = whole[:, : len(given)] @ process.pulled()
     errors = np.sqrt(CARE**2 * np.maximum(variance, 0) + pulled**2)
     sure = ndtr(np.abs(mean) / np.maximum(errors, 1e-12 * max(float(np.abs(mean).max(initial=0.0)), 1e-300)))
