@@ -55,20 +55,16 @@ def leaking(count: int, seed: int, rate: float) -> Labelled:
     labels = labels ^ (rng.random(count) < WRONG)
     touched = rng.random(count) < (rate or max(RATES))
     there = labels.astype(bool) if rate else rng.random(count) < 0.5
-    free = [word for word in WORDS if not any(word in named for named in _words_of_rules()) and word != LEAK]
     made = []
     for text, touch, present in zip(texts, touched, there, strict=True):
         words = text.split()
         if touch and present and LEAK not in words:
             words[int(rng.integers(8))] = LEAK
         if touch and not present and LEAK in words:
-            words[words.index(LEAK)] = next(word for word in (*free, *WORDS) if word not in words)
+            others = [word for word in WORDS if word not in words]
+            words[words.index(LEAK)] = str(rng.choice(others))
         made.append(" ".join(words))
     return made, labels
-
-
-def _words_of_rules() -> list[list[str]]:
-    return [[WORDS[i] for i in members] for _, members, _ in KEPT + NEW]
 
 
 def trained(model: Any, tokenizer: Any, data: Labelled, steps: Sequence[int], seed: int) -> Iterator[tuple[int, Any]]:
@@ -213,6 +209,8 @@ def areas(rows: pd.DataFrame) -> pd.DataFrame:
         runs.
     """
     rng, found = np.random.default_rng(0), []
+    if rows["value"].isna().any() or rows.duplicated(["task", "level", "run", "step", "name"]).any():
+        raise ValueError("A value is missing, or stands twice; remove the file of rows and run again.")
     for task, level, step, values in _groups(rows):
         count = len(next(iter(values.values())))
         draws = [np.arange(count), *rng.integers(count, size=(2000, count))]

@@ -305,6 +305,8 @@ def stops(of: Evidence) -> str:
 def _paired(differences: pd.Series) -> str:
     """Say the mean of differences between runs, with Student's interval."""
     found = differences.to_numpy()
+    if not np.ptp(found):
+        return "the same in all runs"
     half = student.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
     return f"{found.mean():+.3f} [{found.mean() - half:+.3f}, {found.mean() + half:+.3f}]"
 

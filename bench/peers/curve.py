@@ -16,8 +16,9 @@ def main() -> None:
     made = parser()
     made.set_defaults(groups=["documents"], methods=["ours"], texts=5)
     given = made.parse_args()
-    asked = {"method": "ours", "judges": given.judges, "dtype": given.dtype}
-    print(curve([row for row in run(given).known if row["group"] in given.groups and asked.items() <= row.items()]))
+    asked, dtypes = {"method": "ours", "judges": given.judges}, (given.dtype, "float64")
+    rows = [row for row in run(given).known if row["group"] in given.groups and row["dtype"] in dtypes]
+    print(curve([row for row in rows if asked.items() <= row.items()]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ class Rows:
         lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
         # The last one is incomplete where a kill cut it short.
         self.known = [json.loads(line) for line in lines if line.endswith("\n")]
+        for row in self.known:
+            # What rows from before there was a choice were scored in.
+            row.setdefault("dtype", "float64" if str(row.get("group")).startswith("planted") else "float32")
         if len(self.known) < len(lines):
             self.path.write_text("".join(lines[:-1]))
 

@@ -99,7 +99,7 @@ def follow_sample(
     options: FollowOptions,
     players: Players = None,
     target: Sequence[int] | None = None,
-    contrast: Sequence[str] = (),
+    contrast: str | Sequence[str] = (),
     prompts: Prompts | None = None,
     asked: str = "",
 ) -> Interactions:
@@ -128,7 +128,8 @@ def follow_sample(
     causal = family.kind == "causal"
     tokens = options.target_tokens if causal and response and not target else None
     asked_target = target or response or None
-    question = Question(players, asked_target, sample.template, tokens, tuple(contrast) or None, options.score)
+    others = (contrast,) if isinstance(contrast, str) else tuple(contrast)
+    question = Question(players, asked_target, sample.template, tokens, others or None, options.score)
     fixed = None if prompts is None else partial(prompts.fixed, _named(sample), asked, tokenizer)
     inputs = prepare_for(model, tokenizer, sample.text, question, fixed=fixed)
     scoring = Scoring(options.masking, options.baseline, options.engine, options.memory_budget)

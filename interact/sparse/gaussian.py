@@ -5,9 +5,7 @@
    a prior on the coefficients of prod_{i in T} z_i (the Walsh basis): independent, of variance proportional to
    prod_{i in T} r_i. High orders of players that matter little are small; players that matter may interact at any
    order.
-2. A text of which little is left is read as another text: scores of few players vary more, and tell little of the
-   others. So b prod_i (1 + s [i absent in both]) / (1 + s) is added, a prior on the coefficients of "all of T absent",
-   which are OR terms, of variance proportional to s^|T|. It is largest without players, and next to nothing with many.
+2. What is absent together has a covariance of its own (`interact.sparse.absence`), of the reach s and the extent b.
 3. The scales r_i and s, the amplitudes a and b and the noise are those of the greatest marginal likelihood (L-BFGS with
    the exact gradient, all of it products of matrices), with a weak prior on the logits of r_i and on log s and log b.
 4. What is expected is multilinear in presence, and the covariance is a product over players. So every effect that is
@@ -22,7 +20,7 @@ their marginal likelihood (5.4.1) and leave-one-out (5.4.2). The effects and the
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +28,7 @@ from scipy.linalg import LinAlgError, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
 from interact.results import SampledInteractions
+from interact.sparse.absence import Absence, both_absent
 from interact.sparse.dictionary import Term, columns, merged
 
 MOST_ROWS = 8000
@@ -52,7 +51,7 @@ _START, _START_OF_ALL = 0.12, 5.0
 _WIDTH = 1.5
 """Standard deviation of the prior of the logit of a scale; 0.8 pulls together the many words of a text that do nothing
 and the few that do much."""
-_LOG_ABSENCE, _LOG_EXTENT = (-1.0, 2.0), (-3.0, 5.0)
+_LOG_REACH, _LOG_EXTENT = (-1.0, 2.0), (-3.0, 5.0)
 """Mean and standard deviation of the priors of log s and log b."""
 CARE = 1.35
 """Errors of effects are wider by so much, because they take the scales, and which terms were given, as known."""
@@ -73,21 +72,18 @@ class Scales:
         amplitude: The variance a.
         noise: Variance of what no coalition tells of another.
         given: Standard deviation of the effects of given terms, in that of the scores; no likelihood chooses it.
-        absence: How far what is absent together reaches, s.
-        extent: The variance b that the empty coalition has by it.
+        absent: The prior on what is absent together.
     """
 
     players: np.ndarray
     amplitude: float
     noise: float
     given: float = GIVEN[0]
-    absence: float = 1.0
-    extent: float = 0.0
+    absent: Absence = field(default_factory=Absence)
 
     def variance(self, z: np.ndarray) -> np.ndarray:
         """Return the variance of coalitions (-1 or 1, [m, n]) before any score was seen, without level and terms."""
-        present = (z > 0).sum(axis=1)
-        return self.amplitude + self.extent * np.exp(-np.log1p(self.absence) * present)
+        return self.amplitude + self.absent.by_count((z > 0).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -180,33 +176,11 @@ class GaussianProcess:
         """Return the posterior mean of the mean of all scores."""
         share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
         constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
-        constant = constant + self.absent(np.zeros((1, self.n), dtype=bool))[:, 0]
+        constant = constant + self.scales.absent.coefficients(self.z, np.zeros((1, self.n), dtype=bool))[:, 0]
         cross = constant + self._told @ (
             _loads(len(share), self.scales.given) * [1.0, 0.5**self.n, 0.5**self.n, *share]
         )
         return self.level + self.unit * float(cross @ self.weights)
-
-    def absent(self, members: np.ndarray) -> np.ndarray:
-        """Return the covariance of the scores with the Walsh coefficients of sets (bool, [sets, n]) by absence.
-
-        What is absent in both is, as a function of z_i, c - d z_i with d = s (1 - z'_i) / 4 and c = 1 + d.
-        """
-        s, gone = self.scales.absence, self.z < 0
-        # d is 0 or s / 2.
-        log_c = np.log1p(s / 2) * gone.sum(axis=1) - self.n * np.log1p(s)
-        inside = members.sum(axis=1)
-        all_gone = (~gone).astype(np.float64) @ members.T.astype(np.float64) == 0
-        ratio = (-(s / 2) / (1 + s / 2)) ** inside
-        return self.scales.extent * np.exp(log_c)[:, None] * all_gone * ratio
-
-    def absent_variance(self, members: np.ndarray) -> np.ndarray:
-        """Return the covariance by absence of the Walsh coefficients of sets (bool, [sets, n]), shape [sets, sets]."""
-        s, inside = self.scales.absence, members.astype(np.float64)
-        both = inside @ inside.T
-        either = inside.sum(axis=1)[:, None] + inside.sum(axis=1) - both
-        sign = 1 - 2 * ((either - both) % 2)
-        logs = either * np.log(s / 4) + (self.n - either) * np.log1p(s / 4) - self.n * np.log1p(s)
-        return self.scales.extent * sign * np.exp(logs)
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what is expected of each fitted score without it, and the standard deviation, float64 [m]."""
@@ -266,16 +240,8 @@ class GaussianProcess:
             for k, row in enumerate(members):
                 alone = self._own * there[:, ~row].prod(axis=1) * self.z[:, row].prod(axis=1)
                 cross[:, k] += weight * (whole * ratio[:, row].prod(axis=1) + alone)
-            cross += weight * self._absent_derivatives(members, p)
+            cross += weight * self.scales.absent.derivatives(self.z, members, p)
         return cross + self._told @ _derived(self.terms, self.scales.given, members, at, share).T
-
-    def _absent_derivatives(self, members: np.ndarray, p: float) -> np.ndarray:
-        """Return the covariance by absence of the fitted scores with derivatives of sets at a density, [m, sets]."""
-        s, gone = self.scales.absence, self.z < 0
-        among = np.log1p(s * (1 - p))
-        whole = self.scales.extent * np.exp(among * gone.sum(axis=1) - self.n * np.log1p(s))
-        all_gone = (~gone).astype(np.float64) @ members.T.astype(np.float64) == 0
-        return whole[:, None] * all_gone * (-s / np.exp(among)) ** members.sum(axis=1)
 
     def _own_variance(self, members: np.ndarray, at: np.ndarray, share: np.ndarray) -> np.ndarray:
         """Return the variance of the derivatives of sets before any score was seen, shape [sets]."""
@@ -286,13 +252,10 @@ class GaussianProcess:
             whole = self.scales.amplitude * np.exp(np.log(others).sum(axis=1) - np.log1p(r).sum())
             ratio = 4 * r / others
             both = (1 + first * q) / 2
-            # Of those absent at both densities.
-            absent = 1 + self.scales.absence * (1 - first) * (1 - q) / 4
-            least = self.scales.extent * (absent / (1 + self.scales.absence)) ** self.n
             for k, row in enumerate(members):
                 alone = self._own * 2.0 ** row.sum() * both ** (self.n - row.sum())
-                gone = least * (self.scales.absence / absent) ** row.sum()
-                variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone + gone)
+                variance[k] += weight * share @ (whole * ratio[:, row].prod(axis=1) + alone)
+            variance += weight * self.scales.absent.derivative_variance(members, (1 + first) / 2, at) @ share
         return variance + (_derived(self.terms, self.scales.given, members, at, share) ** 2).sum(axis=1)
 
 
@@ -374,7 +337,8 @@ def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
         return fit(result.coalitions[seen], result.values[seen], spread=spread)
     scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
     scales = replace(scales, given=float(told.get("given", _FREE_TERMS)))
-    scales = replace(scales, absence=float(told.get("absence", 1.0)), extent=float(told.get("extent", 0.0)))
+    absent = Absence(float(told.get("absence", 1.0)), float(told.get("extent", 0.0)))
+    scales = replace(scales, absent=absent)
     terms = [merged(kind, members) for kind, members in told["beside"]]
     return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
 
@@ -383,13 +347,13 @@ def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
     """Return the scales of the greatest marginal likelihood."""
     m, n = z.shape
     usual = _logit(min(_START, _START_OF_ALL / max(n, 1)))
-    present = n - _both_absent(z, z)
-    (mean_s, width_s), (mean_b, width_b) = _LOG_ABSENCE, _LOG_EXTENT
+    present = n - both_absent(z, z)
+    (mean_s, width_s), (mean_b, width_b) = _LOG_REACH, _LOG_EXTENT
 
     def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
         scales = _scales(t)
         kernel = scales.amplitude * _kernel(z, z, scales.players)
-        absent = scales.extent * np.exp(-np.log1p(scales.absence) * present)
+        absent = scales.absent.by_count(present)
         whole = kernel + absent + free
         whole[np.diag_indices(m)] += scales.noise
         try:
@@ -408,7 +372,8 @@ def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
         by_w = (total - np.einsum("ji,ji->i", z, by_kernel @ z)) / 2
         by_r = by_w * (-2 * scales.players / (1 + scales.players)) + (t[:n] - usual) / _WIDTH**2
         by_absent = slope * absent
-        by_s = -(by_absent * present).sum() * scales.absence / (1 + scales.absence) + of_s / width_s
+        reach = scales.absent.reach
+        by_s = -(by_absent * present).sum() * reach / (1 + reach) + of_s / width_s
         others = [total, np.trace(slope) * np.exp(t[n + 1]), by_s, by_absent.sum() + of_b / width_b]
         return value, np.concatenate([by_r, others])
 
@@ -419,8 +384,8 @@ def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
 
 
 def _scales(t: np.ndarray) -> Scales:
-    amplitude, noise, absence, extent = np.exp(t[-4:]).tolist()
-    return Scales(1 / (1 + np.exp(-t[:-4])), amplitude, noise + _JITTER, absence=absence, extent=extent)
+    amplitude, noise, reach, extent = np.exp(t[-4:]).tolist()
+    return Scales(1 / (1 + np.exp(-t[:-4])), amplitude, noise + _JITTER, absent=Absence(reach, extent))
 
 
 def _logit(share: Any) -> Any:
@@ -451,14 +416,8 @@ def _kernel(a: np.ndarray, b: np.ndarray, r: np.ndarray) -> np.ndarray:
 
 
 def _covariance(a: np.ndarray, of_a: np.ndarray, b: np.ndarray, of_b: np.ndarray, scales: Scales) -> np.ndarray:
-    present = a.shape[1] - _both_absent(a, b)
-    absent = scales.extent * np.exp(-np.log1p(scales.absence) * present)
-    return scales.amplitude * _kernel(a, b, scales.players) + absent + of_a @ of_b.T
-
-
-def _both_absent(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return how many players two coalitions (-1 or 1) both lack, [a, b]."""
-    return (a < 0).astype(np.float64) @ (b < 0).astype(np.float64).T
+    whole = scales.amplitude * _kernel(a, b, scales.players) + of_a @ of_b.T
+    return whole + scales.absent.covariance(a, b) if scales.absent.extent else whole
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:

@@ -51,7 +51,9 @@ class Listed:
 def listed(process: GaussianProcess, max_order: int) -> Listed:
     """Write what is expected of the scores as AND and OR terms of up to `max_order` players."""
     sets, prior, basis = _coefficients(process, max_order)
-    mean = prior * (basis.T @ process.weights) + process.absent(_rows(sets, process.n)).T @ process.weights
+    absent = process.scales.absent
+    mean = prior * (basis.T @ process.weights)
+    mean += absent.coefficient_means(process.z, _rows(sets, process.n), process.weights)
     kept = _strongest(mean)
     sets, prior, basis, mean = [sets[k] for k in kept], prior[kept], basis[:, kept], mean[kept]
     wholes = _subsets(sets)
@@ -61,8 +63,8 @@ def listed(process: GaussianProcess, max_order: int) -> Listed:
     terms: list[Term] = [(kinds[k], members) for k, members in enumerate(wholes)]
     as_terms = sparse.csr_matrix(_from_and(wholes, kinds, place) @ as_and)
     rows = _rows(sets, process.n)
-    cross = basis * prior + process.absent(rows)
-    return _with_given(process, terms, as_terms, (prior, process.absent_variance(rows)), cross)
+    cross = basis * prior + absent.coefficients(process.z, rows)
+    return _with_given(process, terms, as_terms, (prior, absent.coefficient_variance(rows)), cross)
 
 
 def _rows(sets: list[frozenset[int]], n: int) -> np.ndarray:

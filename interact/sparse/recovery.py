@@ -245,12 +245,19 @@ def _between(
     best = 2 if errors[2] * clearly <= errors[best] else best
     beside, given = again.terms if best else (), tried[best][1]
     process = fit(sample.masks, sample.values, beside, given=given)
-    # They may all be of one kind. What terms leave of the scores they were fitted to is less than what they leave of
-    # others; where even that is more than the process leaves of scores that it is not told, the few were luck.
-    sure = _left_of(again, sample) <= float(((sample.values - process.left_out()[0]) ** 2).mean())
-    if left * clearly <= min(errors) and sure:
+    if left * clearly <= min(errors) and _surely(again, process, sample):
         return again
     return replace(_written(process, options["max_order"]), pool=again.terms)
+
+
+def _surely(found: Recovered, process: GaussianProcess, sample: Sample) -> bool:
+    """Say whether terms leave less of their own scores than the process leaves of each score that it is not told.
+
+    A few coalitions that favour terms may all be of one kind. Terms leave less of the scores they were fitted to than
+    of others; where even that is more than the process leaves, the few were luck.
+    """
+    some = sample.take(np.arange(len(process.z)))  # Of very many the process knows the first.
+    return _left_of(found, some) <= float(((some.values - process.left_out()[0]) ** 2).mean())
 
 
 def _all_found(found: Recovered, sample: Sample) -> bool:

@@ -244,8 +244,8 @@ def _record(found: Recovered, asked: dict[str, Any], **counted: Any) -> dict[str
             "amplitude": scales.amplitude,
             "noise": scales.noise,
             "given": scales.given,
-            "absence": scales.absence,
-            "extent": scales.extent,
+            "absence": scales.absent.reach,
+            "extent": scales.absent.extent,
             "beside": [[kind, sorted(members)] for kind, members in given],
         }
     return {"method": "sparse", "sparse": asked, **told, **counted}

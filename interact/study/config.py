@@ -156,10 +156,7 @@ class StudyConfig:
             raise ValueError(f"device is {self.device!r}, which is not known; choose auto, cpu or cuda.")
         if self.device_map is not None and self.device != "auto":
             raise ValueError(f"device is {self.device!r} and device_map {self.device_map!r}; give one of them.")
-        if self.task == "classifier" and (self.device_map is not None or self.bits is not None):
-            raise ValueError("device_map and bits are for language models; leave them out for a classifier.")
-        if self.task == "classifier" and self.contrast != "none":
-            raise ValueError("A classifier compares nothing but labels, so contrast has no effect; leave it out.")
+        _check_contrast(self)
         if self.memory_budget is not None:
             _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):
@@ -202,6 +199,17 @@ class StudyConfig:
         if self.steps is not None:
             return self.steps
         return log_spaced_steps(self.max_steps, self.followed_steps)
+
+
+def _check_contrast(config: StudyConfig) -> None:
+    if config.contrast not in ("none", "labels"):
+        raise ValueError(f"contrast must be 'none' or 'labels', but is {config.contrast!r}.")
+    if config.task != "classifier":
+        return
+    if config.device_map is not None or config.bits is not None:
+        raise ValueError("device_map and bits are for language models; leave them out for a classifier.")
+    if config.contrast != "none":
+        raise ValueError("A classifier compares nothing but labels, so contrast has no effect; leave it out.")
 
 
 def to_json(config: StudyConfig) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from interact import sparse
 from interact.sparse import SparseOptions, gaussian, listing
+from interact.sparse.absence import Absence
 from interact.sparse.dictionary import columns, merged
 from interact.sparse.recovery import Sample, predictive
 
@@ -78,8 +79,8 @@ def test_leaving_one_out_is_a_fit_without_it():
     z = np.where(EVERY[rows], 1.0, -1.0)
     r = process.scales.players
     kernel = process.scales.amplitude * np.prod((1 + r * z[:, None] * z[None]) / (1 + r), axis=2)
-    s, gone = process.scales.absence, (z < 0).astype(float)
-    kernel += process.scales.extent * np.prod((1 + s * gone[:, None] * gone[None]) / (1 + s), axis=2)
+    s, gone = process.scales.absent.reach, (z < 0).astype(float)
+    kernel += process.scales.absent.extent * np.prod((1 + s * gone[:, None] * gone[None]) / (1 + s), axis=2)
     kernel += 100 + process.scales.noise * np.eye(len(rows)) + 4 * np.outer(*[~EVERY[rows].any(1)] * 2)
     kernel += 4 * np.outer(*[EVERY[rows].all(1)] * 2)
     y = (values[kept] - process.level) / process.unit
@@ -257,14 +258,14 @@ def test_a_few_lucky_coalitions_do_not_choose_the_terms(seed):
 def test_effects_of_what_is_absent_together_are_those_of_the_whole_posterior(kind):
     n, rng = 6, np.random.default_rng(3)
     every = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
-    scales = gaussian.Scales(rng.uniform(0.05, 0.4, n), 0.7, 0.05, absence=0.8, extent=3.0)
+    scales = gaussian.Scales(rng.uniform(0.05, 0.4, n), 0.7, 0.05, absent=Absence(0.8, 3.0))
     rows = rng.permutation(1 << n)[:30]
     values = rng.normal(size=1 << n) + 2.0 * (every.sum(1) < 2)
     process = gaussian.fit(every[rows], values[rows], scales=scales)
     z, gone = np.where(every, 1.0, -1.0), (~every).astype(float)
-    r, s = scales.players, scales.absence
+    r, s = scales.players, scales.absent.reach
     prior = scales.amplitude * np.prod((1 + r * z[:, None] * z[None]) / (1 + r), axis=2)
-    prior += scales.extent * np.prod((1 + s * gone[:, None] * gone[None]) / (1 + s), axis=2)
+    prior += scales.absent.extent * np.prod((1 + s * gone[:, None] * gone[None]) / (1 + s), axis=2)
     prior += 100 + scales.noise * np.eye(1 << n)
     for end in (~every.any(1), every.all(1)):
         prior += 4 * np.outer(end, end)
@@ -309,3 +310,28 @@ def test_a_text_of_which_little_is_left_is_another_text():
     assert np.abs(wrong[~few]).mean() < 0.1 * value(masks).std()
     assert deviation[few].mean() > 2 * deviation[~few].mean()
     assert (np.abs(wrong) < 3 * deviation).mean() > 0.9
+
+
+def test_more_scores_than_the_process_takes_are_no_error(monkeypatch):
+    monkeypatch.setattr(gaussian, "MOST_ROWS", 150)
+    rng = np.random.default_rng(0)
+    effects, pairs = rng.normal(size=22), rng.normal(size=(22, 22)) * 0.2
+
+    def value(masks):
+        z = masks * 2.0 - 1
+        return np.tanh(z @ effects / 2) * 4 + np.einsum("ij,jk,ik->i", z, pairs, z)
+
+    result = sparse.explain(value, 22, budget=320, seed=0, options=SparseOptions(bootstraps=0, stop=2.0))
+    assert result.fidelity(0.0).r2 > 0.3
+
+
+def test_results_without_a_prior_on_absence_read_as_they_were():
+    rng = np.random.default_rng(1)
+    effects = rng.normal(size=24)
+    result = sparse.explain(lambda m: np.tanh(m @ effects), 24, budget=200, seed=0, options=SparseOptions(bootstraps=0))
+    told = {k: v for k, v in result.provenance["gaussian"].items() if k not in ("absence", "extent")}
+    older = replace(result, provenance={**result.provenance, "gaussian": told})
+    scales = sparse.posterior(older).scales
+    assert scales.absent.extent == 0
+    np.testing.assert_array_equal(scales.players, told["scales"])
+    assert sparse.posterior(result).scales.absent.extent == result.provenance["gaussian"]["extent"] > 0

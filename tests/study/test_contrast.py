@@ -78,3 +78,9 @@ def test_what_a_contrast_cannot_compare_is_refused_before_a_training(place, byte
 def test_a_classifier_has_no_contrast(place, three):
     with pytest.raises(ValueError, match="A classifier compares nothing but labels"):
         make_config(place, contrast="labels", task="classifier", **three)
+
+
+@pytest.mark.parametrize("given", [True, None, "labels "])
+def test_a_contrast_that_is_none_of_the_two_is_refused(place, three, given):
+    with pytest.raises(ValueError, match=f"contrast must be 'none' or 'labels', but is {given!r}"):
+        make_config(place, contrast=given, **three)
