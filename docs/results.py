@@ -4,8 +4,7 @@
     python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
 
 1. `docs/results/NAME/` holds the tables of a study: all effects and all scores of all cells, the losses, the samples,
-   which interactions are certain, the strength of the permuted change, and the configuration. Texts are hashed. A
-   cell's key is that of the store.
+   which interactions are certain, the strength of the permuted change, and the configuration. Texts are hashed.
 2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
 3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
    the marks hold no measured number.
@@ -40,7 +39,7 @@ from interact.evolution import (
     permuted_rho,
     verdicts,
 )
-from interact.evolution.verdicts import SIGNS
+from interact.evolution.verdicts import AREA, SIGNS
 from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
 from interact.study import tables
 from interact.study.certainty import certain_verdicts, certainty_of_cells
@@ -288,7 +287,11 @@ def stops(of: Evidence) -> str:
     """What the stopping rules would have cost."""
     table = of.stops.pivot(index="run", columns="name", values="value")
     rows = []
-    for rule, words in (("interactions", "interactions"), ("loss", "validation loss, patience 1"), ("end", "the end")):
+    for rule, words in {
+        "interactions": "interactions",
+        "loss": "validation loss, patience 1",
+        "end": "the end",
+    }.items():
         steps, regret = table[f"stop_by_{rule}"], table[f"regret_by_{rule}"]
         rows.append(
             (
@@ -303,7 +306,7 @@ def stops(of: Evidence) -> str:
 
 
 def _paired(differences: pd.Series) -> str:
-    """Say the mean of differences between runs, with Student's interval."""
+    """Say the mean of differences between runs, with its interval."""
     found = differences.to_numpy()
     if not np.ptp(found):
         return "the same in all runs"
@@ -339,13 +342,14 @@ def _verdict_rows(table: pd.DataFrame) -> list[tuple[str, ...]]:
     for row in table.to_dict("records"):
         finding, statistic = _WORDS[row["hypothesis"]]
         value = "" if row["reason"] else f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        side = "> 0" if SIGNS[row["hypothesis"]] > 0 else "< 0"
+        margin = AREA if row["hypothesis"] == "removal_first" else 0
+        side = f"> {margin}" if SIGNS[row["hypothesis"]] > 0 else "< 0"
         rows.append(
             (
                 finding,
                 f"{statistic}; {side} if so",
                 value,
-                "" if row["reason"] else f"{row['p_holm']:.2g}",
+                "" if row["reason"] else f"{row['p_holm']:.3f}",
                 f"**{row['verdict']}**" + (f": {row['reason']}" if row["reason"] else ""),
             )
         )
@@ -383,15 +387,9 @@ def rates(_: Evidence | None) -> str:
                 else:
                     cells += [share(one["supported"]), share(one["contradicted"])]
             rows.append((f"{runs} x {samples}", name, *cells))
-    head = (
-        "runs x samples",
-        "hypothesis",
-        "nothing there: any verdict, %",
-        "paper right: supported, %",
-        "contradicted, %",
-        "paper wrong: supported, %",
-        "contradicted, %",
-    )
+    sides = [f"paper {side}: supported, %" for side in ("right", "wrong")]
+    head = ("runs x samples", "hypothesis", "nothing there: any verdict, %")
+    head = (*head, sides[0], "contradicted, %", sides[1], "contradicted, %")
     studies = sorted(table["studies"].unique())
     return f"{_table(head, rows)}\n\n{' and '.join(map(str, studies))} planted studies in each world and design."
 

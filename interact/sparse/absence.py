@@ -2,7 +2,7 @@
 
 A text of which little is left is read as another text: scores of few players vary more than others, and tell little of
 them. The product is a prior on the coefficients of "all of T absent", which are OR terms, of variance proportional to
-s^|T|. It is largest without players, and next to nothing with many. Ours.
+s^|T|. It is largest without players and falls with each one that is present, by 1 + s. Ours.
 
 Coalitions are -1 for an absent player and 1 for a present one, float64 [m, n]; sets of players are bool [sets, n].
 """
