@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from bench.planted_study import KEPT, LABELS, NEW, WORDS, WRONG, pretrained, sentences, vocabulary
 from interact import Interactions, extract_many
+from interact.evolution import non_cancellation
 from interact.formats.files import replacing
 
 RATES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
@@ -187,8 +188,7 @@ def _mean_order(result: Interactions) -> float:
 
 
 def _cancelling(result: Interactions) -> float:
-    effects = np.concatenate([effect[1:] for effect in result.effects()])
-    return 1 - abs(float(effects.sum())) / max(float(np.abs(effects).sum()), 1e-12)
+    return 1 - non_cancellation(np.concatenate([effect[1:] for effect in result.effects()]))
 
 
 def auc(higher: np.ndarray, lower: np.ndarray) -> float:

@@ -42,7 +42,7 @@ class Case:
         name: Of the text or game in its group.
         n: Players.
         tokens: Of the prompt, 0 for a planted game.
-        dtype: The scores are computed in.
+        dtype: What the scores are computed in.
         open: Gives the scores to ask for and those to judge by.
         truth: The Moebius form of a planted game.
     """
@@ -93,7 +93,7 @@ def smollm2(dtype: str) -> tuple[Any, Any]:
     return load_model("smollm2", dtype=dtype, device="cpu")
 
 
-def cases(group: str, count: int, folder: Path, dtype: str = "float32") -> list[Case]:
+def cases(group: str, count: int, folder: Path, dtype: str) -> list[Case]:
     """Return the first games of a group; scores of texts, computed in `dtype`, are kept in `folder`."""
     if group in PLANTED:
         return [_planted(group, seed) for seed in range(min(count, 3))]

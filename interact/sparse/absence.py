@@ -1,8 +1,11 @@
 """A prior on what is absent together, in closed form: b prod_i (1 + s [i absent in both]) / (1 + s).
 
-A text of which little is left is read as another text: scores of few players vary more than others, and tell little of
-them. The product is a prior on the coefficients of "all of T absent", which are OR terms, of variance proportional to
-s^|T|. It is largest without players and falls with each one that is present, by 1 + s. Ours.
+A text of which little is left is read as another text. So the scores of coalitions with few players vary more than
+other scores, and say little about them. The product, in which [...] is 1 or 0, is a prior on the coefficients of "all
+of T absent" (1 minus an OR term), of variance proportional to s^|T|. It is largest without players. Each player that is
+present in one of the two coalitions, or in both, divides it by 1 + s.
+
+Source: ours; see `interact.sparse.gaussian` for the prior beside it.
 
 Coalitions are -1 for an absent player and 1 for a present one, float64 [m, n]; sets of players are bool [sets, n].
 """

@@ -335,10 +335,14 @@ def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
     told = result.provenance.get("gaussian")
     if told is None:
         return fit(result.coalitions[seen], result.values[seen], spread=spread)
-    scales = Scales(np.array(told["scales"], dtype=np.float64), float(told["amplitude"]), float(told["noise"]))
-    scales = replace(scales, given=float(told.get("given", _FREE_TERMS)))
-    absent = Absence(float(told.get("absence", 1.0)), float(told.get("extent", 0.0)))
-    scales = replace(scales, absent=absent)
+    scales = Scales(
+        np.array(told["scales"], dtype=np.float64),
+        float(told["amplitude"]),
+        float(told["noise"]),
+        # Older results do not tell the rest.
+        float(told.get("given", _FREE_TERMS)),
+        Absence(float(told.get("absence", 1.0)), float(told.get("extent", 0.0))),
+    )
     terms = [merged(kind, members) for kind, members in told["beside"]]
     return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
 

@@ -135,6 +135,7 @@ class StudyConfig:
     """Megabytes that one batch may take. Without it: a quarter of the free memory."""
 
     def __post_init__(self) -> None:
+        _check_choices(self)
         for name in ("models", "data", "seeds", "baselines"):
             given = getattr(self, name)
             if not given:
@@ -156,7 +157,7 @@ class StudyConfig:
             raise ValueError(f"device is {self.device!r}, which is not known; choose auto, cpu or cuda.")
         if self.device_map is not None and self.device != "auto":
             raise ValueError(f"device is {self.device!r} and device_map {self.device_map!r}; give one of them.")
-        _check_contrast(self)
+        _check_classifier(self)
         if self.memory_budget is not None:
             _at_least(self, "memory_budget", 1)
         for name in ("train_examples", "heldout_examples", "batch_size", "samples", "limit", "longest", "resamples"):
@@ -201,9 +202,15 @@ class StudyConfig:
         return log_spaced_steps(self.max_steps, self.followed_steps)
 
 
-def _check_contrast(config: StudyConfig) -> None:
-    if config.contrast not in ("none", "labels"):
-        raise ValueError(f"contrast must be 'none' or 'labels', but is {config.contrast!r}.")
+def _check_choices(config: StudyConfig) -> None:
+    """Refuse a value that is none of a field's choices; a file's were checked when it was read, Python's were not."""
+    for name, kind in typing.get_type_hints(StudyConfig).items():
+        if any(typing.get_origin(part) is Literal for part in (kind, *typing.get_args(kind))):
+            given = getattr(config, name)
+            _read(list(given) if isinstance(given, tuple) else given, kind, name)
+
+
+def _check_classifier(config: StudyConfig) -> None:
     if config.task != "classifier":
         return
     if config.device_map is not None or config.bits is not None:
@@ -260,10 +267,12 @@ def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {json.dumps(before.get(name))} in the store, {json.dumps(now.get(name))} now" for name in changed]
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """End the sentence about a wrong name with the known name nearest to it."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(map(repr, known))}."
+def nearest(name: object, known: typing.Iterable[object]) -> str:
+    """End the sentence about a wrong name or number with the known one nearest to it."""
+    of_text = {str(one): one for one in known}
+    close = difflib.get_close_matches(str(name), list(of_text), n=1, cutoff=0.5)
+    known = of_text.values()
+    return f"; did you mean {of_text[close[0]]!r}?" if close else f"; known are {', '.join(map(repr, known))}."
 
 
 def _object(given: str) -> Any:

@@ -95,3 +95,8 @@ def test_arguments_of_the_chat_template_reach_the_samples_and_leave_older_hashes
     for wrong in ("{", "[1]", '{"tokenize": true}'):
         with pytest.raises(ValueError, match=r"template_arguments are not JSON|must be a mapping|interact sets itself"):
             from_json({"template_arguments": wrong})
+
+
+def test_a_number_of_a_file_that_is_none_of_the_choices_is_a_sentence():
+    with pytest.raises(ValueError, match=r"bits is 5, which is not known; known are 4, 8\."):
+        from_json({"bits": 5})

@@ -82,5 +82,28 @@ def test_a_classifier_has_no_contrast(place, three):
 
 @pytest.mark.parametrize("given", [True, None, "labels "])
 def test_a_contrast_that_is_none_of_the_two_is_refused(place, three, given):
-    with pytest.raises(ValueError, match=f"contrast must be 'none' or 'labels', but is {given!r}"):
+    with pytest.raises(ValueError, match=f"contrast is {given!r}, which is not known; (did you mean|known are) '"):
         make_config(place, contrast=given, **three)
+
+
+@pytest.mark.parametrize(
+    ("field", "given"),
+    [
+        ("task", "classify"),
+        ("method", None),
+        ("training_dtype", "float16"),
+        ("players", "letters"),
+        ("masking", True),
+        ("noise", "hard"),
+        ("tau_rule", "min"),
+        ("classes", ""),
+        ("certainty", "maybe"),
+        ("controls", ("noise", "permute")),
+        ("dtype", "float64"),
+        ("bits", 5),
+    ],
+)
+def test_what_is_none_of_a_fields_choices_is_refused_in_python_too(place, three, field, given):
+    wrong = given[-1] if isinstance(given, tuple) else given
+    with pytest.raises(ValueError, match=f"{field} is {wrong!r}, which is not known; (did you mean|known are) "):
+        make_config(place, **{**three, field: given})
