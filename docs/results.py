@@ -1,10 +1,8 @@
 """Write what docs/results.md says of fine-tuning from the tables in docs/results/: `make results`.
 
-    python docs/results.py                              # every number, verdict and figure anew, from the tables
-    python docs/results.py export NAME --store FOLDER   # the tables of a study, to docs/results/NAME/
+    python docs/results.py      # every number, verdict and figure anew, from the tables
 
-1. `docs/results/NAME/` holds the tables of a study: all effects and all scores of all cells, the losses, the samples,
-   which interactions are certain, the strength of the permuted change, and the configuration. Texts are hashed.
+1. `docs/results/NAME/` holds the tables of a study, copied there by `docs/export.py`.
 2. Classes, metrics, matched subsets, stages, stops and verdicts are computed from them, as a study computes its own.
 3. The page has marks, `<!-- results: PART NAME -->`, and what stands between them is written anew. Sentences outside
    the marks hold no measured number.
@@ -12,11 +10,8 @@
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import re
-import tempfile
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +24,6 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student
 
 from interact.evolution import (
-    NoiseOptions,
     check,
     classify,
     detect_stages,
@@ -40,16 +34,10 @@ from interact.evolution import (
     verdicts,
 )
 from interact.evolution.verdicts import AREA, SIGNS
-from interact.formats.schema import CLASSES, HYPOTHESES, runs_in, short_name
-from interact.study import tables
-from interact.study.certainty import certain_verdicts, certainty_of_cells
-from interact.study.chance import chance
-from interact.study.repetitions import null_again, scores_of, split_again
-from interact.study.samples import load as load_samples
+from interact.formats.schema import CLASSES, HYPOTHESES, runs_in
+from interact.study.certainty import certain_verdicts
+from interact.study.repetitions import split_again
 from interact.study.stops import compare_stops
-from interact.study.store import Store
-from interact.study.work import cells as work_of
-from interact.study.work import runs as runs_of
 from interact_kernels.sparsify import NoiseForm
 
 ROOT = Path(__file__).parent
@@ -63,7 +51,7 @@ SPLITS = {
 MOST = 10 * 2**20
 """Bytes that all tables together may take."""
 _MARK = re.compile(r"(<!-- results: (\w+) ([\w.-]+) -->\n).*?(<!-- end of results -->)", re.DOTALL)
-_SHOWN = ("interactions", "cells", "samples", "losses")
+SHOWN = ("interactions", "cells", "samples", "losses")
 _WORDS = {
     "removal_first": ("removal comes first", "area between the curves of progress"),
     "removed_noise": ("removed ones are noise", "loss without them, less without a matched subset (nats)"),
@@ -83,7 +71,7 @@ class Evidence:
 
     def __init__(self, folder: Path) -> None:
         self.name, self.config = folder.name, json.loads((folder / "config.json").read_text("utf-8"))
-        found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in _SHOWN}
+        found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in SHOWN}
         self.interactions, self.cells = check(found["interactions"], "interactions"), check(found["cells"], "cells")
         self.samples, self.losses = found["samples"], check(found["losses"], "losses")
         self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
@@ -129,87 +117,9 @@ class Evidence:
         return pd.concat(parts, ignore_index=True)
 
 
-def export(name: str, store: Path) -> Path:
-    """Copy what a study found to docs/results/NAME, without the folders of the machine that ran it.
-
-    Raises:
-        ValueError: The store holds no study, or all tables together would take more than 10 MB.
-    """
-    study, folder = Store.open(store), TABLES / name
-    prepared = load_samples(study.folder / "samples.json")
-    work = list(work_of(study.config, prepared))
-    made = (*tables.of_cells(study, work), _without_texts(tables.of_samples(prepared.samples)))
-    found: dict[str, pd.DataFrame] = {}
-    found |= zip(_SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
-    found["certainty"] = outward(certainty_of_cells(study, work, found["interactions"]))
-    trained = set(found["samples"].loc[found["samples"]["split"] == "train", "sample"])
-    held = found["cells"][~found["cells"]["sample"].isin(trained)]
-    parts = [chance(study, run, held[held["run"] == run.name], work).strength for run in runs_of(study.config)]
-    found["null"] = pd.concat(parts, ignore_index=True)
-    found["scores"] = scores_of(study, work)
-    own = found["scores"][~found["scores"]["sample"].isin(trained)]
-    for form in SPLITS.values():
-        options = NoiseOptions(
-            **form, tau=study.config.tau, rule=study.config.tau_rule, definition=study.config.classes
-        )
-        found[f"null-{form['noise']}"] = null_again(own, held, options)
-    for rows in found.values():
-        for column in ("run", "model", "data"):
-            if column in rows:
-                rows[column] = rows[column].map({v: _without_folders(str(v)) for v in rows[column].unique()})
-    config = json.loads((study.folder / "config.json").read_text("utf-8"))
-    config = {
-        key: [short_name(v) for v in value] if key in ("models", "data") else value for key, value in config.items()
-    }
-    versions = json.loads((study.folder / "manifest.json").read_text("utf-8"))["versions"]
-    TABLES.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=TABLES) as made:
-        for table, rows in found.items():
-            _keep(rows, Path(made) / f"{table}.parquet")
-        size = sum(path.stat().st_size for path in TABLES.rglob("*.parquet") if path.parent != folder)
-        if size > MOST:
-            raise ValueError(f"All tables would take {size} bytes, but at most {MOST} are kept; leave a study out.")
-        folder.mkdir(exist_ok=True)
-        for path in Path(made).iterdir():
-            path.replace(folder / path.name)
-    (folder / "config.json").write_text(json.dumps({**config, "versions": versions}, indent=1) + "\n", "utf-8")
-    return folder
-
-
-def _without_texts(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return a table `samples` with a hash of each text: texts of others stay out of the repository."""
-    hashes = samples["text"].map(lambda text: hashlib.sha256(text.encode()).hexdigest()[:16])
-    return samples.drop(columns=["text", "players"]).assign(text_sha256=hashes)
-
-
-def outward(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a table `certainty` with bounds of 16 significant bits, a little wider: they take half the bytes."""
-    bounds = {}
-    for column, away in (("low", np.floor), ("high", np.ceil)):
-        fraction, power = np.frexp(rows[column].to_numpy())
-        bounds[column] = np.ldexp(away(fraction * 2**16), power - 16)
-    return rows.assign(**bounds)
-
-
-def _keep(rows: pd.DataFrame, path: Path) -> None:
-    """Write a table as small as it gets; the bytes of numbers compress better when they stand apart."""
-    numbers = [str(name) for name, dtype in rows.dtypes.items() if dtype == np.float64]
-    others = [str(name) for name in rows.columns if name not in numbers]
-    apart: dict[str, Any] = {"use_dictionary": others, "use_byte_stream_split": numbers}
-    rows.to_parquet(path, index=False, compression="zstd", compression_level=19, **apart)
-
-
 def _noise(config: dict[str, Any]) -> str:
     form = NoiseForm.of(config.get("noise"), config["kappa"])
     return "exact split" if form.noise == "exact" else f"{form.noise} noise, kappa {form.kappa:g}"
-
-
-def _without_folders(name: str) -> str:
-    parts = name.rsplit("/seed-", 1)
-    known = runs_in(pd.DataFrame({"run": [name]}))[name]
-    if len(parts) == 1 or known.seed is None:
-        return short_name(name)
-    return f"{short_name(known.model)}/{short_name(known.data)}/seed-{parts[1]}"
 
 
 def design(of: Evidence) -> str:
@@ -482,19 +392,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {line} |" for line in lines)
 
 
-def main() -> None:
-    """Write the page, or export a study."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    verbs = parser.add_subparsers(dest="verb")
-    exporting = verbs.add_parser("export", help="copy the tables of a study to docs/results/NAME")
-    exporting.add_argument("name")
-    exporting.add_argument("--store", type=Path, required=True)
-    given = parser.parse_args()
-    if given.verb == "export":
-        print(export(given.name, given.store))
-    else:
-        write()
-
-
 if __name__ == "__main__":
-    main()
+    write()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,13 @@ NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 @pytest.fixture(scope="module")
 def results():
     return loaded("results")
+
+
+@pytest.fixture(scope="module")
+def export(results):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "results", results)
+        return loaded("export")
 
 
 def one_optimum(page: str) -> str:
@@ -49,11 +57,19 @@ def test_the_tables_are_small_and_name_no_machine(results):
         assert (folder / "verdicts.svg").is_file()
 
 
-def test_kept_bounds_are_a_little_wider(results):
+def test_kept_bounds_are_a_little_wider(export):
     bounds = pd.DataFrame({"low": [-0.1, 0.0, 0.3, -1e-9], "high": [0.1, 0.0, 1 / 3, 1e300]})
-    kept = results.outward(bounds)
+    kept = export.outward(bounds)
     assert (kept["low"] <= bounds["low"]).all() and (kept["high"] >= bounds["high"]).all()
     assert ((kept - bounds).abs() <= 2**-15 * bounds.abs()).all(axis=None)
+
+
+def test_kept_effects_are_as_precise_as_scores(export, tmp_path):
+    rows = pd.DataFrame({"kind": ["and", "or"], "effect": [1 / 3, -1e-9], "other": [1 / 3, 2.0]})
+    export.keep(rows, tmp_path / "rows.parquet")
+    kept = pd.read_parquet(tmp_path / "rows.parquet")
+    assert kept["effect"].tolist() == pytest.approx(rows["effect"].tolist(), rel=2**-24)
+    assert kept["other"].tolist() == rows["other"].tolist() and kept["kind"].tolist() == rows["kind"].tolist()
 
 
 def test_the_error_rates_are_those_that_the_protocol_allows(results):
