@@ -259,6 +259,7 @@ def run(command: Extract | Show | Study | Fetch | Doctor | Demo) -> None:
 def _extract(command: Extract) -> None:
     from interact.models.load import dtype_for, load_model
     from interact.models.placement import placed
+    from interact.models.sources import weights_of
     from interact.prompt.system_message import system_note
     from interact.results import load
     from interact.results.file import check_writable
@@ -270,13 +271,14 @@ def _extract(command: Extract) -> None:
     texts, template = _texts(command), _template(command)
     to_folder = command.out is not None and (len(texts) > 1 or command.out.is_dir())
     loaded: tuple[Any, Any] | None = None
+    weights = [*weights_of(command.model), *weights_of(command.base)] if to_folder else []
     place = placed(command.dtype, command.device, command.device_map, command.bits)
     # Named, so that a result of another machine's auto is not taken for this one's.
     dtype = dtype_for(command.model, command.dtype, place.device, base=command.base) if to_folder else command.dtype
     for number, text in enumerate(texts, start=1):
         file = command.out
         if to_folder and file is not None:
-            file = file / f"{number:03d}-{_key(replace(command, dtype=dtype), text)}.interactions"
+            file = file / f"{number:03d}-{_key(replace(command, dtype=dtype), text, weights)}.interactions"
             if file.exists():
                 _print(load(file), file, command.json, command.top)
                 continue
@@ -383,8 +385,8 @@ def _players(command: Extract) -> Any:
     return list(given)
 
 
-def _key(command: Extract, text: str | list[Any]) -> str:
-    """Name a result by everything that decides it."""
+def _key(command: Extract, text: str | list[Any], weights: list[Any]) -> str:
+    """Name a result by everything that decides it; a model's name alone may get other weights."""
     shown = ("text", "text_file", "messages", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
     later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments", "open")
     # Options that came later are left out where they were not given, so that older results keep their names.
@@ -394,7 +396,7 @@ def _key(command: Extract, text: str | list[Any]) -> str:
         del options["score"]
     if command.method == "sparse" and command.kappa is None:
         options["kappa"] = "0.04"  # It means nothing there, and stood in the name.
-    return hashlib.sha256(json.dumps([options, text]).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps([options, text, *weights]).encode()).hexdigest()[:10]
 
 
 def _print(result: Interactions, file: Path | None, as_json: bool, top: int) -> None:

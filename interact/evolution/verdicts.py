@@ -323,6 +323,13 @@ def _area(setting: _Setting) -> tuple[_Figure, str]:
             "removal has no progress."
         )
 
+    start, end = (strengths["emerged"][:, place].sum() for place in (0, -1))
+    if start and end <= start:
+        # So it may be by a running intersection, in which what was gone for a while has emerged.
+        return _nothing, (
+            "The emerged ones are no stronger at the last step than at step 0, so their emergence has no progress."
+        )
+
     def figure(weights: np.ndarray) -> np.ndarray:
         removed, emerged, path = (
             np.einsum("drs,rts->dt", weights, part) for part in (strengths["removed"], strengths["emerged"], moved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -93,7 +94,8 @@ def asked_contrast(
     """Return the score that holds a prompt's target against the question's other answers, if it names any."""
     if question.contrast is None:
         return None
-    answers = [question.contrast] if isinstance(question.contrast, str) else list(question.contrast)
+    alone = isinstance(question.contrast, (str, Integral))
+    answers: list[Any] = [question.contrast] if alone else list(question.contrast)
     other = [replace(question, target=answer, target_tokens=1) for answer in answers]
     firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]
     return contrast_of(model, inputs, answers, [int(first) for first in firsts])

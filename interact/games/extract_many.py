@@ -126,8 +126,8 @@ class _Batch:
     def add(self, number: int, one: PromptGame) -> None:
         """Read a text's result, or score it and split it with the next."""
         file = None if self._folder is None else self._folder / f"{number:05d}-{self._key(one)}.interactions"
-        if file is not None and file.is_file():
-            self.found[number] = _loaded(file)
+        if file is not None and file.is_file() and _is_of(result := _loaded(file), one):
+            self.found[number] = result
             return
         if self._waiting and (self._waiting[0][2].n != one.n or len(self._waiting) == _TOGETHER):
             self._finish()
@@ -153,6 +153,11 @@ def _of_text(number: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"Text {number} (counted from 0): {error}") from error
+
+
+def _is_of(result: ExactInteractions, one: PromptGame) -> bool:
+    """Say whether a result names the text: two texts may be the same tokens, such as in upper and lower case."""
+    return (result.text, result.players) == (one.text, tuple(one.players))
 
 
 def _loaded(file: Path) -> ExactInteractions:

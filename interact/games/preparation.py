@@ -9,7 +9,7 @@ from typing import Any
 from interact.games.prompt_game import with_target
 from interact.games.question import Question
 from interact.models.family import inspect_model, label_index, opened
-from interact.prompt.inputs import CoalitionInputs, prepare
+from interact.prompt.inputs import CoalitionInputs, prepare, token_ids
 from interact.prompt.messages import Conversation
 from interact.prompt.template import Rendered
 
@@ -43,4 +43,7 @@ def prepare_for(
 def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
     if target is None:
         return None
-    return (label_index(opened(model), target),) if isinstance(target, (str, int)) else tuple(int(i) for i in target)
+    if isinstance(target, str):
+        return (label_index(opened(model), target),)
+    numbers = token_ids(target)
+    return (label_index(opened(model), numbers[0]),) if len(numbers) == 1 else numbers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -74,8 +75,9 @@ def extract_targets(
 
     >>> both = extract_targets(model, tokenizer, text, targets=["positive", "negative"])  # doctest: +SKIP
     """
-    if isinstance(targets, (str, int)) or not targets or len(set(targets)) < len(targets):
-        raise ValueError(f"targets must be a list of different answers, but is {targets!r:.80}.")
+    alone = isinstance(targets, (str, int)) or not targets or any(not isinstance(t, (str, Integral)) for t in targets)
+    if alone or len(set(targets)) < len(targets):
+        raise ValueError(f"targets must be a list of different answers (texts or numbers), but is {targets!r:.80}.")
     if target_tokens not in (None, 1):
         raise ValueError(
             f"Several answers share the logits behind the prompt, so each is scored by its first token, but "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
+from transformers.utils.hub import cached_file, extract_commit_hash
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from interact.models import embedded
@@ -19,6 +21,7 @@ STEP = re.compile(r"(?:step|checkpoint)-(\d+)")
 BASE_FILE = "interact_base.json"
 """Beside our adapters: the name and the fingerprint of the model that they were trained on."""
 
+_EDGE = 1 << 20
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 _WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER = ("tokenizer_config.json", "tokenizer.json")
@@ -84,6 +87,36 @@ def adapter_folder(folder: Path) -> Path:
             f"such as {below[0]}."
         )
     return below[0] if below else folder
+
+
+def weight_files(folder: Path) -> list[list[Any]]:
+    """Name the weights in a folder by the sizes and edges of their files, for whole models are too large to read."""
+    found = []
+    for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest = sha256(file.read(_EDGE))
+            file.seek(max(0, size - _EDGE))
+            digest.update(file.read(_EDGE))
+        found.append([path.name, size, digest.hexdigest()])
+    return found
+
+
+def weights_of(name: str | None) -> list[Any]:
+    """Name the weights that a model's name stands for now: the files of its folder, or the hub's commit.
+
+    Nothing is known of those of an embedded model, which never change, and of names that nothing is found for.
+    """
+    if name is None or name in embedded.NAMES:
+        return []
+    place = Path(find_source(name).place)
+    if place.is_dir():
+        return weight_files(place)
+    try:
+        # Of a hub model the configuration is fetched first, so that its commit is known before its weights are.
+        return [extract_commit_hash(cached_file(name, "config.json"), None)]
+    except OSError:
+        return []
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from operator import index
 from typing import Any
 
@@ -255,6 +256,27 @@ def _inside_a_thought(sign: str) -> str:
     )
 
 
+def token_ids(target: Any) -> tuple[int, ...]:
+    """Return the ids of a target that is no text: one or several whole numbers, of Python, NumPy or torch.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    try:
+        if isinstance(target, (bool, bytes, bytearray)):
+            raise TypeError
+        return (index(target),) if hasattr(target, "__index__") and not _many(target) else tuple(map(index, target))
+    except TypeError as error:
+        raise ValueError(
+            f"The target must be text, a number (a token id or a label) or a list of numbers, but is {target!r:.60}."
+        ) from error
+
+
+def _many(target: Any) -> bool:
+    # Arrays have an __index__, too, but only those of no dimension are one number.
+    return bool(getattr(target, "ndim", 0))
+
+
 def _target_ids(
     tokenizer: Any,
     target: str | int | Sequence[int] | None,
@@ -264,10 +286,10 @@ def _target_ids(
 ) -> tuple[int, ...] | None:
     if target is None:
         return None
-    if isinstance(target, (bool, float)) or not isinstance(target, (str, int, Sequence)):
-        raise ValueError(f"The target must be text, a token id or several, but is {target!r:.60}.")
+    if not (wanted in (None, "all") or (isinstance(wanted, Integral) and not isinstance(wanted, bool))):
+        raise ValueError(f"target_tokens must be a number of tokens, 'all' or None, but is {wanted!r:.60}.")
     if not isinstance(target, str):
-        given = (int(target),) if isinstance(target, int) else tuple(int(i) for i in target)
+        given = token_ids(target)
         outside = [i for i in given if not 0 <= i < len(tokenizer)]
         if outside:
             raise ValueError(

@@ -27,7 +27,7 @@ from interact.formats.extras import require
 from interact.results.answers import Interaction
 from interact.results.exact import ExactInteractions, Z
 from interact.results.interactions import Interactions
-from interact.results.summary import asked_of, effects_by_words
+from interact.results.summary import asked_of, effects_by_words, note_other_settings
 from interact_kernels.sparsify import and_or_split, merge_order_one, response
 from interact_kernels.sparsify.response import LARGEST
 
@@ -108,10 +108,21 @@ def _check(by: str, control: Control, level: float, order: int, least: int, eps:
             raise ValueError(f"{name} is {count}, but must be at least {lowest}.")
 
 
+def _listed(part: Any) -> list[Interactions]:
+    found = [part] if isinstance(part, Interactions) or not isinstance(part, Iterable) else list(part)
+    if not all(isinstance(one, Interactions) for one in found):
+        raise ValueError(
+            f"A comparison needs a result, or a list of results, of each model, but was given {part!r:.60}."
+        )
+    return found
+
+
 def _pairs(a: Any, b: Any) -> list[tuple[Interactions, Interactions]]:
     """Return the results of each text side by side."""
-    sides = [[part] if isinstance(part, Interactions) else list(part) for part in (a, b)]
-    if isinstance(a, Interactions) != isinstance(b, Interactions) or len(sides[0]) != len(sides[1]):
+    sides = [_listed(part) for part in (a, b)]
+    if isinstance(a, Interactions) != isinstance(b, Interactions):
+        raise ValueError("One side is a result and the other a list of results; pass two results, or two lists.")
+    if len(sides[0]) != len(sides[1]):
         raise ValueError(f"Both models need the same texts, but there are {len(sides[0])} and {len(sides[1])} results.")
     if not sides[0]:
         raise ValueError("There are no results to compare; pass one for each text and model.")
@@ -128,6 +139,7 @@ def _pairs(a: Any, b: Any) -> list[tuple[Interactions, Interactions]]:
                 f"The results at place {place} have different targets: {targets[0]} and {targets[1]}; extract them "
                 "with the same one."
             )
+    note_other_settings([result for pair in pairs for result in pair])
     return pairs
 
 

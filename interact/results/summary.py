@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import combinations
@@ -51,7 +52,9 @@ def summary(
     require("study", "A summary", "pandas")
     import pandas as pd
 
-    found = list(results)
+    found = list(results) if isinstance(results, Iterable) else [results]
+    if isinstance(results, Interactions) or not all(isinstance(result, Interactions) for result in found):
+        raise ValueError(f"A summary needs a list of results, one for each text, but was given {results!r:.60}.")
     if not found:
         raise ValueError("There are no results; pass one for each text.")
     for name, value, lowest in (("order", order, 1), ("least", least, 2)):
@@ -64,6 +67,7 @@ def summary(
         raise ValueError(
             f"The results have different targets or scores ({', '.join(map(repr, asked))}); sum up one at a time."
         )
+    note_other_settings(found)
     effects: dict[tuple[str, tuple[str, ...]], list[float]] = defaultdict(list)
     for result in found:
         for key, effect in effects_by_words(result, order, ignore_case).items():
@@ -80,6 +84,23 @@ def asked_of(result: Interactions) -> str:
     return str([*asked, result.provenance["score"]] if result.provenance.get("score") else asked)
 
 
+def note_other_settings(results: Iterable[Interactions]) -> None:
+    """Warn of results whose prompts or absent words differ: their effects answer different questions."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for result in results:
+        for name in ("masking", "baseline", "template"):
+            told = result.provenance.get(name)
+            # Of a vector only the kind is compared: that of another model has other numbers.
+            known[name].add(told.split()[0] if name == "baseline" and told else str(told))
+    for name, told in known.items():
+        if len(told) > 1:
+            warnings.warn(
+                f"The results differ in their {name} ({' and '.join(sorted(told)):.200}), so their effects answer "
+                "different questions.",
+                stacklevel=3,
+            )
+
+
 def effects_by_words(result: Interactions, order: int, ignore_case: bool) -> dict[tuple[str, tuple[str, ...]], float]:
     """Return the effect of each set of words that are all players of a text, 0 where no interaction is listed."""
     words = [player.text.lower() if ignore_case else player.text for player in result.players]
@@ -94,7 +115,7 @@ def effects_by_words(result: Interactions, order: int, ignore_case: bool) -> dic
             key = kind, tuple(sorted({words[i] for i in members}))
             # Of a word that occurs twice, AND and OR of both are effects of that one word.
             key = key if len(key[1]) > 1 else ("and", key[1])
-            if len(members) <= order and key in sums:
+            if key in sums:
                 sums[key] += effect
     return sums
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,6 +94,7 @@ def certain_verdicts(
     *,
     training: Collection[str] = (),
     losses: pd.DataFrame | None = None,
+    definition: str = "ends",
 ) -> pd.DataFrame:
     """Judge the hypotheses of docs/protocol.md with certain interactions only, on the samples of which they are known.
 
@@ -104,6 +106,7 @@ def certain_verdicts(
         certainty: Table.
         training: See `interact.evolution.verdicts`.
         losses: See `interact.evolution.verdicts`.
+        definition: See `interact.evolution.verdicts`.
     """
     known = steady(certainty, cells)
     there = known[["run", "sample"]].drop_duplicates()
@@ -112,7 +115,8 @@ def certain_verdicts(
     kept = [table.astype({"run": "str", "sample": "str"}).merge(there) for table in (interactions, cells)]
     chance = pd.DataFrame(columns=pd.Index(["run", "sample", "null", "strength"]))
     sure = only_certain(kept[0], known)
-    table = verdicts(sure, kept[1], training=training, losses=losses, null=chance, among="certain")
+    asked: dict[str, Any] = {"training": training, "losses": losses, "definition": definition}
+    table = verdicts(sure, kept[1], null=chance, among="certain", **asked)
     untold = table["reason"].str.startswith("Chance was not drawn")
     return table.assign(reason=table["reason"].where(~untold, "Which interactions chance makes certain is not known."))
 

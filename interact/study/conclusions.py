@@ -71,7 +71,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
             nulls += [one["null"]] if "null" in one else []
     found["classes"], found["metrics"] = _joined(classes), _joined(metrics)
     found["metrics"] = _joined([found["metrics"], _over_runs(config, found, say)])
-    found["verdicts"] = _verdicts(whole, prepared, found["losses"], nulls)
+    found["verdicts"] = _verdicts(whole, prepared, found["losses"], nulls, config.classes)
     if labels:
         found["labels"] = _joined(labels)
     with store.claimed("tables", wait=True):
@@ -156,7 +156,10 @@ def _conclude_run(store: Store, run: Run, part: Frames, whole: Frames, work: lis
 
 
 def _certain(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.DataFrame:
-    """Measure what is certain of the classes, as ``count_certain`` and the like; of a count, low and high bound it."""
+    """Measure what is certain of the classes, as ``count_certain`` and the like; of a count, low and high bound it.
+
+    They are classes by the two ends, so a study with a running intersection is told the number of certain ones alone.
+    """
     known = steady(whole["certainty"], part["cells"])
     if not len(known):
         return empty("metrics")
@@ -174,7 +177,8 @@ def _certain(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.D
     sure = known["status"].eq("certain").groupby(known["step"]).sum() / known["sample"].nunique()
     every = {"run": run.name, "step": sure.index, "class": "all", "name": "count_certain", "value": sure.to_numpy()}
     more = pd.DataFrame({**every, "low": np.nan, "high": np.nan})
-    return identify(pd.concat([rows.drop(columns="certain"), more], ignore_index=True), "metrics", [run])
+    told = [rows.drop(columns="certain")] if config.classes == "ends" else []
+    return identify(pd.concat([*told, more], ignore_index=True), "metrics", [run])
 
 
 def _reference(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.DataFrame | None:
@@ -188,7 +192,9 @@ def _reference(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd
     return theirs.reset_index(drop=True) if complete and len(theirs) else None
 
 
-def _verdicts(whole: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: list[pd.DataFrame]) -> pd.DataFrame:
+def _verdicts(
+    whole: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: list[pd.DataFrame], definition: str
+) -> pd.DataFrame:
     """Judge the hypotheses of the protocol over the runs that differ in their seed, and with certain ones alone."""
     counts = whole["cells"].groupby("run")["step"].transform("nunique")
     followed = whole["cells"][counts > 1].reset_index(drop=True)
@@ -198,9 +204,10 @@ def _verdicts(whole: Frames, prepared: Prepared, losses: pd.DataFrame, nulls: li
     effects = effects[effects["run"].isin(followed["run"].unique())].reset_index(drop=True)
     trained = {s.id for s in prepared.samples if s.split == "train"}
     null = pd.concat(nulls, ignore_index=True) if nulls else None
-    found = [verdicts(effects, followed, training=trained, losses=losses, null=null)]
+    asked: dict[str, Any] = {"training": trained, "losses": losses, "definition": definition}
+    found = [verdicts(effects, followed, null=null, **asked)]
     if len(whole["certainty"]):
-        found.append(certain_verdicts(effects, followed, whole["certainty"], training=trained, losses=losses))
+        found.append(certain_verdicts(effects, followed, whole["certainty"], **asked))
     return _joined(found)
 
 

@@ -62,7 +62,10 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
     for name in data_sets(config):
         source = name.removesuffix(PLANTED)
         examples = [_worded(config, e) for e in read_examples(source, columns=_columns(config), part=config.part)]
-        wanted = min(_CANDIDATES * config.samples, len({e.text.strip() for e in examples}) // 2)
+        texts = len({e.text.strip() for e in examples})
+        # More candidates than needed, but not those that are to be held out or trained on.
+        most = max(config.samples, texts - config.heldout_examples - max(1, config.training_samples))
+        wanted = min(_CANDIDATES * config.samples, texts // 2, most)
         split = split_examples(examples, heldout=config.heldout_examples, follow=wanted)
         train, heldout, candidates = split.train, split.heldout, split.follow
         if name.endswith(PLANTED):

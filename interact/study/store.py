@@ -26,9 +26,9 @@ from interact.study import samples
 from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
 from interact.study.work import Prepared
 
-_MANIFEST, _CONFIG, _SAMPLES = "manifest.json", "config.json", "samples.json"
+_MANIFEST, _CONFIG, _SAMPLES, _WEIGHTS = "manifest.json", "config.json", "samples.json", "weights.json"
 # What a folder may hold without a manifest: a study was killed as it was made, or gave way to another configuration.
-_OWN = {_CONFIG, _SAMPLES, "locks", "checkpoints", "training", "cells", "prompts", "set-aside", "report"}
+_OWN = {_CONFIG, _SAMPLES, _WEIGHTS, "locks", "checkpoints", "training", "cells", "prompts", "set-aside", "report"}
 _OWN |= {f"{name}.parquet" for name in (*TABLES, "labels")}
 # What may change between two runs of one study: it decides how a cell is computed, not what it is, or only reading.
 _FREE = (
@@ -157,6 +157,32 @@ class Store:
                         place = self.folder / "set-aside" / str(number) / path.relative_to(self.folder)
                         place.parent.mkdir(parents=True, exist_ok=True)
                         path.rename(place)
+
+    def check_weights(self, of: str, found: str | None) -> None:
+        """Note the weights that a model has before training, and refuse others later: its name may get new ones.
+
+        Args:
+            of: Name of a language model; of a classifier that of the training, which draws a head of its own.
+            found: Hash of its weights; None where there is none, so that nothing is checked.
+
+        Raises:
+            ValueError: The study has cells or trainings of other weights.
+        """
+        if found is None:
+            return
+        path = self.folder / _WEIGHTS
+        with self.claimed("weights", wait=True):
+            known = read_json(path, "study") if path.is_file() else {}
+            if not isinstance(known, dict):
+                raise ValueError(f"{path} was not written by `interact study`; remove it, and run the study again.")
+            if known.get(of) == found:
+                return
+            if of in known and (_has_cells(self.folder) or any((self.folder / "checkpoints").glob("*"))):
+                raise ValueError(
+                    f"The weights of {of!r} are not those that the study in {self.folder} began with; put those back, "
+                    "or use another folder for the store."
+                )
+            write_json(path, {**known, of: found})
 
     def cell(self, key: str) -> Path:
         """Return where a cell's result lies, or will."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from interact.models.family import held_elsewhere
+from interact.models.fingerprint import fingerprint as weights_fingerprint
 from interact.models.load import dtype_for, load_trainable
 from interact.models.placement import resolved_device
+from interact.models.sources import weight_files
 from interact.sft.checkpoints import find_checkpoints, fresh_classifier, load_checkpoint, put_adapter, swap_checkpoint
 from interact.sft.data import content_of
 from interact.sft.run_folder import is_finished
@@ -19,8 +21,6 @@ from interact.study.config import StudyConfig, fingerprint
 from interact.study.samples import Material, drawn
 from interact.study.store import Store
 from interact.study.work import Prepared, Run
-
-_EDGE = 1 << 20
 
 
 def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material]) -> Prepared:
@@ -40,7 +40,7 @@ def prepare(config: StudyConfig, runs: list[Run], found: Mapping[str, Material])
         else:
             known = find_checkpoints(folder)
             steps[run.training] = _chosen(config, folder, set(known))
-            trained_on[run.training] = fingerprint([[step, _contents(path)] for step, path in known.items()])
+            trained_on[run.training] = fingerprint([[step, weight_files(path)] for step, path in known.items()])
     samples = tuple(s for material in found.values() for s in material.follow)
     return Prepared(samples, trained_on, steps, _dtypes(config))
 
@@ -64,6 +64,7 @@ def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> No
         return
     data = material(run.data)
     model, tokenizer = base(config, run, data, dtype="float32")
+    store.check_weights(run.model if config.task == "causal" else run.training, state_of(model))
     train(
         model,
         tokenizer,
@@ -85,6 +86,11 @@ def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) ->
     assert data is not None and run.seed is not None
     labels = sorted({example.response for example in (*data.train, *data.heldout)})
     return fresh_classifier(run.model, labels, seed=run.seed, dtype=dtype, device=config.device)
+
+
+def state_of(model: Any) -> str | None:
+    """Return a hash of a model's weights before training; None where they are offloaded or quantised."""
+    return None if held_elsewhere(model) else weights_fingerprint(model)
 
 
 class Loaded:
@@ -123,6 +129,7 @@ class Loaded:
         place: dict[str, Any] = {"device": config.device, "device_map": config.device_map, "bits": config.bits}
         if checkpoint is None:
             self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, **place)
+            self._store.check_weights(run.model, state_of(self._model))
         else:
             self._model, self._tokenizer = load_checkpoint(run.model, checkpoint, dtype=dtype, **place)
         self._of = run.model if checkpoint is None or adapter else None
@@ -180,16 +187,3 @@ def _chosen(config: StudyConfig, folder: str, known: set[int]) -> tuple[int, ...
     if count >= len(there):
         return tuple(there)
     return tuple(there[i] for i in sorted({round((len(there) - 1) * (i / (count - 1)) ** 2) for i in range(count)}))
-
-
-def _contents(checkpoint: Path) -> list[list[Any]]:
-    """Name a checkpoint's weights by their sizes and edges, for whole models are too large to read."""
-    found = []
-    for path in sorted(checkpoint.glob("*.safetensors")) + sorted(checkpoint.glob("*.bin")):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            digest = sha256(file.read(_EDGE))
-            file.seek(max(0, size - _EDGE))
-            digest.update(file.read(_EDGE))
-        found.append([path.name, size, digest.hexdigest()])
-    return found

@@ -113,3 +113,7 @@ def test_the_published_classes_move_only_what_was_gone_for_a_while(paper):
     assert running.loc["preserved_carry", "verdict"] == "untested"
     assert running.loc["removed_noise", "value"] == by_ends.loc["removed_noise", "value"]
     assert running.loc["early_good", "value"] != by_ends.loc["early_good", "value"]
+    # What was preserved is emerged then; where it shrinks, emergence has no progress.
+    shrunk = table["effect"].where(~(preserved & (table["step"] == 640)), 0.01 * table["effect"])
+    row = judged({**absent, "interactions": absent["interactions"].assign(effect=shrunk)}, definition="running")
+    assert "emerged ones are no stronger at the last step" in row.loc["removal_first", "reason"]

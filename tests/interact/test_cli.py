@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import transformers
 
 from interact.command import main as cli
 from tests.interact.conftest import causal
@@ -63,6 +65,21 @@ def test_several_texts_go_to_a_folder_and_are_not_computed_twice(capsys, folder,
     stamps = [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())]
     code, second, _ = call(capsys, *arguments)
     assert second == first and [p.stat().st_mtime_ns for p in sorted(tmp_path.iterdir())] == stamps
+
+
+def test_results_of_other_weights_under_the_same_name_are_computed_anew(capsys, folder, tmp_path):
+    mine = shutil.copytree(folder, tmp_path / "mine")
+    out = tmp_path / "results"
+    out.mkdir()
+    arguments = ("extract", "--model", mine, "--text", TEXT, "--json", "--out", out, "--target", "positive")
+    arguments = (*arguments, "--target-tokens", "1")
+    first = json.loads(call(capsys, *arguments)[1])
+    model = transformers.AutoModelForCausalLM.from_pretrained(mine)
+    model.lm_head.weight.data.mul_(1.5)
+    model.save_pretrained(mine)
+    second = json.loads(call(capsys, *arguments)[1])
+    assert first["total"] != second["total"] and len(list(out.iterdir())) == 2
+    assert json.loads(call(capsys, *arguments)[1])["total"] == second["total"] and len(list(out.iterdir())) == 2
 
 
 def test_one_text_into_an_existing_folder_and_texts_from_a_file(capsys, folder, tmp_path):

@@ -102,7 +102,9 @@ def test_many_texts_are_compared_text_by_text_or_by_words():
 def test_results_that_do_not_belong_together_are_refused():
     r, s = of(scores(0)), of(scores(1))
     for a, b, words in (
-        (r, [s], "Both models need the same texts, but there are 1 and 1 results"),
+        (r, [s], "One side is a result and the other a list of results"),
+        (5, 6, "needs a result, or a list of results, of each model, but was given 5"),
+        ("x", "y", "needs a result, or a list of results, of each model, but was given 'x'"),
         ([r], [s, s], "Both models need the same texts, but there are 1 and 2 results"),
         ([], [], "There are no results to compare"),
         (r, replace(s, text="other"), "The results at place 0 are of different texts or players"),

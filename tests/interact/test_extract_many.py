@@ -1,7 +1,10 @@
 """Many texts: the same results as one at a time, kept as they come, and gone on with."""
 
+import copy
+
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 import interact
 from interact.games import extract_many as room
@@ -50,6 +53,14 @@ def test_other_weights_and_other_options_are_computed_anew(byte_level, tmp_path)
     third = interact.extract_many(model, byte_level, TEXTS[:1], kappa=0.1, **call)[0]
     assert not np.array_equal(first.values, second.values) and np.array_equal(second.values, third.values)
     assert len(list(tmp_path.glob("*.interactions"))) == 3
+
+
+def test_a_text_of_the_same_tokens_is_not_taken_for_another(byte_level, tmp_path):
+    lower = copy.deepcopy(byte_level)
+    lower.backend_tokenizer.normalizer = normalizers.Lowercase()
+    for text in ("Gorgeous WITTY film", "gorgeous witty film"):
+        result = interact.extract_many(causal(), lower, [text], target=7, folder=tmp_path, progress=False)[0]
+        assert result.text == text and [player.text for player in result.players] == text.split()
 
 
 def test_what_is_wrong_with_a_text_names_it(byte_level, tmp_path):

@@ -1,6 +1,8 @@
 """Prompts, chat templates, targets, and what is refused."""
 
+import numpy as np
 import pytest
+import torch
 
 from interact.prompt.inputs import CoalitionInputs, Template, prepare
 from interact.prompt.players import Player
@@ -52,7 +54,13 @@ def test_special_tokens_are_known(byte_level, wordpiece):
         ({"target": "positive", "target_tokens": 9}, "target_tokens=9 was requested"),
         ({"template": "no place"}, "exactly once"),
         ({"template": 5}, "must be a string with"),
-        ({"target": 3.5}, "must be text, a token id or several"),
+        ({"target": 3.5}, "must be text, a number .* but is 3.5"),
+        ({"target": [5.7]}, "must be text, a number .* but is .5.7"),
+        ({"target": b"ab"}, "must be text, a number"),
+        ({"target": ["positive"]}, "must be text, a number"),
+        ({"target": True}, "must be text, a number"),
+        ({"target": np.float32(1)}, "must be text, a number"),
+        ({"target": 5, "target_tokens": 1.0}, "target_tokens must be a number of tokens, 'all' or None, but is 1.0"),
         ({"template": Template(system="x", chat=False)}, "A system message needs a chat template"),
         ({"template": "{text} {text}"}, "exactly once"),
     ],
@@ -60,6 +68,12 @@ def test_special_tokens_are_known(byte_level, wordpiece):
 def test_bad_targets_and_templates_are_sentences(byte_level, options, message):
     with pytest.raises(ValueError, match=message):
         prepare(byte_level, "witty", **options)
+
+
+@pytest.mark.parametrize("number", [np.int64(5), torch.tensor(5), [np.int32(5)], np.array([5]), torch.tensor([5])])
+def test_numbers_of_numpy_and_torch_are_token_ids(byte_level, number):
+    ids = prepare(byte_level, "witty", target=number).target_ids
+    assert ids == (5,) and type(ids[0]) is int
 
 
 def test_a_target_outside_a_closed_vocabulary_is_a_sentence(sentencepiece_like):

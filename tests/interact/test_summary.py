@@ -49,7 +49,32 @@ def test_a_word_that_occurs_twice_is_one_word():
     assert table["mean"].tolist() == pytest.approx([1.5])
 
 
+def test_the_order_of_a_row_counts_words_and_not_players():
+    game = interact.game_from(lambda masks: 3.0 * masks.all(1) + 0.5 * masks[:, 0], ["film", "good", "Film"])
+    found = interact.summary([game.interactions(noise="exact")] * 3).set_index(["kind", "words"])["mean"]
+    assert found["and", "film & good"] == pytest.approx(3.0) and found["and", "film"] == pytest.approx(0.5)
+    twice = interact.game_from(lambda masks: 2.0 * masks.all(1), ["no", "no"]).interactions(noise="exact")
+    assert interact.summary([twice] * 2, order=1, least=2)["mean"].tolist() == pytest.approx([2.0])
+
+
+def test_results_of_other_maskings_or_templates_are_noted():
+    def result(**told):
+        return interact.game_from(lambda masks: 1.0 * masks.any(1), ["a"], provenance=told).interactions()
+
+    alike = [result(masking="baseline", baseline=f"vector sha256:{i}", template="{text}") for i in range(3)]
+    interact.summary(alike)
+    with pytest.warns(
+        UserWarning, match="differ in their masking [(]attention and baseline[)], so their effects answer"
+    ):
+        interact.summary([*alike, result(masking="attention", baseline="vector", template="{text}")])
+    with pytest.warns(UserWarning, match="differ in their template"):
+        interact.compare(alike, [*alike[:2], result(masking="baseline", baseline="vector", template="is {text}?")])
+
+
 def test_nonsense_is_refused():
+    for given in (results()[0], [1], 5):
+        with pytest.raises(ValueError, match="A summary needs a list of results"):
+            interact.summary(given)
     with pytest.raises(ValueError, match="There are no results"):
         interact.summary([])
     with pytest.raises(ValueError, match="least is 1, but must be at least 2"):

@@ -70,6 +70,13 @@ def make_config(place, **changes) -> StudyConfig:
     )
 
 
+def begin(folder, config):
+    """Begin a study and stop it at its first training."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("interact.study.worker.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        run_study(folder, config, say=lambda _: None)
+
+
 @pytest.fixture(scope="session")
 def finished(place, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "store"

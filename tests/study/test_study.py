@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-import importlib.util
+import importlib
 import json
 import os
 import shutil
@@ -18,14 +18,14 @@ import pandas as pd
 import pytest
 
 import interact
-from interact.formats.files import SEAL
 from interact.formats.schema import HYPOTHESES, LOSSES, TABLES, CellKey
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
 from interact.study.status import status
 from interact.study.store import Store
-from tests.study.conftest import assert_same, lay_out, make_config, tables
+from tests.docs.pages import loaded
+from tests.study.conftest import assert_same, begin, lay_out, make_config, tables
 
 KEYS = ["run", "step", "sample"]
 
@@ -102,20 +102,19 @@ def test_what_is_certain_of_the_cells_is_told_once(finished, config, tmp_path, m
 
 
 def test_a_store_without_the_table_is_exported_with_what_is_certain(finished, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("docs_results", Path(__file__).parents[2] / "docs" / "results.py")
-    assert spec and spec.loader
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
-    monkeypatch.setattr(results, "TABLES", tmp_path / "results")
+    results = loaded("results")
+    monkeypatch.setitem(sys.modules, "results", results)
+    export = loaded("export")
+    monkeypatch.setattr(export, "TABLES", tmp_path / "results")
     # A store of before has no such table and its configuration no such field.
     store = Path(shutil.copytree(finished, tmp_path / "store"))
     (store / "certainty.parquet").unlink()
     assert "certainty" not in json.loads((store / "config.json").read_text())
-    known = pd.read_parquet(results.export("mine", store) / "certainty.parquet")
-    pd.testing.assert_frame_equal(
-        known.drop(columns=["run", "model", "data"]),
-        results.outward(pd.read_parquet(finished / "certainty.parquet")).drop(columns=["run", "model", "data"]),
-    )
+    known = pd.read_parquet(export.export("mine", store) / "certainty.parquet")
+    truth = export.outward(pd.read_parquet(finished / "certainty.parquet"))
+    single = truth["effect"].astype(np.float32).astype(np.float64)
+    others = ["run", "model", "data"]
+    pd.testing.assert_frame_equal(known.drop(columns=others), truth.assign(effect=single).drop(columns=others))
     of = results.Evidence(tmp_path / "results" / "mine")
     assert set(of.repeated["among"]) == {"certain"} and len(of.repeated) == len(of.verdicts) > 0
     salient, sure = known["salient"].sum(), (known["status"] == "certain").sum()
@@ -271,13 +270,6 @@ def test_a_damaged_cell_is_named_and_computed_again(finished, config, tmp_path):
     assert_same(copy, finished)
 
 
-def begin(folder, config):
-    """Begin a study and stop it at its first training."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("interact.study.worker.train_run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        run_study(folder, config, say=lambda _: None)
-
-
 def test_a_start_that_fails_leaves_nothing(place, config, finished, tmp_path):
     store, empty, missing = tmp_path / "store", tmp_path / "empty.jsonl", str(place / "nothere")
     empty.write_text("\n")
@@ -337,20 +329,6 @@ def test_a_model_folder_is_not_taken_for_a_store(place, config, tmp_path):
         with pytest.raises(ValueError, match="is not empty and holds no study"):
             run_study(folder, config, say=lambda _: None)
         assert {p.name for p in folder.iterdir()} == kept
-
-
-def test_adapters_of_another_base_are_refused_without_our_record(finished, config, place, tmp_path):
-    """As Trainer, TRL and LLaMA-Factory leave them: no record of ours, no step 0."""
-    for step in (1, 4):
-        folder = tmp_path / "run" / f"checkpoint-{step}"
-        shutil.copytree(finished / "checkpoints" / "one" / "reviews.jsonl" / "seed-0" / f"step-{step}", folder)
-        for ours in ("interact_base.json", SEAL):
-            (folder / ours).unlink()
-    wrong = make_config(
-        place, models=(config.models[1],), checkpoints={config.models[1]: str(tmp_path / "run")}, steps=(0, 1)
-    )
-    with pytest.raises((ValueError, RuntimeError), match=r"was trained on '.*one', but the base model given is"):
-        run_study(tmp_path / "store", wrong, say=lambda _: None)
 
 
 def test_a_truncated_adapter_is_a_sentence(finished, config, place, tmp_path):
@@ -453,15 +431,21 @@ def test_too_few_texts_are_said(place, tmp_path):
         run_study(tmp_path / "other", make_config(place, text_column="words"))
 
 
-def test_data_that_changed_is_refused(place, tmp_path):
-    data = tmp_path / "data.jsonl"
-    lines = (place / "reviews.jsonl").read_text().splitlines()
-    data.write_text("\n".join(lines))
-    config = make_config(place, models=(str(place / "one"),), data=(str(data),), steps=(0, 1), max_steps=1)
-    begin(tmp_path / "store", config)
-    data.write_text("\n".join(lines[:-9]))
-    with pytest.raises(ValueError, match="have changed since it began"):
-        run_study(tmp_path / "store", config, say=lambda _: None)
+def test_verdicts_are_of_the_classes_that_the_study_asks_for(finished, config, tmp_path, monkeypatch):
+    store, asked = Path(shutil.copytree(finished, tmp_path / "store")), []
+    for module in ("conclusions", "certainty"):
+        judge = importlib.import_module(f"interact.study.{module}").verdicts
+
+        def noted(*tables, definition="ends", judge=judge, **given):
+            asked.append(definition)
+            return judge(*tables, definition=definition, **given)
+
+        monkeypatch.setattr(f"interact.study.{module}.verdicts", noted)
+    run_study(store, replace(config, classes="running"), say=lambda _: None)
+    assert asked == ["running", "running"]
+    names = tables(store)["metrics"].groupby("name")["class"].agg(set)
+    # Which classes are certain is told by the two ends alone.
+    assert names["count_certain"] == {"all"} and "strength_certain" not in names.index
 
 
 def test_two_holders_of_one_lock(config, tmp_path):

@@ -203,12 +203,12 @@ def _classes(study: Study, samples: set[str]) -> dict[tuple[str, int, str], dict
 
 
 def _certain_classes(study: Study) -> dict[tuple[str, int, str], set[tuple[str, int]]]:
-    """Return the interactions of each cell whose class every near-optimal split gives them."""
+    """Return the interactions of each cell whose class, by the two ends, every near-optimal split gives them."""
     found: dict[tuple[str, int, str], set[tuple[str, int]]] = {}
     known = steady(study.certainty, study.cells)
     started = set(known.loc[known["step"] == 0, "run"])
     known = known[known["run"].isin(started)]
-    if not len(known):
+    if not len(known) or study.config.get("classes", "ends") != "ends":
         return found
     table = certain_classes(known)
     certain = np.any([(table["class"] == name) & (table[name] == "yes") for name in CLASSES], axis=0)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,9 @@ class NoiseForm:
         """
         if noise is not None and noise not in NOISES:
             raise ValueError(f"noise={noise!r} is not known; choose one of {list(NOISES)}.")
-        if kappa is not None and not (math.isfinite(kappa) and kappa >= 0):
-            raise ValueError(f"kappa must be a finite number >= 0 (0.01 soft, 0.04 in a box), but is {kappa}.")
+        number = kappa is None or (isinstance(kappa, Real) and not isinstance(kappa, bool))
+        if not number or (kappa is not None and not (math.isfinite(kappa) and kappa >= 0)):
+            raise ValueError(f"kappa must be a finite number >= 0 (0.01 soft, 0.04 in a box), but is {kappa!r:.60}.")
         name = noise or ("soft" if kappa is None else "box")
         if name == "soft" and kappa == 0:
             raise ValueError("Soft noise needs a kappa above 0; use noise='exact' to allow none.")
