@@ -60,3 +60,9 @@ def labels(names: Sequence[str], width: int) -> list[str]:
 def _visible(name: str) -> str:
     """Return what is seen of a name."""
     return "".join(c for c in " ".join(name.split()) if c.isprintable())
+
+
+def written(value: float, largest: float, sign: str = "-") -> str:
+    """Write a score with three decimals, or with an exponent where the largest beside it would lose its digits."""
+    plain = not largest or 0.01 <= largest < 1e6
+    return f"{value:{sign}.3f}" if plain else f"{value:{sign}.2e}"

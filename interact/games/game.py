@@ -6,11 +6,13 @@ Interactions, exact or from sampled coalitions, are found of any game in the sam
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -297,17 +299,30 @@ def game_from(
         provenance: What to record with its results: JSON values.
 
     Raises:
-        ValueError: The number of players is negative.
+        ValueError: The players are no names and no number, or the provenance is not of JSON values.
 
     >>> game = game_from(lambda masks: 2.0 * masks[:, :2].all(1) - masks[:, 2], ["not", "good", "film"])
     >>> [(sorted(term), effect) for term, effect in game.interactions(kappa=0).and_terms.items()]
     [([0, 1], 2.0), ([2], -1.0)]
     """
-    names = [f"player {i}" for i in range(players)] if isinstance(players, int) else list(players)
-    if isinstance(players, int) and players < 0:
-        raise ValueError(f"A game has 0 or more players, but players={players}.")
+    names = _named(players)
+    told = dict(provenance or {})
+    try:
+        json.dumps(told)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"provenance must hold JSON values, since a file of a result tells them: {error}.") from error
     made = tuple(Player(name, (0, 0), (0, 0)) for name in names)
-    return FunctionGame(function, made, dict(provenance or {}), asking or Asking(), name)
+    return FunctionGame(function, made, told, asking or Asking(), name)
+
+
+def _named(players: int | Sequence[str]) -> list[str]:
+    """Return the names of players."""
+    if isinstance(players, Integral) and not isinstance(players, bool) and (count := int(players)) >= 0:
+        return [f"player {i}" for i in range(count)]
+    names = list(players) if isinstance(players, Iterable) and not isinstance(players, str) else [None]
+    if any(not isinstance(name, str) for name in names):
+        raise ValueError(f"players are names in a list, or their number, 0 or more, but are {players!r:.60}.")
+    return [str(name) for name in names]
 
 
 def form_for(n: int, noise: str | None, kappa: float | None) -> NoiseForm:

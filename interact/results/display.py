@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from interact.formats.labels import shortened, told_apart
+from interact.formats.labels import shortened, told_apart, written
 from interact.formats.notebook import PLAIN, STYLE
 from interact.results.parts import parts_of
 
@@ -53,7 +53,8 @@ def as_text(result: Interactions, k: int = 10) -> str:
     for item, words in zip(found, formulas(result, found, 70), strict=True):
         bar = "█" * max(1, round(12 * abs(item.effect) / longest))
         status = f"{known.get((item.kind, item.mask), ''):<9}  " if known else ""
-        lines.append(f"  {item.effect:+9.3f}{_error(item)}  {item.kind:<3}  {bar:<12}  {status}{words}")
+        effect = f"{written(item.effect, longest, '+'):>9}{_error(item, longest)}"
+        lines.append(f"  {effect}  {item.kind:<3}  {bar:<12}  {status}{words}")
     if not result.top(1):
         lines.append("  no interactions: the score does not depend on the players")
     lines += ["", str(result.fidelity(result.display_tau)), *remarks(result)]
@@ -76,15 +77,15 @@ def as_html(result: Interactions, k: int = 10) -> str:
             f"rgba({'30,110,220' if effect >= 0 else '215,60,40'},{0.12 + 0.6 * min(1.0, abs(effect) / longest):.2f})"
         )
         parts.append(
-            f'<mark style="background:{colour}{_edge(known, number)}" title="alone: {effect:+.3f}'
+            f'<mark style="background:{colour}{_edge(known, number)}" title="alone: {written(effect, longest, "+")}'
             f'{_said(known, "and", 1 << number)}">{html.escape(player.text)}</mark>'
         )
         last = player.chars[1]
     parts.append(html.escape(result.text[last:]))
     found, below = result.top(k), [str(result.fidelity(result.display_tau)), *remarks(result)]
     rows = "".join(
-        f'<tr{_pale(known, i)}><td class="num">{i.effect:+.3f}{_error(i)}</td><td>{i.kind.upper()}</td>'
-        f'{_cell(known, i)}<td dir="auto">{html.escape(words)}</td></tr>'
+        f'<tr{_pale(known, i)}><td class="num">{written(i.effect, longest, "+")}{_error(i, longest)}</td>'
+        f'<td>{i.kind.upper()}</td>{_cell(known, i)}<td dir="auto">{html.escape(words)}</td></tr>'
         for i, words in zip(found, formulas(result, found), strict=True)
     )
     return (
@@ -199,8 +200,8 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _error(item: Interaction) -> str:
-    return "" if item.error is None else f" ± {item.error:.3f}"
+def _error(item: Interaction, largest: float) -> str:
+    return "" if item.error is None else f" ± {written(item.error, largest)}"
 
 
 def answer_asked(result: Interactions, mark: Callable[[str], str] = repr) -> str:
@@ -228,9 +229,10 @@ def unit_of(result: Interactions) -> str:
 def _summary(result: Interactions) -> str:
     asked = answer_asked(result)
     known = statuses(result)
+    largest = max(abs(result.total), abs(result.bias), result.strength)
     return (
         (f"{_certain(known)}; " if known else f"{len(result.salient())} salient interactions; ")
-        + f"v(all) = {result.total:+.3f}, v(none) = {result.bias:+.3f}"
+        + f"v(all) = {written(result.total, largest, '+')}, v(none) = {written(result.bias, largest, '+')}"
         + (f" for {asked}" if asked else "")
-        + f"; {result.n} players; L1 {result.strength:.3f}, {result.evidence}"
+        + f"; {result.n} players; L1 {written(result.strength, largest)}, {result.evidence}"
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from interact.sparse.asking import Asking
 from interact.sparse.document import document
-from interact.sparse.gaussian import GaussianProcess, posterior
+from interact.sparse.gaussian import GaussianProcess
+from interact.sparse.of_result import posterior
 from interact.sparse.outlook import Outlook, outlook
 from interact.sparse.refinement import refine
 from interact.sparse.scores import Interrupted, ScoreCache, Value

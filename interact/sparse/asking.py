@@ -12,12 +12,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 from urllib.error import HTTPError
 
 import numpy as np
@@ -59,6 +61,10 @@ class Asking:
             raise ValueError(f"batch ({self.batch}) and retries ({self.retries}) must be whole numbers.")
         if self.batch < 1:
             raise ValueError(f"batch must be positive, but is {self.batch}.")
+        if not isinstance(self.wait, Real) or (self.repeats is not None and not isinstance(self.repeats, Integral)):
+            raise ValueError(
+                f"wait ({self.wait!r}) must be a number, and repeats ({self.repeats!r}) a whole one or None."
+            )
         if self.retries < 0 or not 0 <= self.wait < float("inf"):
             raise ValueError(f"retries ({self.retries}) and wait ({self.wait}) must be 0 or more.")
         if self.repeats is not None and self.repeats < 0:
@@ -84,8 +90,8 @@ def score(
         float64, shape [m].
 
     Raises:
-        ValueError: The value function returns another shape or complex numbers, or fails for more coalitions than it
-            scores.
+        ValueError: The value function returns another shape or complex numbers, or fails for 65 coalitions more than
+            it scores.
         RuntimeError: It fails for all coalitions now, after it scored some.
         Interrupted: Ctrl-C; the scores so far are in it, and in the cache.
     """
@@ -140,6 +146,12 @@ def spread(value: Value, cache: ScoreCache, asking: Asking, rng: np.random.Gener
         return 0.0
     rows = rng.permutation(len(known))[:most]
     moved = _moved(value, masks[rows[:2]], known[rows[:2]], asking, cache)
+    if not len(moved):
+        warnings.warn(
+            "The value function failed when known coalitions were scored a second time, so it is not known whether its "
+            "scores are random.",
+            stacklevel=3,
+        )
     scale = float(np.ptp(known)) + 1e-9 * float(np.abs(known).max())
     if not (np.abs(moved) > _ROUNDING * scale).any():
         return 0.0
@@ -159,8 +171,10 @@ def _again(value: Value, masks: np.ndarray, asking: Asking, cache: ScoreCache) -
     """Score coalitions that are known once more; NaN where there is no score now."""
     fresh = ScoreCache()
     fresh.open(masks.shape[1])
+    # Where it fails now, what is known is no worse for it; whoever asks for further scores is told the reason.
     try:
-        fill(value, masks, fresh, asking)
+        with contextlib.suppress(ValueError, RuntimeError):
+            fill(value, masks, fresh, asking)
     except Interrupted as interrupt:
         raise Interrupted(cache) from interrupt
     return fresh.get(masks)
@@ -178,9 +192,12 @@ def check_same(value: Value, cache: ScoreCache, asking: Asking | None = None, *,
     masks, known = cache.listed()
     if cache.identity or not len(known):
         return
-    rows = np.unique([int(known.argmin()), int(known.argmax()), 0, len(known) - 1])
+    # Of the lowest the largest coalition and of the highest the smallest: there few players decide.
+    by_score = np.lexsort((-masks.sum(axis=1), known))
+    rows = np.unique([by_score[0], by_score[-1], 0, len(known) - 1])
     again = _again(value, masks[rows], asking or Asking(), cache)
-    slack = share * np.ptp(known) + 1e-6 * np.abs(known).max()
+    single = bool((known.astype(np.float32) == known).all())
+    slack = share * np.ptp(known) + (1e-6 if single else 1e-11) * np.abs(known).max()
     # What has no score now is said when the others are asked.
     differs = np.flatnonzero(np.abs(again - known[rows]) > slack)
     if len(differs):
@@ -222,7 +239,9 @@ def _ask(
             _failed(cache, masks[0], f"{type(error).__name__}: {error}", as_drawn)
             return
         # One more try each, so that a failure of the moment is not taken for the prompt's.
-        middle, hasty = len(masks) // 2, Asking(asking.batch, min(1, asking.retries), asking.wait)
+        # Where nothing was ever scored all is at fault, most likely, and waiting would only put off saying so.
+        wait = asking.wait if len(cache) else 0.0
+        middle, hasty = len(masks) // 2, Asking(asking.batch, min(1, asking.retries), wait)
         yield from _ask(value, masks[:middle], cache, hasty, as_drawn)
         yield from _ask(value, masks[middle:], cache, hasty, as_drawn)
         return
@@ -285,7 +304,12 @@ def _called(value: Value, masks: np.ndarray, cache: ScoreCache, asking: Asking) 
 
 def _numbers(value: Value, masks: np.ndarray) -> np.ndarray:
     # A copy, because the function may write into what it is given.
-    given = np.asarray(value(masks.copy()))
+    found: Any = value(masks.copy())
+    if hasattr(found, "detach"):
+        # A tensor may be on a card, be learned from, or have numbers that NumPy lacks (bfloat16).
+        found = found.detach().cpu()
+        found = found.double() if found.is_floating_point() else found
+    given = np.asarray(found)
     return given if given.dtype.kind == "c" else given.astype(np.float64)
 
 
@@ -296,7 +320,7 @@ def _failed(cache: ScoreCache, mask: np.ndarray, reason: str, as_drawn: bool) ->
 
 
 def _check_hope(cache: ScoreCache) -> None:
-    if len(cache.failed) > max(_MOST_FAILURES, len(cache)):
+    if len(cache.failed) > _MOST_FAILURES + len(cache):
         raise _hopeless(cache)
 
 

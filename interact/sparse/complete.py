@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 
 from interact.sparse.dictionary import Term, merged
-from interact.sparse.recovery import Recovered, Sample
+from interact.sparse.recovery import Recovered, Sample, constant
 from interact_kernels.sparsify import and_or_split
 
 MOST_PLAYERS = 10
@@ -33,7 +33,7 @@ def complete(sample: Sample, *, max_order: int) -> Recovered:
         max_order: Most players of a term where such terms suffice.
     """
     n = sample.masks.shape[1]
-    values = np.empty(1 << n)
+    values = np.full(1 << n, np.nan)
     values[sample.masks @ (1 << np.arange(n))] = sample.values
     with warnings.catch_warnings():
         # A split a little above the least strength rebuilds the scores as well.
@@ -54,10 +54,11 @@ def complete(sample: Sample, *, max_order: int) -> Recovered:
 
 def explained(found: Recovered, sample: Sample) -> float:
     """Return the share of the variance of the scores that the terms explain."""
+    if constant(sample.values):
+        return 1.0
     spread = float(((sample.values - sample.values.mean()) ** 2).sum())
     left = float(((sample.values - found.predict(sample.masks)) ** 2).sum())
-    # A constant explained to rounding is explained.
-    return 1 - left / spread if spread > 1e-18 * (1 + float((sample.values**2).sum())) else 1.0
+    return 1 - left / spread if spread else 1.0
 
 
 def _singled(effects: dict[Term, float]) -> None:

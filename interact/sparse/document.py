@@ -19,7 +19,7 @@ import numpy as np
 from interact.prompt.players import MOST_SAMPLED, choose_spans
 from interact.results import Interactions, SampledInteractions
 from interact.results.parts import Part
-from interact.sparse.gaussian import posterior
+from interact.sparse.of_result import posterior
 from interact.sparse.refinement import word_parts
 from interact.sparse.search import least_budget
 

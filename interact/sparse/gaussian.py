@@ -21,15 +21,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from operator import index
 from typing import Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, get_lapack_funcs, solve_triangular
 from scipy.optimize import minimize
 
-from interact.results import SampledInteractions
 from interact.sparse.absence import Absence, both_absent
-from interact.sparse.dictionary import Term, columns, merged
+from interact.sparse.dictionary import Term, columns
 
 MOST_ROWS = 8000
 """Coalitions beyond these are not fitted: the factor takes m**3 / 3 operations and m**2 numbers."""
@@ -41,8 +41,6 @@ GIVEN = (0.1, 0.4)
 """The same of the effects of given terms: what is tried. They were chosen by the scores that they are fitted to, so
 free ones are believed too much, and real texts are predicted worse than by the process alone. With the first, texts are
 predicted as well as without them; where a few strong terms are there, the second does not pull them to zero."""
-_FREE_TERMS = 10.0
-"""What it was in results that do not say it."""
 _END = 2.0
 """The same of what the empty and the full coalition have of their own: a prompt without any of its words, or with all
 of them, is often like no other, and tells little of the others."""
@@ -117,6 +115,11 @@ class GaussianProcess:
 
     def predict(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the posterior mean and standard deviation of scores of coalitions (bool, [m, n]), float64 [m]."""
+        masks = np.asarray(masks)
+        if masks.dtype != bool or masks.ndim != 2 or masks.shape[1] != self.n:
+            raise ValueError(
+                f"Coalitions are booleans of shape [m, {self.n}], but {masks.dtype} of shape {masks.shape} was given."
+            )
         z, told = _signs(masks), _told(masks, self.terms, self.scales.given)
         cross = _covariance(z, told, self.z, self._told, self.scales)
         before = self.scales.variance(z) + (told**2).sum(axis=1)
@@ -317,36 +320,6 @@ def expected_error(process: GaussianProcess, masks: np.ndarray, judges: np.ndarr
     return process.unit**2 * float(np.maximum(left, 0).mean() + scales.noise)
 
 
-def posterior(result: SampledInteractions) -> GaussianProcess:
-    """Return the Gaussian process behind a sampled result, or fit one; it is given all scores.
-
-    The held-out ones have judged the result by then, and its terms never saw them, so it predicts a little better than
-    they do. It knows the scores' expected values and deviations, and the AND, OR, Banzhaf and Shapley effects of any
-    sets of players with their standard errors.
-
-    >>> effects, errors = posterior(result).effects("shapley", [{i} for i in range(result.n)])  # doctest: +SKIP
-    """
-    return of_rows(result, np.ones(len(result.values), dtype=bool))
-
-
-def of_rows(result: SampledInteractions, seen: np.ndarray) -> GaussianProcess:
-    """Return the Gaussian process of `posterior`, given the scores of some of the coalitions (bool, [m])."""
-    spread = float(result.provenance.get("spread") or 0.0)
-    told = result.provenance.get("gaussian")
-    if told is None:
-        return fit(result.coalitions[seen], result.values[seen], spread=spread)
-    scales = Scales(
-        np.array(told["scales"], dtype=np.float64),
-        float(told["amplitude"]),
-        float(told["noise"]),
-        # Older results do not tell the rest.
-        float(told.get("given", _FREE_TERMS)),
-        Absence(float(told.get("absence", 1.0)), float(told.get("extent", 0.0))),
-    )
-    terms = [merged(kind, members) for kind, members in told["beside"]]
-    return fit(result.coalitions[seen], result.values[seen], terms, scales=scales, spread=spread)
-
-
 def _likeliest(z: np.ndarray, free: np.ndarray, y: np.ndarray) -> Scales:
     """Return the scales of the greatest marginal likelihood."""
     m, n = z.shape
@@ -457,11 +430,16 @@ def _members(sets: Sequence[Collection[int]], n: int) -> np.ndarray:
     """Return which players are in each set, bool [sets, n]."""
     found = np.zeros((len(sets), n), dtype=bool)
     for row, members in zip(found, sets, strict=True):
-        if not members or not all(0 <= int(i) < n for i in members):
+        try:
+            players = [index(i) for i in members]
+        except TypeError:
+            players = []
+        if not players or not all(0 <= i < n for i in players):
             raise ValueError(
-                f"An effect is of one or more of the players 0 to {n - 1}, but {sorted(members)} was given."
+                f"An effect is of a set of one or more of the players 0 to {n - 1}, such as {{0}}, but {members!r:.60} "
+                "was given."
             )
-        row[[int(i) for i in members]] = True
+        row[players] = True
     return found
 
 

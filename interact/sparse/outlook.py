@@ -14,7 +14,8 @@ import numpy as np
 
 from interact.results import SampledInteractions
 from interact.sparse.design import distinct
-from interact.sparse.gaussian import GaussianProcess, expected_error, of_rows
+from interact.sparse.gaussian import GaussianProcess, expected_error
+from interact.sparse.of_result import of_rows
 
 _GROWTH = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 _MOST = 3000

@@ -39,6 +39,10 @@ _PARAMETERS = {
 }
 
 
+_FAR = 100.0
+"""Scores whose mean is so many standard deviations from 0 are given to the trees without it."""
+
+
 @dataclass(frozen=True)
 class Boosted:
     """Fitted trees.
@@ -84,7 +88,10 @@ def boost(masks: np.ndarray, values: np.ndarray, *, seed: int, trees: int = 300)
 
 def proxy_candidates(masks: np.ndarray, values: np.ndarray, *, seed: int, max_order: int, most: int) -> list[Term]:
     """Return the terms of boosted trees that move the scores of these coalitions most, strongest first."""
-    effects, _ = boost(masks, values, seed=seed).terms()
+    # Trees take labels in float32, and see no gain in very small ones.
+    spread = float(values.std()) or 1.0
+    level = float(values.mean()) if abs(float(values.mean())) > _FAR * spread else 0.0
+    effects, _ = boost(masks, (values - level) / 2.0 ** np.round(np.log2(spread)), seed=seed).terms()
     fitting = [term for term in effects if len(term[1]) <= max_order]
     # Only the strongest by size are evaluated: thousands of terms are next to nothing.
     fitting = sorted(fitting, key=lambda term: -abs(effects[term]))[: 8 * most]

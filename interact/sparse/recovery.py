@@ -35,6 +35,7 @@ from interact.sparse.shrinkage import Prior, shrink
 
 ESTIMATORS = ("auto", "terms", "gaussian")
 _ROUNDS = 16
+_ROUNDING = 16 * float(np.finfo(np.float64).eps)
 _FOUND = 0.01
 """Few terms that leave less than this share of the variance of their own sample are taken to be all."""
 
@@ -140,9 +141,8 @@ def recover(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Se
         start: Terms to begin with, of an earlier round.
     """
     n = sample.masks.shape[1]
-    spread = float(sample.values.std())
     level = float(sample.values.mean()) if len(sample) else 0.0
-    if spread <= 1e-12 * (1 + abs(level)):
+    if constant(sample.values):
         return Recovered([], np.zeros(0), level, [])
     penalty, most = term_cost(len(sample), n, max_order), max(1, min(len(sample) // 4, 600))
     singles: list[Term] = [("and", frozenset((i,))) for i in range(n)]
@@ -174,6 +174,11 @@ def recover(sample: Sample, *, max_order: int, seed: int, proxy: bool, start: Se
     return _named(data, exchange(data, fit, penalty, listed), listed)
 
 
+def constant(values: np.ndarray) -> bool:
+    """Say whether scores differ by no more than rounding; scores of any size may be explained, such as of 1e-12."""
+    return not len(values) or float(np.ptp(values)) <= _ROUNDING * float(np.abs(values).max())
+
+
 def term_cost(rows: int, n: int, max_order: int) -> float:
     """Return what one term costs: log m + log P, P the number of terms of order up to `max_order`."""
     return math.log(rows) + math.log(2 * sum(math.comb(n, k) for k in range(1, max_order + 1)))
@@ -191,7 +196,7 @@ def predictive(
 
     One part in six validates; the choice is then fitted to the whole sample. `estimator` is one of ESTIMATORS.
     """
-    if estimator == "gaussian" and np.ptp(sample.values) > 1e-12 * (1 + np.abs(sample.values).max()):
+    if estimator == "gaussian" and not constant(sample.values):
         return _written(fit(sample.masks, sample.values), max_order)
     check, inner = sample.split(6, np.random.default_rng(seed))
     options: dict[str, Any] = {"max_order": max_order, "seed": seed, "proxy": proxy}

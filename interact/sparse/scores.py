@@ -42,10 +42,12 @@ class ScoreCache:
             some of the scores kept are scored again and compared (`check_same`).
 
     Raises:
-        ValueError: The file is not of this format, or belongs to something else.
+        ValueError: It is no path, or the file is not of this format, or belongs to something else.
     """
 
     def __init__(self, path: str | Path | None = None, identity: str = "") -> None:
+        if path is not None and not isinstance(path, (str, Path)):
+            raise ValueError(f"A cache of scores is a file or a ScoreCache, but is {path!r:.60}.")
         self.path = None if path is None else Path(path)
         self.identity = identity
         self.failed: dict[bytes, str] = {}

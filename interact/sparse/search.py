@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,14 @@ class SparseOptions(Asking):
         super().__post_init__()
         if self.design not in ("auto", *DESIGNS):
             raise ValueError(f"design={self.design!r} is not known; choose one of {['auto', *DESIGNS]}.")
-        if self.shared < 1 or self.shared & (self.shared - 1):
-            raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared}.")
+        if not _whole(self.shared) or self.shared < 1 or self.shared & (self.shared - 1):
+            raise ValueError(f"shared must be a power of two, such as 1, 4 or 8, but is {self.shared!r}.")
         if self.estimator not in ESTIMATORS:
             raise ValueError(f"estimator={self.estimator!r} is not known; choose one of {list(ESTIMATORS)}.")
-        if self.bootstraps < 0:
-            raise ValueError(f"bootstraps ({self.bootstraps}) must not be negative.")
+        if not _whole(self.bootstraps) or self.bootstraps < 0:
+            raise ValueError(f"bootstraps must be a whole number, 0 or more, but is {self.bootstraps!r}.")
+        if not isinstance(self.stop, Real) or math.isnan(self.stop):
+            raise ValueError(f"stop must be a share of the variance, such as 0.999, but is {self.stop!r}.")
 
 
 def least_budget(n: int) -> int:
@@ -153,8 +155,12 @@ def explain(
     ([1, 4], [0, 2, 5])
     """
     options = options or SparseOptions()
+    if not isinstance(options, SparseOptions):
+        raise ValueError(f"options must be interact.sparse.SparseOptions(...), but is {options!r:.60}.")
     budget = checked_budget(n, budget, max_order, seed, players)
     n, max_order, seed = int(n), int(max_order), int(seed)
+    # There are no more coalitions to score.
+    budget = min(budget, 1 << min(n, 62))
     if options.design == "auto":
         options = replace(options, design="uniform" if n <= _MOST_PLAYERS_OF_A_CHOICE else "mixed")
     named = tuple(players) if players is not None else tuple(Player(f"player {i}", (0, 0), (0, 0)) for i in range(n))
@@ -264,6 +270,10 @@ def checked_budget(
         raise ValueError(f"budget must be a whole number of coalitions, or None, but is {budget!r}.")
     if players is not None and len(players) != n:
         raise ValueError(f"{len(players)} players are named, but n is {n}.")
+    if odd := [player for player in players or () if not isinstance(player, Player)]:
+        raise ValueError(
+            f"players must be of interact.Player, but one is {odd[0]!r:.60}; interact.game_from takes plain names."
+        )
     budget = usual_budget(n) if budget is None else int(budget)
     if budget < least_budget(n):
         raise ValueError(
@@ -310,6 +320,8 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
     mixed, _ = draw(n, count - len(middle), kind="balanced", **alone)
     held = np.unique(np.concatenate([middle, mixed]), axis=0)
     held = held[(held.any(axis=1)) & (~held.all(axis=1))]
+    # In no order, as above.
+    held = np.random.default_rng(len(held)).permutation(held)
     return held, (ends, np.array([0, 1]), np.arange(2))
 
 
@@ -381,8 +393,13 @@ def _agreeing(value: Value, known: Known | None, taken: np.ndarray, options: Spa
             stacklevel=3,
         )
         masks = masks[:0]
-    seen = {row.tobytes() for row in taken}
-    new = [i for i, row in enumerate(masks) if np.isfinite(values[i]) and row.tobytes() not in seen]
+    seen, new = {row.tobytes() for row in taken}, []
+    for i, row in enumerate(masks):
+        if np.isfinite(values[i]) and row.tobytes() not in seen:
+            seen.add(row.tobytes())
+            new.append(i)
+    if len(masks) and not np.isfinite(values).any():
+        warnings.warn("None of the known scores is a number, so they are left out.", stacklevel=3)
     return Sample(masks[new], values[new], np.full(len(new), 2))
 
 

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import interact
 from interact import sparse
@@ -64,6 +65,34 @@ def test_a_server_that_went_away_ends_the_run_and_its_scores_stay(tmp_path, monk
     assert back.and_terms[frozenset({1, 4})] == pytest.approx(2.0)
     with pytest.raises(ValueError, match="holds no scores of this value function"):
         interact.game_from(pair, 30, name="other").interactions("sparse", budget=400, cache=path)
+
+
+def test_scores_stay_where_the_function_fails_when_it_is_asked_a_second_time(monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    seen = set()
+
+    def once(masks):
+        keys = {row.tobytes() for row in masks}
+        if keys & seen:
+            raise ConnectionError("down")
+        seen.update(keys)
+        return pair(masks)
+
+    with pytest.warns(UserWarning, match="so it is not known whether its scores are random"):
+        r = sparse.explain(once, 12, budget=200, options=SparseOptions(**QUICK))
+    assert r.and_terms == {frozenset({1, 4}): pytest.approx(2.0), frozenset({2}): pytest.approx(1.0)}
+
+
+def test_a_function_that_never_answers_is_said_soon_and_tensors_are_scores(monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    weight = torch.ones(30, requires_grad=True)
+    with pytest.raises(ValueError, match=r"scored 0; .*RuntimeError: mat1 and mat2"):
+        sparse.explain(lambda m: (torch.tensor(m).float() @ weight[:29, None])[:, 0], 30)
+    assert sum(waits) <= 8
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        r = sparse.explain(lambda m, dtype=dtype: (torch.tensor(m).to(dtype) * weight[:6].to(dtype)).sum(1), 6)
+        assert dict(r.and_terms) == pytest.approx({frozenset({i}): 1.0 for i in range(6)})
 
 
 def test_a_refused_coalition_costs_no_other_its_score_and_garbled_replies_are_asked_again():

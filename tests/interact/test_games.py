@@ -117,8 +117,12 @@ def test_bad_games_are_sentences():
         interact.game_from(lambda masks: masks, 2).interactions()
     with pytest.raises(ValueError, match="no score for 1 of 4 coalitions; the first is the mask 0x3: its"):
         interact.game_from(lambda masks: np.where(masks.all(1), np.nan, 1.0), 2).interactions()
-    with pytest.raises(ValueError, match="0 or more players"):
-        interact.game_from(vote, -1)
+    for players in (-1, True, [1, 2, 3], "abc", 2.5, None):
+        with pytest.raises(ValueError, match="players are names in a list, or their number, 0 or more, but are"):
+            interact.game_from(vote, players)
+    assert interact.game_from(vote, np.int64(3)).n == 3
+    with pytest.raises(ValueError, match="provenance must hold JSON values"):
+        interact.game_from(vote, 3, provenance={"a": np.float32(1)})
     with pytest.raises(ValueError, match="holds at most 20 players"):
         interact.game_from(vote, 21).interactions()
     with pytest.raises(ValueError, match="method='all' is not known"):

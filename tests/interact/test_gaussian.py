@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import interact
 from interact import sparse
 from interact.sparse import SparseOptions, gaussian, listing
 from interact.sparse.absence import Absence
@@ -187,8 +188,16 @@ def test_what_is_wrong_is_a_sentence():
     with pytest.raises(ValueError, match="kind='x' is not known; choose one of"):
         process.effects("x", [{1}])
     for bad in (set(), {8}, {-1}):
-        with pytest.raises(ValueError, match="one or more of the players 0 to 7, but"):
+        with pytest.raises(ValueError, match="one or more of the players 0 to 7, such as"):
             process.effects("banzhaf", [bad])
+    for bad in (range(8), [{0.7}], ["a"]):
+        with pytest.raises(ValueError, match="one or more of the players 0 to 7, such as"):
+            process.effects("shapley", bad)
+    for bad in (EVERY[:3, :5], EVERY[0], EVERY[:3].astype(int), [3, 4]):
+        with pytest.raises(ValueError, match=r"Coalitions are booleans of shape \[m, 8\], but"):
+            process.predict(bad)
+    with pytest.raises(ValueError, match="A posterior is of a result of method='sparse'"):
+        sparse.posterior(interact.game_from(lambda m: m.sum(1), 3).interactions())
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 5, 40])

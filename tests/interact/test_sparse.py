@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import interact
@@ -111,6 +111,8 @@ def test_one_player_and_constants():
 
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 1000), offset=st.sampled_from([0.0, 1e6, -3.0]), scale=st.sampled_from([1e-6, 1.0, 1e5]))
+@example(seed=1, offset=0.0, scale=1e-13)
+@example(seed=1, offset=0.0, scale=1e13)
 def test_scale_and_offset_change_nothing_but_scale_and_offset(seed, offset, scale):
     _, value = planted(12, 4, seed)
     r = sparse.explain(lambda m: offset + scale * value(m), 12, budget=300, options=FAST)
@@ -118,6 +120,14 @@ def test_scale_and_offset_change_nothing_but_scale_and_offset(seed, offset, scal
     np.testing.assert_allclose(
         (r.predict(masks) - offset) / scale, value(masks), atol=2e-3 + 1e-9 * abs(offset) / scale
     )
+
+
+@pytest.mark.parametrize(("offset", "scale"), [(0.0, 1e-13), (0.0, 1e-40), (1e9, 1.0), (1e3, 1e-6)])
+def test_all_coalitions_are_rebuilt_at_any_scale(offset, scale):
+    table = offset + scale * np.random.default_rng(0).normal(size=64)
+    r = sparse.explain(lambda m: table[m @ (1 << np.arange(6))], 6, options=SparseOptions(bootstraps=0))
+    np.testing.assert_allclose(r.predict(np.arange(64)), table, rtol=1e-12, atol=1e-5 * scale)
+    assert r.provenance["rounds"][0]["r2"] < 0.999 < r.fidelity(0.0).r2
 
 
 @settings(deadline=None, max_examples=10)

@@ -28,10 +28,10 @@ def test_rounds_are_sorted_before_they_are_cut_into_calls():
     assert window.astype(int).tolist() == sorted(window.astype(int).tolist())
 
 
-@pytest.mark.parametrize("player", [0, 29])
-def test_failures_of_one_beginning_are_not_failures_of_all(player):
+@pytest.mark.parametrize(("player", "other"), [(0, 5), (29, 5), (0, 0)])
+def test_failures_of_one_beginning_are_not_failures_of_all(player, other):
     def value(masks):
-        return np.where(masks[:, [player, 5]].any(1), 2.0 * masks[:, [1, 4]].all(1), np.nan)
+        return np.where(masks[:, [player, other]].any(1), 2.0 * masks[:, [1, 4]].all(1), np.nan)
 
     with pytest.warns(UserWarning, match="which are left out"):
         r = sparse.explain(value, 30, budget=1600, options=FAST)
@@ -95,6 +95,9 @@ def test_a_function_that_always_fails_is_said_with_its_reason():
         *(({"n": 5, "max_order": o}, "max_order must be a whole number and at least 1") for o in (0, "2", 1.5, None)),
         *(({"n": 5, "seed": seed}, "seed must be a whole number, 0 or more") for seed in (-1, 1.5, "2", None)),
         ({"n": 5, "players": []}, "0 players are named, but n is 5"),
+        ({"n": 2, "players": ["a", "b"]}, "must be of interact.Player, but one is 'a'; interact.game_from takes plain"),
+        ({"n": 5, "options": {"design": "mixed"}}, "options must be interact.sparse.SparseOptions"),
+        ({"n": 5, "cache": 5}, "A cache of scores is a file or a ScoreCache, but is 5"),
     ],
 )
 def test_bad_arguments_are_sentences(arguments, sentence):
@@ -121,6 +124,12 @@ def test_bad_options_are_sentences():
         ({"retries": -1}, r"retries \(-1\) and wait \(1.0\) must be 0 or more"),
         ({"wait": float("nan")}, r"wait \(nan\) must be 0 or more"),
         ({"repeats": -2}, "repeats must be 0 or more, or None, but is -2"),
+        ({"repeats": 1.5}, r"repeats \(1.5\) a whole one or None"),
+        ({"wait": "1"}, r"wait \('1'\) must be a number"),
+        ({"shared": 2.0}, "shared must be a power of two, such as 1, 4 or 8, but is 2.0"),
+        ({"bootstraps": 2.5}, "bootstraps must be a whole number, 0 or more, but is 2.5"),
+        ({"stop": "x"}, "stop must be a share of the variance, such as 0.999, but is 'x'"),
+        ({"stop": float("nan")}, "stop must be a share of the variance"),
     ):
         with pytest.raises(ValueError, match=sentence):
             SparseOptions(**bad)
@@ -167,6 +176,16 @@ def test_scores_of_something_else_are_refused(tmp_path):
         sparse.explain(lambda m: m.sum(1), 3, cache="/proc/x/y")
 
 
+def pair_sum(masks):
+    return masks @ np.arange(1, 1 + masks.shape[1]) / 3 + 3 * (masks[:, 0] & masks[:, 1])
+
+
+def test_more_coalitions_than_there_are_cost_nothing():
+    for budget in (10**9, 2**70):
+        r = sparse.explain(pair_sum, 6, budget=budget, options=FAST)
+        assert len(r.values) == 64 and r.fidelity(0.0).r2 > 0.999
+
+
 def test_scores_of_another_function_are_refused(tmp_path):
     path = tmp_path / "x.scores"
 
@@ -186,6 +205,11 @@ def test_scores_of_another_function_are_refused(tmp_path):
     sparse.explain(first, 30, budget=300, cache=memory, options=FAST)
     with pytest.raises(ValueError, match="The cache holds scores of another value function"):
         sparse.explain(lambda m: -first(m), 30, budget=300, cache=memory, options=FAST)
+    # A large offset hides no other function.
+    far = ScoreCache()
+    sparse.explain(lambda m: 1e6 + pair_sum(m) / 160, 30, budget=300, cache=far, options=FAST)
+    with pytest.raises(ValueError, match="The cache holds scores of another value function"):
+        sparse.explain(lambda m: 1e6 + pair_sum(~m) / 160, 30, budget=300, cache=far, options=FAST)
     # With a name, what a random function scored is gone on with.
     noise = np.random.default_rng(0)
     for _ in range(2):
@@ -220,5 +244,14 @@ def test_known_scores_are_fitted_beside_the_budget():
     with pytest.warns(UserWarning, match="known scores are left out, because .* of another value function"):
         wrong = sparse.explain(value, n, budget=least, options=options, known=(masks, 2 * value(masks)))
     assert wrong.provenance["known"] == 0 and wrong.and_terms == alone.and_terms
+    # What is known twice counts once, so that it is not taken for all coalitions.
+    table = np.random.default_rng(0).normal(size=64)
+    every = (np.arange(64)[:, None] >> np.arange(6) & 1).astype(bool)
+    few = {"budget": 40, "options": sparse.SparseOptions(proxy=False, stop=2.0, bootstraps=0)}
+    twice = np.repeat(every[[21]], 24, axis=0)
+    r = sparse.explain(lambda m: table[m @ (1 << np.arange(6))], 6, **few, known=(twice, np.full(24, table[21])))
+    assert r.provenance["known"] <= 1 and len(np.unique(r.coalitions, axis=0)) == len(r.values) <= 41
+    with pytest.warns(UserWarning, match="None of the known scores is a number"):
+        sparse.explain(lambda m: table[m @ (1 << np.arange(6))], 6, **few, known=(twice, np.full(24, np.nan)))
     with pytest.raises(ValueError, match=r"known must hold booleans of shape \[m, 40\] and m scores, but holds int64"):
         sparse.explain(value, n, budget=least, known=(masks.astype(int), value(masks)))

@@ -8,6 +8,7 @@ import warnings
 import pytest
 from matplotlib import font_manager
 
+import interact
 from interact.formats import fonts
 from interact.formats.labels import labels, shortened, told_apart
 from interact.formats.notebook import table_html
@@ -148,3 +149,11 @@ def test_the_direction_of_a_text_is_its_own(text):
     assert '<p dir="auto">' in fragment and '<td dir="auto">' in fragment
     assert 'dir="auto"' in table_html(text, result.to_frame())
     assert isinstance(result, Interactions)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-4, 1e9])
+def test_small_and_large_scores_keep_their_digits(scale):
+    result = interact.game_from(lambda masks: scale * (2.5 * masks[:, 0] - masks[:, 1:].any(1)), 3)
+    result = result.interactions(noise="exact")
+    shown = f"{2.5 * scale:+.2e}"
+    assert shown in str(result) and shown in result._repr_html_() and "0.000" not in str(result).splitlines()[1]
