@@ -157,15 +157,30 @@ def test_an_interval_is_of_the_differences_of_the_same_texts():
     assert "ours less" not in tables(rows[:3] + rows[4:7], [1])
 
 
-@pytest.mark.parametrize(("group", "budgets"), [("reviews-30-60", (1, 2)), ("documents", (1,))])
+@pytest.mark.parametrize(("group", "budgets"), [("reviews-30-60", (1, 2)), ("documents", (1,)), ("question", (1, 2))])
 def test_the_page_says_what_the_kept_rows_say(group, budgets):
     rows = [r for r in Rows(ROOT / "bench/peers/kept/rows.jsonl").known if r["group"] == group]
     page = (ROOT / "docs/sampled.md").read_text("utf-8").replace("*", "")
     names = {"ours, listed terms": "ours, listed terms alone", "pairwise": "pairwise ridge"}
     for method in ("ours", "ours, listed terms", "ProxySPEX", "ProxySHAP", "pairwise", "LIME"):
-        own = [r for r in rows if r["method"] == method]
+        own = [r for r in rows if r["method"] == method and "refused" not in r]
         cells = [
             " / ".join(f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}" for factor in budgets)
             for name in ("half", "all", "removal", "insertion")
         ]
         assert f"| {names.get(method, method)} | {' | '.join(cells)} |" in page
+
+
+def test_the_page_says_what_more_scores_gave():
+    rows = Rows(ROOT / "bench/peers/kept/rows.jsonl").known
+    own = [r for r in rows if r["group"] == "documents" and r["method"] == "ours"]
+    page = " ".join((ROOT / "docs/sampled.md").read_text("utf-8").split())
+    said = {
+        name: " and ".join(
+            f"{np.mean([r[name] for r in own if r['factor'] == factor]):.3f}".removeprefix("0") for factor in (2, 4)
+        )
+        for name in ("half", "all")
+    }
+    assert f"ours has {said['half']} at half, {said['all']} at all sizes" in page
+    least = [min(r["half"] for r in own if r["factor"] == factor) for factor in (2, 4)]
+    assert least[0] >= 0.77 and least[1] >= 0.84 and "has .77 or more from the former, .84 or more" in page

@@ -386,10 +386,10 @@ def _players(command: Extract) -> Any:
 
 
 def _key(command: Extract, text: str | list[Any], weights: list[Any]) -> str:
-    """Name a result by everything that decides it; a model's name alone may get other weights."""
+    """Name a result by everything that decides it. `weights` tell which weights the model's name stands for now."""
     shown = ("text", "text_file", "messages", "out", "json", "top", "device", "device_map", "engine", "memory_budget")
     later = ("base", "bits", "contrast", "noise", "in_messages", "chat_template", "template_arguments", "open")
-    # Options that came later are left out where they were not given, so that older results keep their names.
+    # Options that came later are left out where they were not given: results of embedded models keep their older names.
     given = {k: v for k, v in vars(command).items() if k not in shown and not (k in later and v in (None, (), 0))}
     options = {k: str(v) for k, v in given.items()}
     if options["score"] == "log-odds":

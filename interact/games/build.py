@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from interact.games.prompt_game import PromptGame, game_of
 from interact.games.question import Question, Scoring
 from interact.games.record import names_of, record
 from interact.models.family import inspect_model, opened
-from interact.prompt.inputs import CoalitionInputs, Template
+from interact.prompt.inputs import CoalitionInputs, Template, is_number
 from interact.prompt.masking import Baseline, check_masking, resolve_baseline
 from interact.prompt.messages import Conversation, Messages, as_json, asked_text
 from interact.prompt.players import LIMIT, Players
@@ -94,7 +93,9 @@ def asked_contrast(
     """Return the score that holds a prompt's target against the question's other answers, if it names any."""
     if question.contrast is None:
         return None
-    alone = isinstance(question.contrast, (str, Integral))
+    alone = isinstance(question.contrast, str) or is_number(question.contrast)
+    if not alone and not isinstance(question.contrast, Iterable):
+        raise ValueError(f"The contrast is another answer or a list of answers, but is {question.contrast!r:.60}.")
     answers: list[Any] = [question.contrast] if alone else list(question.contrast)
     other = [replace(question, target=answer, target_tokens=1) for answer in answers]
     firsts = [(prepare_for(model, tokenizer, asked, one).target_ids or (0,))[0] for one in other]

@@ -41,6 +41,7 @@ def prepare_for(
 
 
 def _label_ids(model: Any, target: str | int | Sequence[int] | None) -> tuple[int, ...] | None:
+    """Return the number of a label, given by its name or number; of several numbers, these."""
     if target is None:
         return None
     if isinstance(target, str):

@@ -75,8 +75,9 @@ def extract_targets(
 
     >>> both = extract_targets(model, tokenizer, text, targets=["positive", "negative"])  # doctest: +SKIP
     """
-    alone = isinstance(targets, (str, int)) or not targets or any(not isinstance(t, (str, Integral)) for t in targets)
-    if alone or len(set(targets)) < len(targets):
+    listed = isinstance(targets, Sequence) and not isinstance(targets, str) and len(targets) > 0
+    known = listed and all(isinstance(target, (str, Integral)) for target in targets)
+    if not known or len(set(targets)) < len(targets):
         raise ValueError(f"targets must be a list of different answers (texts or numbers), but is {targets!r:.80}.")
     if target_tokens not in (None, 1):
         raise ValueError(

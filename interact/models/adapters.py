@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from interact.formats.extras import require
 from interact.formats.files import broken_seal
 from interact.formats.quoting import gist
-from interact.models.family import held_elsewhere, unwrapped
-from interact.models.fingerprint import fingerprint
+from interact.models.family import unwrapped
+from interact.models.fingerprint import fingerprint, kept_otherwise
 from interact.models.sources import BASE_FILE, adapter_config, adapter_folder, kind_of
 from interact.models.untouched import changed_weight, remember
 from interact.models.vocabulary import fit_vocabulary
@@ -195,7 +195,7 @@ def _check_fingerprint(model: Any, checkpoint: Path) -> None:
         raise ValueError(
             f"{path} cannot be read ({error}); the checkpoint is damaged, so copy it again or train again."
         ) from error
-    if kind := held_elsewhere(model):
+    if kind := kept_otherwise(model):
         warnings.warn(
             f"Whether {checkpoint} was trained on this model cannot be checked, since its weights are {kind}.",
             stacklevel=4,

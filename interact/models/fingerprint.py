@@ -11,6 +11,13 @@ import torch
 from interact.models.family import held_elsewhere, unwrapped
 
 
+def kept_otherwise(model: Any) -> str | None:
+    """Say why a model's `fingerprint` is not that of the same weights elsewhere: ``"float16"`` rounds, others hide."""
+    if (kind := held_elsewhere(model)) is not None:
+        return kind
+    return "float16" if any(w.dtype == torch.float16 for w in unwrapped(model).parameters()) else None
+
+
 def fingerprint(model: Any) -> str:
     """Return a hash of a model's weights (64 values of each, in bfloat16), without what PEFT added."""
     named = unwrapped(model).named_parameters()

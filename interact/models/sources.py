@@ -21,7 +21,7 @@ STEP = re.compile(r"(?:step|checkpoint)-(\d+)")
 BASE_FILE = "interact_base.json"
 """Beside our adapters: the name and the fingerprint of the model that they were trained on."""
 
-_EDGE = 1 << 20
+_EDGE, _BLOCK, _BLOCKS = 1 << 20, 1 << 16, 64
 _ADAPTER = ("adapter_model.safetensors", "adapter_model.bin")
 _WHOLE = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 _TOKENIZER = ("tokenizer_config.json", "tokenizer.json")
@@ -89,8 +89,13 @@ def adapter_folder(folder: Path) -> Path:
     return below[0] if below else folder
 
 
-def weight_files(folder: Path) -> list[list[Any]]:
-    """Name the weights in a folder by the sizes and edges of their files, for whole models are too large to read."""
+def weight_files(folder: Path, *, blocks: int = 0) -> list[list[Any]]:
+    """Name the weights in a folder by the sizes and edges of their files, for whole models are too large to read.
+
+    Args:
+        folder: Where they are.
+        blocks: Pieces of each file, of 64 KiB, that are read beside its edges.
+    """
     found = []
     for path in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.bin")):
         size = path.stat().st_size
@@ -98,6 +103,9 @@ def weight_files(folder: Path) -> list[list[Any]]:
             digest = sha256(file.read(_EDGE))
             file.seek(max(0, size - _EDGE))
             digest.update(file.read(_EDGE))
+            for place in range(blocks):
+                file.seek(size * place // blocks)
+                digest.update(file.read(_BLOCK))
         found.append([path.name, size, digest.hexdigest()])
     return found
 
@@ -105,13 +113,17 @@ def weight_files(folder: Path) -> list[list[Any]]:
 def weights_of(name: str | None) -> list[Any]:
     """Name the weights that a model's name stands for now: the files of its folder, or the hub's commit.
 
-    Nothing is known of those of an embedded model, which never change, and of names that nothing is found for.
+    Of an adapter those of its base, too, where that is a folder. Nothing is known of those of an embedded model, which
+    never change, and of names that nothing is found for.
     """
-    if name is None or name in embedded.NAMES:
+    if not name or name in embedded.NAMES:
         return []
-    place = Path(find_source(name).place)
+    source = find_source(name)
+    place = Path(source.place)
     if place.is_dir():
-        return weight_files(place)
+        found = weight_files(place, blocks=_BLOCKS)
+        base = adapter_config(place).get("base_model_name_or_path") if source.adapter else None
+        return [*found, *(weight_files(Path(base), blocks=_BLOCKS) if base and Path(base).is_dir() else [])]
     try:
         # Of a hub model the configuration is fetched first, so that its commit is known before its weights are.
         return [extract_commit_hash(cached_file(name, "config.json"), None)]

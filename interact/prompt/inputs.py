@@ -263,18 +263,28 @@ def token_ids(target: Any) -> tuple[int, ...]:
         ValueError: It is something else.
     """
     try:
-        if isinstance(target, (bool, bytes, bytearray)):
-            raise TypeError
-        return (index(target),) if hasattr(target, "__index__") and not _many(target) else tuple(map(index, target))
+        return (_index(target),) if is_number(target) else tuple(map(_index, _listed(target)))
     except TypeError as error:
         raise ValueError(
             f"The target must be text, a number (a token id or a label) or a list of numbers, but is {target!r:.60}."
         ) from error
 
 
-def _many(target: Any) -> bool:
-    # Arrays have an __index__, too, but only those of no dimension are one number.
-    return bool(getattr(target, "ndim", 0))
+def is_number(value: Any) -> bool:
+    """Say whether a value is one whole number, of Python, NumPy or torch; an array of one element is several."""
+    return hasattr(value, "__index__") and not getattr(value, "ndim", 0)
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        raise TypeError
+    return index(value)
+
+
+def _listed(values: Any) -> Any:
+    if getattr(values, "ndim", 0) == 1 or (isinstance(values, Sequence) and not isinstance(values, (bytes, bytearray))):
+        return values
+    raise TypeError
 
 
 def _target_ids(

@@ -91,7 +91,7 @@ def note_other_settings(results: Iterable[Interactions]) -> None:
         for name in ("masking", "baseline", "template"):
             told = result.provenance.get(name)
             # Of a vector only the kind is compared: that of another model has other numbers.
-            known[name].add(told.split()[0] if name == "baseline" and told else str(told))
+            known[name].add(str(told).split(" sha256:")[0])
     for name, told in known.items():
         if len(told) > 1:
             warnings.warn(

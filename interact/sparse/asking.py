@@ -28,6 +28,7 @@ from interact.formats.progress import Progress
 from interact.sparse.scores import Interrupted, ScoreCache, Value, named
 
 _MOST_FAILURES = 64
+_SHORT = 0.05
 # The squares of larger scores overflow.
 _LARGEST = 1e100
 _SURE = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, TypeError, ValueError)
@@ -197,7 +198,8 @@ def check_same(value: Value, cache: ScoreCache, asking: Asking | None = None, *,
     rows = np.unique([by_score[0], by_score[-1], 0, len(known) - 1])
     again = _again(value, masks[rows], asking or Asking(), cache)
     single = bool((known.astype(np.float32) == known).all())
-    slack = share * np.ptp(known) + (1e-6 if single else 1e-11) * np.abs(known).max()
+    # What is no float32 itself may be made of float32 numbers.
+    slack = share * np.ptp(known) + (1e-6 if single else 1e-7) * np.abs(known).max()
     # What has no score now is said when the others are asked.
     differs = np.flatnonzero(np.abs(again - known[rows]) > slack)
     if len(differs):
@@ -238,9 +240,9 @@ def _ask(
         if len(masks) == 1:
             _failed(cache, masks[0], f"{type(error).__name__}: {error}", as_drawn)
             return
-        # One more try each, so that a failure of the moment is not taken for the prompt's.
-        # Where nothing was ever scored all is at fault, most likely, and waiting would only put off saying so.
-        wait = asking.wait if len(cache) else 0.0
+        # One more try each, so that a failure of the moment is not taken for the prompt's. If nothing was scored yet,
+        # all is at fault, most likely, and long waits would only put off saying so.
+        wait = asking.wait if len(cache) else min(asking.wait, _SHORT)
         middle, hasty = len(masks) // 2, Asking(asking.batch, min(1, asking.retries), wait)
         yield from _ask(value, masks[:middle], cache, hasty, as_drawn)
         yield from _ask(value, masks[middle:], cache, hasty, as_drawn)

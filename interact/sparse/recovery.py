@@ -35,7 +35,8 @@ from interact.sparse.shrinkage import Prior, shrink
 
 ESTIMATORS = ("auto", "terms", "gaussian")
 _ROUNDS = 16
-_ROUNDING = 16 * float(np.finfo(np.float64).eps)
+_ROUNDING = 1e-13
+"""Scores that differ by less than this share of their size are equal."""
 _FOUND = 0.01
 """Few terms that leave less than this share of the variance of their own sample are taken to be all."""
 

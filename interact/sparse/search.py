@@ -320,7 +320,7 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
     mixed, _ = draw(n, count - len(middle), kind="balanced", **alone)
     held = np.unique(np.concatenate([middle, mixed]), axis=0)
     held = held[(held.any(axis=1)) & (~held.all(axis=1))]
-    # In no order, as above.
+    # In no order, so that a function that fails without the first player does not seem to fail always.
     held = np.random.default_rng(len(held)).permutation(held)
     return held, (ends, np.array([0, 1]), np.arange(2))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +93,6 @@ def certain_verdicts(
     *,
     training: Collection[str] = (),
     losses: pd.DataFrame | None = None,
-    definition: str = "ends",
 ) -> pd.DataFrame:
     """Judge the hypotheses of docs/protocol.md with certain interactions only, on the samples of which they are known.
 
@@ -106,7 +104,6 @@ def certain_verdicts(
         certainty: Table.
         training: See `interact.evolution.verdicts`.
         losses: See `interact.evolution.verdicts`.
-        definition: See `interact.evolution.verdicts`.
     """
     known = steady(certainty, cells)
     there = known[["run", "sample"]].drop_duplicates()
@@ -115,8 +112,7 @@ def certain_verdicts(
     kept = [table.astype({"run": "str", "sample": "str"}).merge(there) for table in (interactions, cells)]
     chance = pd.DataFrame(columns=pd.Index(["run", "sample", "null", "strength"]))
     sure = only_certain(kept[0], known)
-    asked: dict[str, Any] = {"training": training, "losses": losses, "definition": definition}
-    table = verdicts(sure, kept[1], null=chance, among="certain", **asked)
+    table = verdicts(sure, kept[1], training=training, losses=losses, null=chance, among="certain")
     untold = table["reason"].str.startswith("Chance was not drawn")
     return table.assign(reason=table["reason"].where(~untold, "Which interactions chance makes certain is not known."))
 

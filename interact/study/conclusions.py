@@ -206,8 +206,9 @@ def _verdicts(
     null = pd.concat(nulls, ignore_index=True) if nulls else None
     asked: dict[str, Any] = {"training": trained, "losses": losses, "definition": definition}
     found = [verdicts(effects, followed, null=null, **asked)]
-    if len(whole["certainty"]):
-        found.append(certain_verdicts(effects, followed, whole["certainty"], **asked))
+    # By a running intersection what is not certain at one step would count as gone.
+    if len(whole["certainty"]) and definition == "ends":
+        found.append(certain_verdicts(effects, followed, whole["certainty"], training=trained, losses=losses))
     return _joined(found)
 
 

@@ -63,9 +63,10 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
         source = name.removesuffix(PLANTED)
         examples = [_worded(config, e) for e in read_examples(source, columns=_columns(config), part=config.part)]
         texts = len({e.text.strip() for e in examples})
-        # More candidates than needed, but not those that are to be held out or trained on.
-        most = max(config.samples, texts - config.heldout_examples - max(1, config.training_samples))
-        wanted = min(_CANDIDATES * config.samples, texts // 2, most)
+        wanted = min(_CANDIDATES * config.samples, texts // 2)
+        if (left := texts - config.heldout_examples) <= wanted:
+            # Fewer candidates than usual, so that as many as are asked for, or half of what is left, are trained on.
+            wanted = min(wanted, max(config.samples, left - min(config.train_examples, left // 2)))
         split = split_examples(examples, heldout=config.heldout_examples, follow=wanted)
         train, heldout, candidates = split.train, split.heldout, split.follow
         if name.endswith(PLANTED):

@@ -23,7 +23,7 @@ from interact.formats.files import TEMPORARY, forget_partial, read_json, write_j
 from interact.formats.notebook import table_html
 from interact.formats.schema import FORMAT, TABLES, VERSION, VERSIONS, CellKey
 from interact.study import samples
-from interact.study.config import StudyConfig, difference, fingerprint, from_json, to_json
+from interact.study.config import StudyConfig, difference, fingerprint, from_json, short_name, to_json
 from interact.study.work import Prepared
 
 _MANIFEST, _CONFIG, _SAMPLES, _WEIGHTS = "manifest.json", "config.json", "samples.json", "weights.json"
@@ -120,6 +120,8 @@ class Store:
                 _refuse_other(self.folder, _begun_with(self.folder, found), self.config)
             if not self._bound_by(found):
                 self._set_aside(prepared)
+                # Nothing has come of these weights yet.
+                (self.folder / _WEIGHTS).unlink(missing_ok=True)
                 (self.folder / _MANIFEST).unlink(missing_ok=True)
             for name in (_CONFIG, _SAMPLES, _MANIFEST):
                 forget_partial(self.folder / name)
@@ -166,7 +168,7 @@ class Store:
             found: Hash of its weights; None where there is none, so that nothing is checked.
 
         Raises:
-            ValueError: The study has cells or trainings of other weights.
+            ValueError: The study has cells or trainings of other weights, or its record of them is damaged.
         """
         if found is None:
             return
@@ -175,14 +177,28 @@ class Store:
             known = read_json(path, "study") if path.is_file() else {}
             if not isinstance(known, dict):
                 raise ValueError(f"{path} was not written by `interact study`; remove it, and run the study again.")
+            before = known.get(of, self._trained_from(of))
             if known.get(of) == found:
                 return
-            if of in known and (_has_cells(self.folder) or any((self.folder / "checkpoints").glob("*"))):
+            any_yet = _has_cells(self.folder) or any(p.is_file() for p in (self.folder / "checkpoints").rglob("*"))
+            if before not in (None, found) and any_yet:
                 raise ValueError(
                     f"The weights of {of!r} are not those that the study in {self.folder} began with; put those back, "
                     "or use another folder for the store."
                 )
             write_json(path, {**known, of: found})
+
+    def _trained_from(self, of: str) -> str | None:
+        """Return what an adapter of an older store says of the weights that it was trained from, if there is one."""
+        # Loads transformers, which reading a store does not need.
+        from interact.models.sources import BASE_FILE
+
+        # An adapter of a classifier does not tell of the head that was drawn for it.
+        trained = self.folder / "checkpoints" / short_name(of)
+        for path in sorted(trained.rglob(BASE_FILE)) if self.config.task == "causal" else ():
+            record = read_json(path, "adapter")
+            return str(record["fingerprint"]) if isinstance(record, dict) and "fingerprint" in record else None
+        return None
 
     def cell(self, key: str) -> Path:
         """Return where a cell's result lies, or will."""

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from interact.models.family import held_elsewhere
 from interact.models.fingerprint import fingerprint as weights_fingerprint
+from interact.models.fingerprint import kept_otherwise
 from interact.models.load import dtype_for, load_trainable
 from interact.models.placement import resolved_device
 from interact.models.sources import weight_files
@@ -89,8 +89,8 @@ def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) ->
 
 
 def state_of(model: Any) -> str | None:
-    """Return a hash of a model's weights before training; None where they are offloaded or quantised."""
-    return None if held_elsewhere(model) else weights_fingerprint(model)
+    """Return a hash of a model's weights before training; None where they are offloaded, quantised or in float16."""
+    return None if kept_otherwise(model) else weights_fingerprint(model)
 
 
 class Loaded:
@@ -100,6 +100,7 @@ class Loaded:
         self._store = store
         self._at: tuple[str, int] | None = None
         self._of: str | None = None
+        self._refused: dict[str, str] = {}
         self._model: Any = None
         self._tokenizer: Any = None
 
@@ -107,7 +108,8 @@ class Loaded:
         """Return the model of a run at a step, in eval mode and of a precision, and its tokenizer.
 
         Raises:
-            ValueError: The checkpoint is missing, damaged, or of another base model.
+            ValueError: The checkpoint is missing, damaged, or of another base model; or the model before training has
+                other weights than when the study began.
         """
         if self._at != (run.training, step):
             self._at = None
@@ -128,8 +130,15 @@ class Loaded:
         gc.collect()
         place: dict[str, Any] = {"device": config.device, "device_map": config.device_map, "bits": config.bits}
         if checkpoint is None:
+            if run.model in self._refused:
+                raise ValueError(self._refused[run.model])
             self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, **place)
-            self._store.check_weights(run.model, state_of(self._model))
+            try:
+                self._store.check_weights(run.model, state_of(self._model))
+            except ValueError as error:
+                # Said of each cell, without loading the model for each.
+                self._refused[run.model] = str(error)
+                raise
         else:
             self._model, self._tokenizer = load_checkpoint(run.model, checkpoint, dtype=dtype, **place)
         self._of = run.model if checkpoint is None or adapter else None

@@ -89,7 +89,7 @@ def test_a_function_that_never_answers_is_said_soon_and_tensors_are_scores(monke
     weight = torch.ones(30, requires_grad=True)
     with pytest.raises(ValueError, match=r"scored 0; .*RuntimeError: mat1 and mat2"):
         sparse.explain(lambda m: (torch.tensor(m).float() @ weight[:29, None])[:, 0], 30)
-    assert sum(waits) <= 8
+    assert sum(waits) <= 15
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         r = sparse.explain(lambda m, dtype=dtype: (torch.tensor(m).to(dtype) * weight[:6].to(dtype)).sum(1), 6)
         assert dict(r.and_terms) == pytest.approx({frozenset({i}): 1.0 for i in range(6)})

@@ -75,7 +75,8 @@ def test_results_of_other_weights_under_the_same_name_are_computed_anew(capsys, 
     arguments = (*arguments, "--target-tokens", "1")
     first = json.loads(call(capsys, *arguments)[1])
     model = transformers.AutoModelForCausalLM.from_pretrained(mine)
-    model.lm_head.weight.data.mul_(1.5)
+    # In the middle of the file.
+    model.model.layers[0].mlp.down_proj.weight.data.mul_(1.5)
     model.save_pretrained(mine)
     second = json.loads(call(capsys, *arguments)[1])
     assert first["total"] != second["total"] and len(list(out.iterdir())) == 2

@@ -1,6 +1,8 @@
 """What changes under a study that has begun: the weights of a model, its adapters, the data."""
 
+import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +10,9 @@ import transformers
 
 from interact.formats.files import SEAL
 from interact.study.run import run_study
+from interact.study.store import Store
+from interact.study.trainings import state_of
+from tests.interact.conftest import causal
 from tests.study.conftest import begin, make_config
 
 
@@ -31,10 +36,33 @@ def test_other_weights_under_the_same_name_are_refused(place, byte_level, tmp_pa
     shutil.rmtree(store / "checkpoints")
     with pytest.raises(ValueError, match=other):
         run_study(store, config, say=lambda _: None)
+    # Another configuration begins anew, with what weights it finds.
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("interact.study.worker.compute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        shutil.rmtree(store / "cells")
+        run_study(store, make_config(place, **{**changes, "learning_rate": 3e-2}), say=lambda _: None)
     # Before there is anything of the old ones, the study is one of the new ones.
     for part in ("cells", "checkpoints"):
         shutil.rmtree(store / part, ignore_errors=True)
     run_study(store, config, say=lambda _: None)
+
+
+def test_weights_of_a_store_without_their_record_are_those_of_its_adapters(finished, config, tmp_path):
+    folder = Path(config.models[0])
+    store = Store(Path(shutil.copytree(finished, tmp_path / "store")), config)
+    known = json.loads((store.folder / "weights.json").read_text())
+    assert set(known) == set(config.models)
+    (store.folder / "weights.json").unlink()
+    with pytest.raises(ValueError, match="are not those that the study in"):
+        store.check_weights(str(folder), "0123456789abcdef")
+    store.check_weights(str(folder), known[str(folder)])
+    assert json.loads((store.folder / "weights.json").read_text()) == {str(folder): known[str(folder)]}
+    store.check_weights(str(folder), None)
+
+
+def test_float16_has_no_hash_that_others_share():
+    model = causal()
+    assert state_of(model) == state_of(model.to(torch.bfloat16)) and state_of(model.half()) is None
 
 
 def test_adapters_of_another_base_are_refused_without_our_record(finished, config, place, tmp_path):

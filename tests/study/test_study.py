@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import transformers
 
 import interact
 from interact.formats.schema import HYPOTHESES, LOSSES, TABLES, CellKey
 from interact.study.conclusions import conclude
 from interact.study.config import to_json
 from interact.study.run import run_study
+from interact.study.samples import materials
 from interact.study.status import status
 from interact.study.store import Store
 from tests.docs.pages import loaded
@@ -431,6 +433,15 @@ def test_too_few_texts_are_said(place, tmp_path):
         run_study(tmp_path / "other", make_config(place, text_column="words"))
 
 
+def test_many_held_out_leave_fewer_candidates(place):
+    tokenizers = {"one": transformers.AutoTokenizer.from_pretrained(place / "one")}
+    # Of 60 texts: half are candidates; all but those to train on; half of what is left.
+    for held, train, left in ((4, 20, 26), (40, 4, 4), (40, 20, 10)):
+        config = make_config(place, heldout_examples=held, train_examples=train)
+        found = materials(config, tokenizers)[config.data[0]]
+        assert (len(found.heldout), len(found.follow), len(found.train)) == (held, config.samples, left)
+
+
 def test_verdicts_are_of_the_classes_that_the_study_asks_for(finished, config, tmp_path, monkeypatch):
     store, asked = Path(shutil.copytree(finished, tmp_path / "store")), []
     for module in ("conclusions", "certainty"):
@@ -442,7 +453,7 @@ def test_verdicts_are_of_the_classes_that_the_study_asks_for(finished, config, t
 
         monkeypatch.setattr(f"interact.study.{module}.verdicts", noted)
     run_study(store, replace(config, classes="running"), say=lambda _: None)
-    assert asked == ["running", "running"]
+    assert asked == ["running"]
     names = tables(store)["metrics"].groupby("name")["class"].agg(set)
     # Which classes are certain is told by the two ends alone.
     assert names["count_certain"] == {"all"} and "strength_certain" not in names.index
