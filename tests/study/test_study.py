@@ -435,8 +435,8 @@ def test_too_few_texts_are_said(place, tmp_path):
 
 def test_many_held_out_leave_fewer_candidates(place):
     tokenizers = {"one": transformers.AutoTokenizer.from_pretrained(place / "one")}
-    # Of 60 texts: half are candidates; all but those to train on; half of what is left.
-    for held, train, left in ((4, 20, 26), (40, 4, 4), (40, 20, 10)):
+    # Of 28 texts: half are candidates; all but those to train on; half of what is left.
+    for held, train, left in ((4, 20, 10), (16, 4, 4), (16, 20, 6)):
         config = make_config(place, heldout_examples=held, train_examples=train)
         found = materials(config, tokenizers)[config.data[0]]
         assert (len(found.heldout), len(found.follow), len(found.train)) == (held, config.samples, left)
