@@ -142,7 +142,7 @@ def test_many_texts_and_a_summary_keep_to_one_score(byte_level, tmp_path):
         ({"score": "logit", "contrast": "negative", "target_tokens": 1}, "leave score out"),
         ({"score": lambda logits: logits}, r"returns one number per row, a tensor of shape \(\d+,\), but returned \("),
         ({"score": lambda logits: 1.0}, "but returned float"),
-        ({"target_tokens": "most"}, "target_tokens='most' was requested"),
+        ({"target_tokens": "most"}, "target_tokens must be a number of tokens, 'all' or None, but is 'most'"),
     ],
 )
 def test_scores_that_mean_nothing_are_sentences(byte_level, options, sentence):
