@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from interact.formats.labels import shortened
+from interact.formats.labels import shortened, written
 
 KINDS = ("document", "paragraph", "sentence", "word", "rest")
 
@@ -57,27 +57,32 @@ class Part:
             raise ValueError(f"This record is not a part of a text: {record!r:.80}.")
         return part
 
-    def lines(self, depth: int = 0) -> list[str]:
-        """Write the tree as lines of text."""
-        own = f"{'  ' * depth}{self.value:+9.3f}{self._error()}  {self._name()}{self._fit()}"
-        return [own, *(line for child in self.children for line in child.lines(depth + 1))]
+    def lines(self, depth: int = 0, largest: float | None = None) -> list[str]:
+        """Write the tree as lines of text; `largest` is the largest value in it, None of this part and its children."""
+        largest = self._largest() if largest is None else largest
+        value = f"{written(self.value, largest, '+'):>9}{self._error(largest)}"
+        own = f"{'  ' * depth}{value}  {self._name()}{self._fit()}"
+        return [own, *(line for child in self.children for line in child.lines(depth + 1, largest))]
 
-    def html(self) -> str:
-        """Write the tree as an HTML fragment that opens and closes; every text is escaped."""
-        own = (
-            f'<b>{self.value:+.3f}</b>{self._error()} <span dir="auto">{html.escape(self._name())}</span>{self._fit()}'
-        )
+    def html(self, largest: float | None = None) -> str:
+        """Write the tree as an HTML fragment that opens and closes, every text escaped; `largest` is as in `lines`."""
+        largest = self._largest() if largest is None else largest
+        value = f"<b>{written(self.value, largest, '+')}</b>{self._error(largest)}"
+        own = f'{value} <span dir="auto">{html.escape(self._name())}</span>{self._fit()}'
         if not self.children:
             return f"<li>{own}</li>"
-        inner = "".join(child.html() for child in self.children)
+        inner = "".join(child.html(largest) for child in self.children)
         shown = " open" if self.kind in ("document", "paragraph") else ""
         return f"<li><details{shown}><summary>{own}</summary><ul>{inner}</ul></details></li>"
 
     def _name(self) -> str:
         return self.text if self.kind == "word" else shortened(self.text, 80)
 
-    def _error(self) -> str:
-        return "" if self.error is None else f" ± {self.error:.3f}"
+    def _largest(self) -> float:
+        return max([abs(self.value), *(abs(child.value) for child in self.children)])
+
+    def _error(self, largest: float) -> str:
+        return "" if self.error is None else f" ± {written(self.error, largest)}"
 
     def _fit(self) -> str:
         return "" if self.r2 is None else f" (R^2 {self.r2:.2f} of {self.scores} scores)"

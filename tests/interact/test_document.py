@@ -80,6 +80,12 @@ def test_the_tree_is_shown_everywhere_and_kept(found, tmp_path):
     ).read_text("utf-8")
 
 
+def test_a_tree_of_small_values_keeps_its_digits():
+    child = {"kind": "sentence", "text": "A film.", "value": 2.5e-9, "error": 1e-10, "children": ()}
+    tree = Part.of({**child, "kind": "document", "value": 3e-9, "children": (child,)})
+    assert "+2.50e-09 ± 1.00e-10" in tree.lines()[1] and "+3.00e-09" in tree.html()
+
+
 def test_what_is_no_tree_is_a_sentence(found, ask):
     for record in ({}, None, {"kind": "leaf", "text": "x", "value": 1, "children": []}, {"children": 3}):
         with pytest.raises(ValueError, match="not a part of a text"):
