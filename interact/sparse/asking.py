@@ -197,7 +197,8 @@ def check_same(value: Value, cache: ScoreCache, asking: Asking | None = None, *,
     by_score = np.lexsort((-masks.sum(axis=1), known))
     rows = np.unique([by_score[0], by_score[-1], 0, len(known) - 1])
     again = _again(value, masks[rows], asking or Asking(), cache)
-    single = bool((known.astype(np.float32) == known).all())
+    with np.errstate(over="ignore"):
+        single = bool((known.astype(np.float32) == known).all())
     # What is no float32 itself may be made of float32 numbers.
     slack = share * np.ptp(known) + (1e-6 if single else 1e-7) * np.abs(known).max()
     # What has no score now is said when the others are asked.

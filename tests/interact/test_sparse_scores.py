@@ -210,6 +210,9 @@ def test_scores_of_another_function_are_refused(tmp_path):
     sparse.explain(lambda m: 1e6 + pair_sum(m) / 160, 30, budget=300, cache=far, options=FAST)
     with pytest.raises(ValueError, match="The cache holds scores of another value function"):
         sparse.explain(lambda m: 1e6 + pair_sum(~m) / 160, 30, budget=300, cache=far, options=FAST)
+    huge = ScoreCache()
+    for _ in range(2):
+        sparse.explain(lambda m: 1e90 * pair_sum(m), 6, cache=huge, options=FAST)
     # With a name, what a random function scored is gone on with.
     noise = np.random.default_rng(0)
     for _ in range(2):
