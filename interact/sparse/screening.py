@@ -57,7 +57,9 @@ def grown(masks: np.ndarray, residual: np.ndarray, terms: Sequence[Term], max_or
         most: Number of terms returned.
     """
     x = masks.astype(np.float32)
-    r = (residual - residual.mean()).astype(np.float32)
+    r = residual - residual.mean()
+    # A power of two, which changes no digit: squares of very small and very large scores are no float32.
+    r = (r / 2.0 ** np.round(np.log2(float(np.abs(r).max()) or 1.0))).astype(np.float32)
     scored: list[tuple[float, Term]] = []
     for kind in ("and", "or"):
         parents = [members for k, members in terms if len(members) < max_order and (k == kind or len(members) == 1)]

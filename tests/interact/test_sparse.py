@@ -112,6 +112,8 @@ def test_one_player_and_constants():
 @settings(deadline=None, max_examples=5)
 @given(seed=st.integers(0, 1000), offset=st.sampled_from([0.0, 1e6, -3.0]), scale=st.sampled_from([1e-6, 1.0, 1e5]))
 @example(seed=1, offset=0.0, scale=1e-13)
+@example(seed=1, offset=0.0, scale=1e-60)
+@example(seed=1, offset=0.0, scale=1e60)
 @example(seed=1, offset=0.0, scale=1e13)
 def test_scale_and_offset_change_nothing_but_scale_and_offset(seed, offset, scale):
     _, value = planted(12, 4, seed)
