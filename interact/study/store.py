@@ -177,9 +177,9 @@ class Store:
             known = read_json(path, "study") if path.is_file() else {}
             if not isinstance(known, dict):
                 raise ValueError(f"{path} was not written by `interact study`; remove it, and run the study again.")
-            before = known.get(of, self._trained_from(of))
             if known.get(of) == found:
                 return
+            before = known[of] if of in known else self._trained_from(of)
             any_yet = _has_cells(self.folder) or any(p.is_file() for p in (self.folder / "checkpoints").rglob("*"))
             if before not in (None, found) and any_yet:
                 raise ValueError(

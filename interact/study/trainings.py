@@ -64,7 +64,7 @@ def train_run(store: Store, run: Run, material: Callable[[str], Material]) -> No
         return
     data = material(run.data)
     model, tokenizer = base(config, run, data, dtype="float32")
-    store.check_weights(run.model if config.task == "causal" else run.training, state_of(model))
+    store.check_weights(run.model if config.task == "causal" else run.training, weights_before(model))
     train(
         model,
         tokenizer,
@@ -88,7 +88,7 @@ def base(config: StudyConfig, run: Run, data: Material | None, *, dtype: str) ->
     return fresh_classifier(run.model, labels, seed=run.seed, dtype=dtype, device=config.device)
 
 
-def state_of(model: Any) -> str | None:
+def weights_before(model: Any) -> str | None:
     """Return a hash of a model's weights before training; None where they are offloaded, quantised or in float16."""
     return None if kept_otherwise(model) else weights_fingerprint(model)
 
@@ -134,7 +134,7 @@ class Loaded:
                 raise ValueError(self._refused[run.model])
             self._model, self._tokenizer = load_trainable(run.model, dtype=dtype, **place)
             try:
-                self._store.check_weights(run.model, state_of(self._model))
+                self._store.check_weights(run.model, weights_before(self._model))
             except ValueError as error:
                 # Said of each cell, without loading the model for each.
                 self._refused[run.model] = str(error)

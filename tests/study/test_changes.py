@@ -11,7 +11,7 @@ import transformers
 from interact.formats.files import SEAL
 from interact.study.run import run_study
 from interact.study.store import Store
-from interact.study.trainings import state_of
+from interact.study.trainings import weights_before
 from tests.interact.conftest import causal
 from tests.study.conftest import begin, make_config
 
@@ -62,7 +62,7 @@ def test_weights_of_a_store_without_their_record_are_those_of_its_adapters(finis
 
 def test_float16_has_no_hash_that_others_share():
     model = causal()
-    assert state_of(model) == state_of(model.to(torch.bfloat16)) and state_of(model.half()) is None
+    assert weights_before(model) == weights_before(model.to(torch.bfloat16)) and weights_before(model.half()) is None
 
 
 def test_adapters_of_another_base_are_refused_without_our_record(finished, config, place, tmp_path):

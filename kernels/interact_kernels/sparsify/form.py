@@ -58,8 +58,8 @@ class NoiseForm:
         """
         if noise is not None and noise not in NOISES:
             raise ValueError(f"noise={noise!r} is not known; choose one of {list(NOISES)}.")
-        number = kappa is None or (isinstance(kappa, Real) and not isinstance(kappa, bool))
-        if not number or (kappa is not None and not (math.isfinite(kappa) and kappa >= 0)):
+        number = isinstance(kappa, Real) and not isinstance(kappa, bool)
+        if kappa is not None and not (number and math.isfinite(kappa) and kappa >= 0):
             raise ValueError(f"kappa must be a finite number >= 0 (0.01 soft, 0.04 in a box), but is {kappa!r:.60}.")
         name = noise or ("soft" if kappa is None else "box")
         if name == "soft" and kappa == 0:
