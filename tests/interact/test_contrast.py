@@ -73,3 +73,24 @@ def test_labels_are_held_against_labels(wordpiece):
 def test_a_contrast_that_means_nothing_is_refused(byte_level, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         interact.extract(causal(), byte_level, TEXT, template="{text} is", **options)
+
+
+@pytest.mark.parametrize("number", [7, np.int64(7), torch.tensor(7), [7]])
+def test_a_number_is_a_contrast_or_a_target(byte_level, number):
+    model = causal()
+    template = interact.Template("{text} is", chat=False)
+    result = interact.extract(model, byte_level, TEXT, target=5, contrast=number, template=template)
+    assert result.provenance["contrast"]["ids"] == [7]
+    assert result.total == pytest.approx(plain(model, byte_level, f"{TEXT} is", 5, [7]), abs=1e-4)
+
+
+def test_answers_that_are_no_answers_are_sentences(byte_level, wordpiece):
+    with pytest.raises(ValueError, match=r"The contrast is another answer or a list of answers, but is 3\.5"):
+        interact.extract(causal(), byte_level, TEXT, target=5, contrast=3.5)
+    for targets in ([[5], [6]], 5.5, "positive", [], [5, 5]):
+        with pytest.raises(ValueError, match="targets must be a list of different answers"):
+            interact.extract_targets(causal(), byte_level, TEXT, targets=targets)
+    label = interact.extract(classifier(), wordpiece, TEXT, target=np.int64(1))
+    assert label.provenance["target"]["ids"] == [1]
+    with pytest.raises(ValueError, match="The target must be text, a number"):
+        interact.extract(classifier(), wordpiece, TEXT, target=["positive"])

@@ -300,6 +300,8 @@ def test_explain_names_the_choice_and_the_reasons():
         (np.zeros(()), {}, "2\\*\\*n scores"),
         (np.zeros(4), {"kappa": -0.1}, "kappa must be a finite number >= 0"),
         (np.zeros(4), {"kappa": float("nan")}, "kappa must be a finite number >= 0"),
+        (np.zeros(4), {"kappa": "a"}, "kappa must be a finite number >= 0 .* but is 'a'"),
+        (np.zeros(4), {"kappa": True}, "kappa must be a finite number >= 0"),
         (np.zeros(4), {"noise": "hard"}, "noise='hard' is not known; choose one of"),
         (np.zeros(4), {"noise": "soft", "kappa": 0.0}, "Soft noise needs a kappa above 0"),
         (np.zeros(4), {"noise": "exact", "kappa": 0.1}, "noise='exact' allows no noise"),
