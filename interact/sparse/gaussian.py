@@ -126,6 +126,12 @@ class GaussianProcess:
         left = np.maximum(before - (self.whitened(cross.T) ** 2).sum(axis=0), 0) + self.scales.noise
         return self.level + self.unit * (cross @ self.weights), self.unit * np.sqrt(left)
 
+    def covariance(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Return the prior covariance, in units, of the scores of coalitions (bool, [a, n] and [b, n]), [a, b]."""
+        given = self.scales.given
+        of_a, of_b = (_told(masks, self.terms, given) for masks in (a, b))
+        return _covariance(_signs(a), of_a, _signs(b), of_b, self.scales)
+
     def effects(self, kind: str, sets: Sequence[Collection[int]]) -> tuple[np.ndarray, np.ndarray]:
         """Return the effects of sets of players and their standard errors, float64, one per set.
 
@@ -174,16 +180,6 @@ class GaussianProcess:
         unit[row[0]] = 1.0
         alone = self.weights[row[0]] / (self.whitened(unit) ** 2).sum()
         return float(max(abs(alone), _LEAST_UNLIKE) ** 2)
-
-    def mean(self) -> float:
-        """Return the posterior mean of the mean of all scores."""
-        share = [0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in self.terms]
-        constant = self.scales.amplitude * np.exp(-np.log1p(self.scales.players).sum())
-        constant = constant + self.scales.absent.coefficients(self.z, np.zeros((1, self.n), dtype=bool))[:, 0]
-        cross = constant + self._told @ (
-            _loads(len(share), self.scales.given) * [1.0, 0.5**self.n, 0.5**self.n, *share]
-        )
-        return self.level + self.unit * float(cross @ self.weights)
 
     def left_out(self) -> tuple[np.ndarray, np.ndarray]:
         """Return what is expected of each fitted score without it, and the standard deviation, float64 [m]."""

@@ -6,25 +6,33 @@
    variance of all scores are left out.
 3. prod_{i in T} (2 x_i - 1) is a sum of AND terms of the subsets of T. From the highest order down, a term is written
    as OR where that takes strength from its subsets.
-4. Each effect is a sum of coefficients, so that its standard error follows from their posterior covariance.
+4. Least squares fit the effects to what is expected of coalitions of all sizes, beginning with these.
+5. Each effect is a sum of coefficients and scores, so that its standard error follows from their posterior covariance.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import ndtr
 
+from interact.sparse.design import draw
 from interact.sparse.dictionary import Term, columns
 from interact.sparse.gaussian import CARE, GaussianProcess
 
 _MOST_SETS = 3000
 """Sets looked at of each order; of the error bars, the time grows with the square of the sets listed."""
 _MOST_LISTED = 1200
+_DRAWN = 1000
+"""Coalitions to which the effects of terms are fitted."""
+_RIDGE = 1.0
+"""Of that fit, in what a term varies by: with less, few players of many texts follow the draws."""
 _NEGLIGIBLE = 1e-3
 """Share of the variance over all coalitions that the weakest sets may take with them when they are left out."""
 
@@ -51,20 +59,19 @@ class Listed:
 def listed(process: GaussianProcess, max_order: int) -> Listed:
     """Write what is expected of the scores as AND and OR terms of up to `max_order` players."""
     sets, prior, basis = _coefficients(process, max_order)
-    absent = process.scales.absent
     mean = prior * (basis.T @ process.weights)
-    mean += absent.coefficient_means(process.z, _rows(sets, process.n), process.weights)
+    mean += process.scales.absent.coefficient_means(process.z, _rows(sets, process.n), process.weights)
     kept = _strongest(mean)
-    sets, prior, basis, mean = [sets[k] for k in kept], prior[kept], basis[:, kept], mean[kept]
+    sets, prior, mean = [sets[k] for k in kept], prior[kept], mean[kept]
     wholes = _subsets(sets)
     place = {members: k for k, members in enumerate(wholes)}
     as_and = _as_and(sets, place)
     kinds = _kinds(wholes, as_and @ mean)
     terms: list[Term] = [(kinds[k], members) for k, members in enumerate(wholes)]
     as_terms = sparse.csr_matrix(_from_and(wholes, kinds, place) @ as_and)
-    rows = _rows(sets, process.n)
-    cross = basis * prior + absent.coefficients(process.z, rows)
-    return _with_given(process, terms, as_terms, (prior, absent.coefficient_variance(rows)), cross)
+    parts = _Parts(process, _rows(sets, process.n), prior)
+    every = list(dict.fromkeys([*process.terms, *terms]))
+    return _at_all_sizes(process, every, parts, _shares(process.terms, terms, as_terms, every))
 
 
 def _rows(sets: list[frozenset[int]], n: int) -> np.ndarray:
@@ -75,52 +82,90 @@ def _rows(sets: list[frozenset[int]], n: int) -> np.ndarray:
     return found
 
 
-def _with_given(
-    process: GaussianProcess,
-    terms: list[Term],
-    as_terms: sparse.csr_matrix,
-    before: tuple[np.ndarray, np.ndarray],
-    cross: np.ndarray,
-) -> Listed:
-    """Add the terms that the process was given; return everything with its error.
+@dataclass(frozen=True)
+class _Parts:
+    """What effects are sums of: the effects of the given terms, then coefficients; all in units.
 
-    Args:
+    Attributes:
         process: The process.
-        terms: Those that it is written in.
-        as_terms: What each coefficient adds to these, [terms, sets].
-        before: The variances of the coefficients in the Walsh prior, [sets], and their covariance by absence.
-        cross: Their covariance with the scores, [m, sets].
+        sets: Those of the coefficients, bool [sets, n].
+        prior: Their variances in the Walsh prior, [sets].
     """
-    given = list(process.terms)
-    every = list(dict.fromkeys([*given, *terms]))
+
+    process: GaussianProcess
+    sets: np.ndarray
+    prior: np.ndarray
+
+    def covariance(self, z: np.ndarray) -> np.ndarray:
+        """Return the covariance of coalitions (-1 or 1, [m, n]) with the parts before any score was seen."""
+        scales = self.process.scales
+        told = columns(z > 0, self.process.terms) * scales.given**2
+        # The product of the signs of a set: 1 where an even number of its players is absent.
+        absent = (z < 0).astype(np.float64) @ self.sets.T.astype(np.float64)
+        own = (1 - 2 * (absent % 2)) * self.prior + scales.absent.coefficients(z, self.sets)
+        return np.concatenate([told, own], axis=1)
+
+    def variance(self) -> np.ndarray:
+        """Return their covariance with each other, [parts, parts]."""
+        given = len(self.process.terms)
+        whole = np.zeros((given + len(self.prior), given + len(self.prior)))
+        whole[given:, given:] = self.process.scales.absent.coefficient_variance(self.sets)
+        own = np.concatenate([np.full(given, self.process.scales.given**2), self.prior])
+        whole[np.diag_indices_from(whole)] += own
+        return whole
+
+
+def _shares(given: Sequence[Term], terms: list[Term], as_terms: sparse.csr_matrix, every: list[Term]) -> np.ndarray:
+    """Return what each part adds to each term, [every, parts]: a given term has its own effect, and may be listed."""
     place = {term: k for k, term in enumerate(every)}
-    # Effects are sums of the given terms' effects and of coefficients.
-    rows = [place[term] for term in given]
-    own = sparse.csr_matrix((np.ones(len(given)), (rows, range(len(given)))), shape=(len(every), len(given)))
-    moved = sparse.csr_matrix(
-        (np.ones(len(terms)), ([place[term] for term in terms], range(len(terms)))), shape=(len(every), len(terms))
-    )
-    added = sparse.csr_matrix(moved @ as_terms)
-    whole = sparse.csr_matrix(sparse.hstack([own, added]))
-    told = columns(process.z > 0, given) * process.scales.given**2
-    cross = np.concatenate([told, cross], axis=1)
-    mean = whole @ (cross.T @ process.weights)
-    seen = whole @ process.whitened(cross).T
-    apart, by_absence = before
-    first = np.concatenate([np.full(len(given), process.scales.given**2), apart])
-    variance = whole.multiply(whole) @ first - (seen**2).sum(axis=1)
-    variance = variance + np.asarray(added.multiply(added @ by_absence) @ np.ones(len(by_absence)))
-    pulled = whole[:, : len(given)] @ process.pulled()
-    errors = np.sqrt(CARE**2 * np.maximum(variance, 0) + pulled**2)
-    sure = ndtr(np.abs(mean) / np.maximum(errors, 1e-12 * max(float(np.abs(mean).max(initial=0.0)), 1e-300)))
-    bias = _bias(process, every, mean)
-    return Listed(every, process.unit * mean, process.unit * errors, sure, bias)
+    whole = np.zeros((len(every), len(given) + as_terms.shape[1]))
+    whole[[place[term] for term in given], range(len(given))] = 1
+    whole[[place[term] for term in terms], len(given) :] = as_terms.toarray()
+    return whole
 
 
-def _bias(process: GaussianProcess, terms: list[Term], mean: np.ndarray) -> float:
-    """Return phi(empty): the mean over all coalitions is that of the process, and each term's mean is known."""
-    share = np.array([0.5 ** len(s) if kind == "and" else 1 - 0.5 ** len(s) for kind, s in terms])
-    return process.mean() - process.unit * float(share @ mean if len(terms) else 0.0)
+def _at_all_sizes(process: GaussianProcess, terms: list[Term], parts: _Parts, shares: np.ndarray) -> Listed:
+    """Fit the effects of terms to what is expected of coalitions of all sizes; return everything with its error.
+
+    The coefficients alone are the best approximation over all coalitions, of which next to none are small or large;
+    what terms leave out there is much. So least squares correct the effects b that the coefficients have:
+    b + M (f - X b), with X the terms at coalitions of a mixed design, f what is expected of these, and
+    M = X^T (X X^T + ridge)^-1. An effect is still a sum of parts and of scores.
+    """
+    masks = _of_all_sizes(process.n)
+    expected = float(process.predict(masks)[0].mean())
+    if not terms:
+        return Listed([], np.zeros(0), np.zeros(0), np.zeros(0), expected)
+    x = np.asarray(columns(masks, terms), dtype=np.float64)
+    share = x.mean(axis=0)
+    x -= share
+    gram = x @ x.T
+    gram[np.diag_indices_from(gram)] += max(_RIDGE * float((x**2).sum()) / max(len(terms), 1), 1e-12)
+    fitted = cho_solve(cho_factor(gram), x).T
+    # M (f - X b) of b = A c, f and c being Gaussian: the sum of (A - M X A) c and M f.
+    own = shares - fitted @ (x @ shares)
+    z = np.where(masks, 1.0, -1.0)
+    told, cross = process.covariance(process.z > 0, masks), parts.covariance(process.z)
+    seen = own @ process.whitened(cross).T + fitted @ process.whitened(told).T
+    variance = ((own @ parts.variance()) * own).sum(axis=1) - (seen**2).sum(axis=1)
+    variance += 2 * ((fitted @ parts.covariance(z)) * own).sum(axis=1)
+    variance += ((fitted @ process.covariance(masks, masks)) * fitted).sum(axis=1)
+    effects = own @ (cross.T @ process.weights) + fitted @ (told.T @ process.weights)
+    given = len(process.terms)
+    errors = np.sqrt(CARE**2 * np.maximum(variance, 0) + (shares[:, :given] @ process.pulled()) ** 2)
+    sure = ndtr(np.abs(effects) / np.maximum(errors, 1e-12 * max(float(np.abs(effects).max(initial=0.0)), 1e-300)))
+    effects, errors = process.unit * effects, process.unit * errors
+    return Listed(terms, effects, errors, sure, expected - float(share @ effects))
+
+
+def _of_all_sizes(n: int) -> np.ndarray:
+    """Return draws of a mixed design, or all coalitions of few players; without the ends, which are like no others."""
+    if 1 << n <= _DRAWN:
+        masks = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+    else:
+        masks, _ = draw(n, _DRAWN, kind="mixed", paired=False, shared=1, rng=np.random.default_rng(0))
+    inner = masks.any(axis=1) & ~masks.all(axis=1)
+    return masks[inner] if inner.any() else masks
 
 
 def _coefficients(process: GaussianProcess, max_order: int) -> tuple[list[frozenset[int]], np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import pytest
 
 import interact
 from interact import sparse
-from interact.sparse import SparseOptions, gaussian, listing
+from interact.sparse import SparseOptions, design, gaussian, listing
 from interact.sparse.absence import Absence
 from interact.sparse.dictionary import columns, merged
 from interact.sparse.recovery import Sample, predictive
@@ -123,6 +123,44 @@ def test_all_orders_as_terms_are_what_is_expected(terms, monkeypatch):
     assert {kind for kind, _ in found.terms} == {"and", "or"}
     rebuilt = found.bias + columns(EVERY, found.terms) @ found.effects
     np.testing.assert_allclose(rebuilt, process.predict(EVERY)[0], atol=1e-8)
+
+
+def test_errors_of_terms_are_as_large_as_their_effects_are_wrong(monkeypatch):
+    # All players and pairs, as AND, so that a process that knows all scores lists the true effects of the same terms.
+    monkeypatch.setattr(listing, "_NEGLIGIBLE", 0.0)
+    monkeypatch.setattr(listing, "_kinds", lambda wholes, _: ["and"] * len(wholes))
+    wrong = []
+    for seed in range(12):
+        values, scales = smooth(seed + 30)
+        rows = np.random.default_rng(seed).permutation(1 << N)[:70]
+        found, truth = (
+            listing.listed(gaussian.fit(EVERY[some], values[some], scales=in_units(scales, values[some])), 2)
+            for some in (rows, np.arange(1 << N))
+        )
+        assert found.terms == truth.terms
+        wrong.append((found.effects - truth.effects) / (found.errors / gaussian.CARE))
+    assert 0.85 < np.sqrt(np.square(wrong).mean()) < 1.15
+
+
+def in_units(scales: gaussian.Scales, values: np.ndarray) -> gaussian.Scales:
+    return replace(scales, amplitude=scales.amplitude / values.var(), noise=scales.noise / values.var())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_terms_of_many_players_say_what_is_expected_of_few_of_them(seed):
+    # Of 100 players next to no coalition is small: the best approximation over all of them left out a twentieth here.
+    n, rng = 100, np.random.default_rng(seed)
+    effects, pairs = rng.normal(size=n) * 0.5, np.triu(rng.normal(size=(n, n)), 1) * 0.05
+    masks, _ = design.draw(n, 1300, kind="mixed", paired=False, shared=1, rng=rng)
+    sized, _ = design.draw(n, 1000, kind="balanced", paired=False, shared=1, rng=rng)
+    z = masks[:300] * 2.0 - 1
+    values = z @ effects + np.einsum("mi,ij,mj->m", z, pairs, z) + 24 * np.tanh(masks[:300] @ np.abs(effects) * 6 / n)
+    process = gaussian.fit(masks[:300], values)
+    found = listing.listed(process, 4)
+    for judges in (masks[300:], sized):
+        expected = process.predict(judges)[0]
+        wrong = found.bias + columns(judges, found.terms) @ found.effects - expected
+        assert (wrong**2).mean() < 0.015 * expected.var()
 
 
 def test_the_next_coalitions_are_those_that_take_most_variance():
