@@ -71,7 +71,7 @@ def outlook(result: SampledInteractions) -> Outlook:
         raise ValueError("No scores were held out (or all are equal), so there is no fit to start from.")
     process, m = of_rows(result, ~held), len(result.values)
     judges = result.coalitions[held][:_JUDGES]
-    now = _measured(process, result)
+    now = measured(process, *((result.coalitions[rows], result.values[rows]) for rows in (held, ~held)))
     left = expected_error(process, process.z > 0, judges)
     taken = np.concatenate([process.z > 0, judges])
     design = result.provenance.get("sparse", {}).get("design", "uniform")
@@ -89,12 +89,19 @@ def outlook(result: SampledInteractions) -> Outlook:
     return Outlook(tuple(budgets), tuple(shares))
 
 
-def _measured(process: GaussianProcess, result: SampledInteractions) -> float:
-    """Return the share of the variance explained of held-out scores, and of fitted ones each without itself."""
-    held = result.held_out
-    inner = ~np.isin(result.coalitions[~held].sum(axis=1), (0, result.n))
-    truth = np.concatenate([result.values[held], result.values[~held][: len(process.z)][inner[: len(process.z)]]])
-    alone = process.left_out()[0][inner[: len(process.z)]]
-    guessed = np.concatenate([process.predict(result.coalitions[held])[0], alone])
+def measured(
+    process: GaussianProcess, held: tuple[np.ndarray, np.ndarray], fitted: tuple[np.ndarray, np.ndarray]
+) -> float:
+    """Return the share of the variance explained of held-out scores, and of fitted ones each without itself.
+
+    Args:
+        process: The process, fitted to the second scores.
+        held: Coalitions (bool, [m, n]) and their scores (float64, [m]).
+        fitted: The same; the two ends among them do not count.
+    """
+    known = len(process.z)
+    inner = ~np.isin(fitted[0][:known].sum(axis=1), (0, process.n))
+    truth = np.concatenate([held[1], fitted[1][:known][inner]])
+    guessed = np.concatenate([process.predict(held[0])[0], process.left_out()[0][inner]])
     spread = float(((truth - truth.mean()) ** 2).mean())
     return float(np.clip(1 - ((truth - guessed) ** 2).mean() / max(spread, 1e-300), 0, 1))

@@ -29,7 +29,7 @@ from interact.sparse.asking import Asking, check_same, score, spread
 from interact.sparse.complete import EXPLAINED, MOST_PLAYERS, complete, explained
 from interact.sparse.design import DESIGNS, distinct, draw
 from interact.sparse.dictionary import Term
-from interact.sparse.outlook import outlook
+from interact.sparse.outlook import measured, outlook
 from interact.sparse.recovery import ESTIMATORS, Recovered, Sample, predictive
 from interact.sparse.scores import Interrupted, ScoreCache, Value
 from interact.sparse.stability import bootstrap, with_spread
@@ -37,6 +37,9 @@ from interact.sparse.stability import bootstrap, with_spread
 Known = tuple[np.ndarray, np.ndarray]
 """Coalitions, bool [m, n], and their scores, float [m]."""
 _ROUNDS = (0.5, 0.75, 1.0)
+_MORE_ROUNDS = (0.125, 0.1875, 0.25, 0.375, *_ROUNDS)
+_FEW = 0.99
+"""To explain this much or more takes few strong terms: many weak ones that do may yet turn into few."""
 _MOST_HELD_OUT = 512
 _POOL, _MOST_CHOSEN = 400, 600
 """Coalitions are chosen from so many more than are needed; the time grows with the cube of how many are chosen."""
@@ -57,7 +60,9 @@ class SparseOptions(Asking):
         shared: Size of the groups of coalitions with a shared beginning, a power of two; 1 for none. The coalition
             tree scores large groups faster; the terms are found from fewer independent draws.
         proxy: Whether boosted trees (LightGBM) name candidates too; None uses them where LightGBM is installed.
-        stop: Stop before the budget is spent when this share of the held-out variance is explained; above 1 never.
+        stop: Stop before the budget is spent when this share of the held-out variance is explained; above 1 never. With
+            0.99 and more only few terms end the rounds, for many weak ones may yet turn into few. With less, such as
+            0.8, there are more rounds, and a Gaussian process is judged as by `outlook`, which is steadier.
         bootstraps: Number of bootstrap fits for error bars and stability; 0 for none.
         estimator: What explains scores that no few terms explain: ``"auto"`` takes a Gaussian process, alone or on what
             the terms leave, whichever predicts better; ``"gaussian"`` it alone, without a search; ``"terms"`` a lasso
@@ -220,7 +225,7 @@ def _sampled(
     sample, found, reached = Sample(held[:0], np.zeros(0), np.zeros(0, dtype=np.int64)), None, []
     given = _agreeing(value, known, np.concatenate([held, first[0]]), options)
     asked = np.concatenate([held, given.masks])
-    for count in _rounds(budget - len(held), len(first[0])):
+    for count in _rounds(budget - len(held), len(first[0]), 3 * n if options.stop < _FEW else budget):
         part = _more(np.concatenate([first[0], asked]), count, options, rng, found)
         part = part if len(sample) else _together(first, part)
         if not len(part[0]):
@@ -233,8 +238,7 @@ def _sampled(
         reached.append(
             {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
         )
-        # Many weak terms may yet turn into few with more scores.
-        if reached[-1]["r2"] >= options.stop and not found.weak:
+        if _enough(found, (sample, tested), reached[-1]["r2"], options.stop):
             break
     assert found is not None
     return sample, tested, found, reached, len(given)
@@ -325,9 +329,23 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
     return held, (ends, np.array([0, 1]), np.arange(2))
 
 
-def _rounds(wanted: int, fixed: int) -> list[int]:
-    """Return how many coalitions each round draws beside the fixed ones, which belong to the first."""
-    ends = [max(round(share * wanted) - fixed, 0) for share in _ROUNDS]
+def _enough(found: Recovered, parts: tuple[Sample, Sample], r2: float, stop: float) -> bool:
+    """Say whether a fit explains the share `stop`; `parts` are what was fitted and what was held out."""
+    if found.weak and stop >= _FEW:
+        return False
+    if found.process is not None:
+        sample, tested = parts
+        r2 = measured(found.process, (tested.masks, tested.values), (sample.masks, sample.values))
+    return r2 >= stop
+
+
+def _rounds(wanted: int, fixed: int, early: int) -> list[int]:
+    """Return how many coalitions each round draws beside the fixed ones, which belong to the first.
+
+    There are more than the usual rounds where they have at least `early` coalitions.
+    """
+    shares = [share for share in _MORE_ROUNDS if share in _ROUNDS or share * wanted >= early]
+    ends = [max(round(share * wanted) - fixed, 0) for share in shares]
     return [ends[0], *(b - a for a, b in itertools.pairwise(ends))]
 
 

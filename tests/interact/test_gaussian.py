@@ -163,6 +163,20 @@ def test_terms_of_many_players_say_what_is_expected_of_few_of_them(seed):
         assert (wrong**2).mean() < 0.015 * expected.var()
 
 
+def test_scoring_ends_where_the_share_asked_for_is_explained():
+    n, counts = 24, {}
+    value, masks = game(n, 0), np.random.default_rng(5).random((2000, n)) < np.random.default_rng(6).random((2000, 1))
+    truth = value(masks)
+    for stop in (0.8, 0.95, 0.999):
+        found = sparse.explain(value, n, budget=800, options=SparseOptions(bootstraps=0, stop=stop))
+        counts[stop] = len(found.values)
+        assert found.provenance["gaussian"] is not None
+        wrong = sparse.posterior(found).predict(masks)[0] - truth
+        assert 1 - (wrong**2).mean() / truth.var() > stop - 0.1
+    # Many weak terms may turn into few with more scores, so nearly everything explained is no reason to end.
+    assert counts[0.8] < 400 < counts[0.95] < counts[0.999] == 800
+
+
 def test_the_next_coalitions_are_those_that_take_most_variance():
     values, scales = smooth(4)
     rows = np.random.default_rng(5).permutation(1 << N)
