@@ -35,11 +35,17 @@ def export(name: str, store: Path) -> Path:
     """Copy what a study found to docs/results/NAME, without the folders of the machine that ran it.
 
     Raises:
-        ValueError: The store holds no study, or all tables together would take more than 10 MB.
+        ValueError: The store holds no study, or one that is not finished; or all tables together would take more than
+            10 MB.
     """
     study, folder = Store.open(store), TABLES / name
     prepared = load_samples(study.folder / "samples.json")
     work = list(work_of(study.config, prepared))
+    if missing := [cell.key for cell in work if not study.cell(cell.key).is_file()]:
+        raise ValueError(
+            f"{len(missing)} of {len(work)} cells of {store} are not done, the first {missing[0]}; finish the study "
+            "first."
+        )
     made = (*tables.of_cells(study, work), _without_texts(tables.of_samples(prepared.samples)))
     found: dict[str, pd.DataFrame] = {}
     found |= zip(SHOWN, (*made, tables.of_losses(study, runs_of(study.config), print)), strict=True)
@@ -59,10 +65,12 @@ def export(name: str, store: Path) -> Path:
         for column in ("run", "model", "data"):
             if column in rows:
                 rows[column] = rows[column].map({v: _without_folders(str(v)) for v in rows[column].unique()})
-    config = json.loads((study.folder / "config.json").read_text("utf-8"))
+    config: dict[str, Any] = json.loads((study.folder / "config.json").read_text("utf-8"))
     config = {
         key: [short_name(v) for v in value] if key in ("models", "data") else value for key, value in config.items()
     }
+    if given := dict(config.get("checkpoints") or {}):
+        config["checkpoints"] = {short_name(name): short_name(path) for name, path in given.items()}
     versions = json.loads((study.folder / "manifest.json").read_text("utf-8"))["versions"]
     TABLES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=TABLES) as made:

@@ -75,14 +75,18 @@ class Evidence:
         found = {name: pd.read_parquet(folder / f"{name}.parquet") for name in SHOWN}
         self.interactions, self.cells = check(found["interactions"], "interactions"), check(found["cells"], "cells")
         self.samples, self.losses = found["samples"], check(found["losses"], "losses")
+        self.classes = str(self.config.get("classes", "ends"))
         self.trained = set(self.samples.loc[self.samples["split"] == "train", "sample"])
         self._folder = folder
-        self.verdicts = self._judged(self.interactions, "null")
+        self.verdicts = self._judged(self.interactions, "null", self.classes)
         # Of a study that did not ask what is certain there is no such table.
         path = folder / "certainty.parquet"
         self.certainty = check(pd.read_parquet(path) if path.is_file() else empty("certainty"), "certainty")
         known = (self.interactions, self.cells, self.certainty)
-        self.repeated = certain_verdicts(*known, training=self.trained, losses=self.losses)
+        ends = self.classes == "ends"
+        self.repeated = (
+            certain_verdicts(*known, training=self.trained, losses=self.losses) if ends else empty("verdicts")
+        )
         held = ~self.cells["sample"].isin(self.trained)
         self.metrics = self._measured(held)
         self.stops = compare_stops(self.metrics, self.losses, runs_in(self.cells).values())
@@ -95,12 +99,12 @@ class Evidence:
         how = {"tau": self.config["tau"], "rule": self.config["tau_rule"]}
         for name, form in SPLITS.items():
             again = split_again(scores, self.cells, **form, **how)
-            found[name] = self._judged(again, f"null-{form['noise']}")
-            if form["noise"] == "box":
+            found[name] = self._judged(again, f"null-{form['noise']}", self.classes)
+            if form["noise"] == "box" and self.classes == "ends":
                 found[f"{name}, running"] = self._judged(again, "null-box", "running")
         return found
 
-    def _judged(self, interactions: pd.DataFrame, null: str, definition: str = "ends") -> pd.DataFrame:
+    def _judged(self, interactions: pd.DataFrame, null: str, definition: str) -> pd.DataFrame:
         how: dict[str, Any] = {"null": pd.read_parquet(self._folder / f"{null}.parquet"), "definition": definition}
         return verdicts(interactions, self.cells, training=self.trained, losses=self.losses, **how)
 
@@ -112,9 +116,10 @@ class Evidence:
             table = self.interactions[
                 (self.interactions["run"] == run) & self.interactions["sample"].isin(own["sample"])
             ].reset_index(drop=True)
-            classes = classify(table, cells=own)
+            classes = classify(table, cells=own, definition=self.classes)
             parts += [measure(table, own, classes=classes), matched_subsets(table, own, classes=classes)]
-            parts += [permuted_rho(classes), detect_stages(table, cells=own).to_metrics()]
+            stages = detect_stages(table, cells=own, definition=self.classes)
+            parts += [permuted_rho(classes), stages.to_metrics()]
         return pd.concat(parts, ignore_index=True)
 
 
@@ -196,6 +201,8 @@ def classes(of: Evidence) -> str:
 
 def stops(of: Evidence) -> str:
     """What the stopping rules would have cost."""
+    if not len(of.stops):
+        return "The label losses of a validation and a test set were not logged, so no rule can be judged."
     table = of.stops.pivot(index="run", columns="name", values="value")
     rows = []
     for rule, words in {
@@ -219,8 +226,11 @@ def stops(of: Evidence) -> str:
 def _paired(differences: pd.Series) -> str:
     """Say the mean of differences between runs, with its interval."""
     found = differences.to_numpy()
-    if not np.ptp(found):
+    if not found.any():
         return "the same in all runs"
+    if not np.ptp(found):
+        # One run, or the same difference in all, has no spread that tells of other runs.
+        return f"{found.mean():+.3f}"
     half = student.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
     return f"{found.mean():+.3f} [{found.mean() - half:+.3f}, {found.mean() + half:+.3f}]"
 
@@ -369,6 +379,16 @@ def forest(of: Evidence) -> Figure:
     return figure
 
 
+def _of_one_setting(evidence: Evidence) -> Evidence:
+    settings = sorted({run.over_seeds.name for run in runs_in(evidence.cells).values()})
+    if len(settings) > 1:
+        raise ValueError(
+            f"The page's means are over the runs of one model, data set and baseline, but {evidence.name} holds "
+            f"{', '.join(settings)}; show a study of one setting."
+        )
+    return evidence
+
+
 def write(page: Path = PAGE, figures: Path | None = TABLES) -> str:
     """Write the page anew from the tables, and the figures; return the page."""
     known: dict[str, Evidence] = {}
@@ -376,7 +396,7 @@ def write(page: Path = PAGE, figures: Path | None = TABLES) -> str:
     def part(mark: re.Match[str]) -> str:
         begin, kind, name, end = mark.groups()
         if name != "all" and name not in known:
-            known[name] = Evidence(TABLES / name)
+            known[name] = _of_one_setting(Evidence(TABLES / name))
         return f"{begin}{PARTS[kind](known.get(name))}\n{end}"
 
     content = _MARK.sub(part, page.read_text("utf-8"))

@@ -266,6 +266,8 @@ def _extract(command: Extract) -> None:
     from interact.sparse.search import check_seed
 
     check_seed(command.seed)
+    if command.method == "exact" and (command.max_order, command.seed) != (4, 0):
+        raise ValueError("--max-order and --seed belong to --method sparse; pass it with them.")
     if command.open and (command.method != "sparse" or command.players not in (("sentences",), ("paragraphs",))):
         raise ValueError("--open belongs to --method sparse --players sentences (or paragraphs); pass these with it.")
     texts, template = _texts(command), _template(command)
@@ -322,8 +324,8 @@ def _asking(command: Extract, loaded: tuple[Any, Any], text: str | list[Any], te
         noise=command.noise,
         kappa=command.kappa,
         method=command.method,
-        max_order=command.max_order,
-        seed=command.seed,
+        max_order=command.max_order if command.method == "sparse" else None,
+        seed=command.seed if command.method == "sparse" else None,
         engine=command.engine,
         memory_budget=None if command.memory_budget is None else command.memory_budget << 20,
     )
@@ -361,7 +363,8 @@ def _texts(command: Extract) -> list[str | list[Any]]:
             raise ValueError(
                 f"{command.text_file} is not UTF-8 text (byte {error.start}); save it as UTF-8."
             ) from error
-        texts += [line.strip() for line in given.splitlines() if line.strip()]
+        # Not splitlines, for a text may hold Unicode's own line separators.
+        texts += [line.strip() for line in given.split("\n") if line.strip()]
     texts += conversations(command.messages)
     if not texts:
         raise ValueError("No text was given; pass --text, --text-file or --messages.")

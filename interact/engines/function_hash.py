@@ -21,15 +21,21 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def function_hash(function: Any) -> str:
-    """Return 16 hexadecimal digits that change with what a function, or an object that can be called, computes."""
-    return hashlib.sha256(repr(_Contents().of(function)).encode()).hexdigest()[:16]
+def function_hash(function: Any, *, without: type | None = None) -> str:
+    """Return 16 hexadecimal digits that change with what a function, or an object that can be called, computes.
+
+    Args:
+        function: It.
+        without: Objects of this type count by their type alone.
+    """
+    return hashlib.sha256(repr(_Contents(without).of(function)).encode()).hexdigest()[:16]
 
 
 class _Contents:
     """What values are made of, as text and tuples; a value that is met again is named by its number."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: type | None = None) -> None:
+        self._without = without
         # The values are held, so that no two of them have one identity.
         self._seen: dict[int, tuple[int, Any]] = {}
 
@@ -40,6 +46,8 @@ class _Contents:
         if id(part) in self._seen:
             return "again", self._seen[id(part)][0]
         self._seen[id(part)] = (len(self._seen), part)
+        if self._without is not None and isinstance(part, self._without):
+            return type(part).__qualname__
         if isinstance(part, torch.Tensor):
             data = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             return str(part.dtype), tuple(part.shape), hashlib.sha256(data.tobytes()).hexdigest()

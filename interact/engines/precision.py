@@ -21,7 +21,7 @@ from interact.engines.flat import Flat
 from interact.engines.half import HALF, in_float32
 from interact.engines.runner import score_by
 from interact.engines.tree import Tree
-from interact.engines.trust import quiet
+from interact.engines.trust import plainly
 from interact.models.family import held_elsewhere
 from interact.models.memory import out_of_memory
 
@@ -60,7 +60,7 @@ def noise_floor(
         return {"dtype": name, "sigma": None, "reason": f"{kind} weights cannot be widened", "coalitions": 0}
     exact = engine if isinstance(engine, Tree) else Flat()
     try:
-        with in_float32(game) as wide, quiet(game.model):
+        with in_float32(game) as wide, plainly(game.model):
             if wide is None:
                 raise torch.OutOfMemoryError
             with tf32_products(dtype == torch.bfloat16 and game.device.type == "cuda"):

@@ -12,7 +12,7 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ import torch
 from interact.engines.engine import Engine, Plan, Verdict
 from interact.engines.flat import flat_scores
 from interact.engines.half import in_float32, is_half
+from interact.engines.patches import forwards, patches
 from interact.engines.runner import run
 from interact.engines.score import usual
 from interact.models.family import Family, device_of
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 # How long a prompt may be by the checks that were passed, by the check and what it held for: windows and chunks only
 # show in prompts that are long enough. Models of one configuration share it.
 _passed: dict[str, dict[Any, int]] = {}
-# The same of single models, in which something calls another forward than their class has.
-_passed_alone: weakref.WeakKeyDictionary[Any, dict[Any, int]] = weakref.WeakKeyDictionary()
+# The same of single models with hooks or other forwards than their classes have, by a hash of these.
+_passed_alone: weakref.WeakKeyDictionary[Any, dict[str, dict[Any, int]]] = weakref.WeakKeyDictionary()
 
 _HALF_SLACK = 0.25
 """How far two right ways to score may differ in half precision, where nothing better is known."""
@@ -52,6 +53,21 @@ def quiet(model: Any) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+@contextmanager
+def plainly(model: Any) -> Iterator[None]:
+    """Score as the model is, whatever is set around it: in eval mode, without autocast, with named outputs."""
+    config, named = model.config, getattr(model.config, "return_dict", True)
+    kinds = {"cpu", device_of(model).type} & {"cpu", "cuda", "xpu", "mps"}
+    with quiet(model), ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        config.return_dict = True
+        try:
+            yield
+        finally:
+            config.return_dict = named
 
 
 def plain_logits(
@@ -199,13 +215,13 @@ def passed_checks(model: Any) -> dict[Any, int]:
     and configuration share it: the next checkpoint of a training need not be checked again.
     """
     modules = dict(model.named_modules())
-    if any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in modules.values()):
-        return _passed_alone.setdefault(model, {})
+    if (patched := patches(model)) is not None:
+        return _passed_alone.setdefault(model, {}).setdefault(patched, {})
     weight = model.get_input_embeddings().weight
     config = model.config.to_dict() | {"_name_or_path": None}
     kinds = {name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()}
     attention = getattr(model.config, "_attn_implementation", None)
-    content = [config, kinds, attention, str(weight.dtype), str(weight.device)]
+    content = [config, kinds, forwards(model), attention, str(weight.dtype), str(weight.device)]
     return _passed.setdefault(sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest(), {})
 
 

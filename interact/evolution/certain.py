@@ -133,7 +133,11 @@ def _ends(known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def certain_metrics(
-    known: pd.DataFrame, *, classes: pd.DataFrame | None = None, reference: pd.DataFrame | None = None
+    known: pd.DataFrame,
+    *,
+    classes: pd.DataFrame | None = None,
+    reference: pd.DataFrame | None = None,
+    cells: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Measure every class by the splits that were found, by its certain members, and within its bounds.
 
@@ -141,6 +145,8 @@ def certain_metrics(
         known: As in `certain_classes`.
         classes: What `certain_classes` returned, or None to call it.
         reference: The same of another model on the same players, one run; matched by step, sample, kind and mask.
+        cells: Table of the followed cells. Without it a sample without a salient interaction at any step, of which
+            nothing is in `known`, is not among the samples that a mean is over.
 
     Returns:
         One row per run, later step, class and name (count, strength, rho, gamma with a reference; the formulas of
@@ -151,7 +157,8 @@ def certain_metrics(
     """
     known = _checked(known)
     classes = certain_classes(known) if classes is None else classes
-    samples = known[known["step"] > 0].groupby(["run", "step"])["sample"].nunique().reset_index()
+    followed = known if cells is None else cells.astype({"run": "str", "sample": "str"})
+    samples = followed[followed["step"] > 0].groupby(["run", "step"])["sample"].nunique().reset_index()
     other = None if reference is None else _reference(reference)
     rows = []
     for run, step, count in samples.itertuples(index=False, name=None):

@@ -77,13 +77,21 @@ def forecast(metrics: pd.DataFrame, losses: pd.DataFrame, *, until: int, ridge: 
     metrics, losses = check(metrics, "metrics"), check(losses, "losses")
     if not ridge > 0:
         raise ValueError(f"The ridge penalty must be above 0, but is {ridge}.")
+    known = runs_in(metrics)
     early = _early(metrics, until)
+    # The losses are those of a training, whichever baseline its runs have.
+    early.index = pd.Index([known[run].training for run in early.index])
+    if early.index.has_duplicates:
+        raise ValueError(
+            f"Two runs are of the training {early.index[early.index.duplicated()][0]!r}; give those of one baseline."
+        )
     loss = losses.sort_values("step", kind="stable").dropna(subset="value")
     now = loss[(loss["name"] == "validation_label_loss") & (loss["step"] <= until)]
     later = loss[(loss["name"] == "test_label_loss") & (loss["step"] > until)]
     now, later = (part.groupby("run", observed=True)["value"].last() for part in (now, later))
     left_out = []
-    for run in sorted(set(metrics["run"].astype("str")) | set(loss["run"].astype("str"))):
+    ours = {known[run].training for run in metrics["run"].astype("str").unique()}
+    for run in sorted(ours | set(loss["run"].astype("str"))):
         for where, what in (
             (early.index, "complete figures of removed and emerged interactions up to"),
             (now.index, "label loss on a validation set up to"),
@@ -93,8 +101,8 @@ def forecast(metrics: pd.DataFrame, losses: pd.DataFrame, *, until: int, ridge: 
                 left_out.append(f"The run {run!r} was left out: it has no {what} step {until}.")
                 break
     runs = early.index.intersection(now.index).intersection(later.index).sort_values()
-    known = runs_in(metrics)
-    groups = pd.factorize(np.array([f"{known[run].model}\n{known[run].data}" for run in runs], dtype=object))[0]
+    of = {run.training: f"{run.model}\n{run.data}" for run in known.values()}
+    groups = pd.factorize(np.array([of[run] for run in runs], dtype=object))[0]
     if len(runs) < FEWEST_RUNS or len(set(groups)) < FEWEST_GROUPS:
         hint = f" {left_out[0]}" if left_out else ""
         raise ValueError(

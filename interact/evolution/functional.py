@@ -25,6 +25,7 @@ import pandas as pd
 from interact.evolution.bootstrap import RESAMPLES, weighted_means
 from interact.evolution.metrics import backbone_cross_entropy
 from interact.evolution.tables import check
+from interact.formats.labels import as_word
 from interact.formats.schema import LABELS, identify, runs_in
 
 
@@ -50,7 +51,7 @@ def name_interactions(classes: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFr
                 f"The mask {mask} of the sample {sample!r} has more players than the sample; pass the samples of these "
                 "rows."
             )
-        held = [str(word).lower() for i, word in enumerate(players[sample]) if int(mask) >> i & 1]
+        held = [as_word(str(word)) for i, word in enumerate(players[sample]) if int(mask) >> i & 1]
         words.append(f"{kind}: {' + '.join(sorted(held))}")
     return classes.merge(keys.assign(words=words), on=["sample", "kind", "mask"], how="left")
 
@@ -80,7 +81,7 @@ def functional_labels(
     Returns:
         One row per run, step and group: the columns of `by`, `label`, `certain` (the intervals bear the label out), and
         `training_change`, `heldout_change` with `_low` and `_high` each, in nats; then what the runs are. Samples
-        without the group count as unchanged.
+        without the group count as unchanged; those that a run did not follow do not count.
 
     Raises:
         ValueError: A table does not fit, a split is empty, both share a sample, or a sample of a split or a cell of a
@@ -110,9 +111,12 @@ def functional_labels(
     # A group may hold classes of both origins; then a sample has two changes, one at each model.
     changes = dropped.groupby([*keys, "sample"], observed=True, sort=True)["change"].sum().unstack("sample")
     table = changes.index.to_frame(index=False)
+    followed = pd.crosstab(cells["run"].astype("str"), cells["sample"].astype("str")) > 0
     for split, samples in splits.items():
-        change = changes.reindex(columns=samples).fillna(0.0).to_numpy()
-        figures = weighted_means(change, np.ones_like(change), axis=1, resamples=resamples, seed=seed)
+        # A sample without the group is unchanged; one that the run did not follow is unknown.
+        there = followed[samples].loc[table["run"].astype("str")].to_numpy(dtype=np.float64)
+        change = changes.reindex(columns=samples).fillna(0.0).to_numpy() * there
+        figures = weighted_means(change, there, axis=1, resamples=resamples, seed=seed)
         for suffix, figure in zip(("", "_low", "_high"), figures, strict=True):
             table[f"{split}_change{suffix}"] = figure
     return identify(_label(table, keys), "labels", runs_in(classes).values())

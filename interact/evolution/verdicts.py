@@ -156,6 +156,7 @@ def _judge(
     found: dict[str, tuple[Crossed | None, str]] = dict.fromkeys(HYPOTHESES, (None, too_few))
     if not too_few:
         own, scores = (t[t["sample"].isin(shared)].reset_index(drop=True) for t in (interactions, cells))
+        follow(own, scores)  # Refuses a sample that lacks a step.
         setting = _prepare(own, scores, runs, held, sorted(shared & training), losses, definition, draws, seed)
         for name, (figure, why) in _figures(setting, null).items():
             estimate = None if why else crossed(figure, len(runs), len(held), seed=seed)
@@ -239,6 +240,7 @@ def _turn(losses: pd.DataFrame | None, cells: pd.DataFrame, runs: list[str]) -> 
     known = runs_in(cells)
     for run in runs:
         part = losses[losses["run"].astype("str") == known[run].training]
+        part = part.drop_duplicates(["step", "name"], keep="last")
         steps = set(cells.loc[cells["run"] == run, "step"])
         validation, test = (
             part[(part["name"] == f"{name}_label_loss") & part["step"].isin(steps)].set_index("step")["value"].dropna()
@@ -298,11 +300,13 @@ def _share(above: np.ndarray, below: np.ndarray) -> _Figure:
 def _area(setting: _Setting) -> tuple[_Figure, str]:
     """The area between the progress of removed and of emerged terms over the movement, or why there is none."""
     last = setting.classes[setting.classes["step"] > 0]
+    steps, why = _common_steps(setting)
+    if why:
+        return _nothing, why
     keyed = setting.every.astype({"run": "str", "sample": "str", "kind": "str"})
     named = last[[*_KEYS, "class"]].astype({"run": "str", "sample": "str", "kind": "str"})
     followed = keyed.merge(named, on=_KEYS)
     followed = followed.assign(strength=followed["effect"].abs())
-    steps = sorted(map(int, setting.cells["step"].unique()))
     wanted = pd.MultiIndex.from_product([setting.runs, steps, setting.samples])
     shape = (len(setting.runs), len(steps), len(setting.samples))
 
@@ -340,6 +344,19 @@ def _area(setting: _Setting) -> tuple[_Figure, str]:
         return trapezoid(gone - come, ratio(path, path[:, -1:]), axis=1)
 
     return figure, ""
+
+
+def _common_steps(setting: _Setting) -> tuple[list[int], str]:
+    """Return the steps at which every run was followed, or why they tell of no progress."""
+    followed = setting.cells.groupby(setting.cells["run"].astype("str"))["step"].unique()
+    last = sorted({int(steps.max()) for steps in followed})
+    if len(last) > 1:
+        told = ", ".join(map(str, last))
+        return [], f"The runs end at different steps ({told}), so their progress cannot be compared."
+    steps = sorted(map(int, set.intersection(*map(set, followed))))
+    if len(steps) < 3:
+        return [], f"The runs share the steps {', '.join(map(str, steps))}; progress needs one between the two ends."
+    return steps, ""
 
 
 def _late(setting: _Setting) -> _Figure:

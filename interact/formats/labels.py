@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import regex
@@ -66,3 +67,9 @@ def written(value: float, largest: float, sign: str = "-") -> str:
     """Write a score with three decimals, or with an exponent where the largest beside it would lose its digits."""
     plain = not largest or 0.01 <= largest < 1e6
     return f"{value:{sign}.3f}" if plain else f"{value:{sign}.2e}"
+
+
+def as_word(text: str, ignore_case: bool = True) -> str:
+    """Return a word in one of the ways in which Unicode can write it."""
+    plain = unicodedata.normalize("NFC", text)
+    return unicodedata.normalize("NFC", plain.casefold()) if ignore_case else plain

@@ -38,8 +38,8 @@ def extract(
     kappa: float | None = None,
     method: str = "exact",
     budget: int | None = None,
-    max_order: int = 4,
-    seed: int = 0,
+    max_order: int | None = None,
+    seed: int | None = None,
     sparse: SparseOptions | None = None,
     cache: ScoreCache | str | Path | None = None,
     known: tuple[np.ndarray, np.ndarray] | None = None,
@@ -74,8 +74,8 @@ def extract(
         kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
         method: ``"exact"`` or ``"sparse"``.
         budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the three that follow and `known`.
-        max_order: Most players of an interaction.
-        seed: Seed of the sample.
+        max_order: Most players of an interaction; None for 4.
+        seed: Seed of the sample; None for 0.
         sparse: How to sample and search, see `interact.sparse.SparseOptions`.
         cache: A file that keeps scores as they come, or the `scores` of an `interact.sparse.Interrupted`, so that an
             interrupted run continues where it stopped.
@@ -98,7 +98,7 @@ def extract(
 
     >>> extract(model, tokenizer, "a gorgeous, witty, seductive movie", target="positive").top(5)  # doctest: +SKIP
     """
-    check_method(method, budget, sparse, known)
+    check_method(method, budget, max_order, seed, sparse, known)
     asked = game(
         model,
         tokenizer,

@@ -22,6 +22,7 @@ from interact.prompt.messages import Messages, asked_text
 from interact.prompt.players import Players
 from interact.results import ExactInteractions, load
 from interact.results.file import check_writable
+from interact.sparse.scores import ScoreCache
 from interact_kernels.sparsify import NoiseForm
 
 _TOGETHER = 16
@@ -81,6 +82,8 @@ def extract_many(
 
     >>> results = extract_many(model, tokenizer, reviews, target="positive", folder="results")  # doctest: +SKIP
     """
+    messages = list(messages) if isinstance(messages, Iterator) else messages
+    contrast = list(contrast) if isinstance(contrast, Iterator) else contrast
     asked = _each(texts, messages)
     question = Question(players, target, template, target_tokens, contrast, score)
     scoring = Scoring(masking, baseline, engine, memory_budget)
@@ -125,13 +128,20 @@ class _Batch:
 
     def add(self, number: int, one: PromptGame) -> None:
         """Read a text's result, or score it and split it with the next."""
-        file = None if self._folder is None else self._folder / f"{number:05d}-{self._key(one)}.interactions"
+        identity = "" if self._folder is None else one.identity()
+        name = f"{number:05d}-{self._key(one, identity)}.interactions"
+        file = None if self._folder is None else self._folder / name
         if file is not None and file.is_file() and _is_of(result := _loaded(file), one):
             self.found[number] = result
             return
         if self._waiting and (self._waiting[0][2].n != one.n or len(self._waiting) == _TOGETHER):
             self._finish()
-        self._waiting.append((number, file, one, one.all_scores(progress=False)))
+        kept = None
+        if file is not None:
+            # What waits for its split is lost by a kill; its scores are not.
+            kept = ScoreCache(_beside(file), identity)
+            kept.open(one.n)
+        self._waiting.append((number, file, one, one.all_scores(progress=False, cache=kept)))
 
     def _finish(self) -> None:
         scored = [(one, scores) for _, _, one, scores in self._waiting]
@@ -140,11 +150,17 @@ class _Batch:
             self.found[number] = result
             if file is not None:
                 result.save(file)
+                _beside(file).unlink(missing_ok=True)
         self._waiting.clear()
 
-    def _key(self, one: PromptGame) -> str:
-        told = [one.identity(), form_for(one.n, self._noise, self._kappa).record()]
+    def _key(self, one: PromptGame, identity: str) -> str:
+        told = [identity, form_for(one.n, self._noise, self._kappa).record()]
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
+
+
+def _beside(file: Path) -> Path:
+    """Return where the scores of a text lie until its result is whole."""
+    return file.with_name(f".{file.name}.scores")
 
 
 @contextmanager

@@ -93,8 +93,8 @@ class Game(ABC):
         noise: str | None = None,
         kappa: float | None = None,
         budget: int | None = None,
-        max_order: int = 4,
-        seed: int = 0,
+        max_order: int | None = None,
+        seed: int | None = None,
         sparse: SparseOptions | None = None,
         cache: ScoreCache | str | Path | None = None,
         known: tuple[np.ndarray, np.ndarray] | None = None,
@@ -112,8 +112,8 @@ class Game(ABC):
                 than 12 players. Exact only.
             kappa: That price or bound, relative to |v(N) - v(empty)|; None for 0.01 (soft) or 0.04 (box); exact only.
             budget: Most coalitions to score, None for 8 n log2(n); sparse only, like the four that follow and `known`.
-            max_order: Most players of an interaction.
-            seed: Seed of the sample.
+            max_order: Most players of an interaction; None for 4.
+            seed: Seed of the sample; None for 0.
             sparse: How to sample and search, see `interact.sparse.SparseOptions`.
             cache: A file that keeps scores as they come, or the `scores` of an `Interrupted`, so that an interrupted
                 run continues where it stopped; exact too.
@@ -126,13 +126,14 @@ class Game(ABC):
             RuntimeError: The machine lacks something (memory).
             Interrupted: Ctrl-C; its `scores` can be passed on as `cache`.
         """
-        check_method(method, budget, sparse, known)
+        check_method(method, budget, max_order, seed, sparse, known)
         if method == "sparse":
             if noise is not None or kappa is not None:
                 raise ValueError(
                     "noise and kappa belong to the split of all scores; leave them out of method='sparse'."
                 )
-            sampling = {"budget": budget, "max_order": max_order, "seed": seed, "options": sparse, "known": known}
+            order, seed = 4 if max_order is None else max_order, 0 if seed is None else seed
+            sampling = {"budget": budget, "max_order": order, "seed": seed, "options": sparse, "known": known}
             return self._sampled(cache, progress=progress, **sampling)
         NoiseForm.of(noise, kappa)  # What is wrong with it is said before the scores are computed.
         presence(self.n, None)  # So are too many players.
@@ -360,4 +361,6 @@ def check_method(method: str, *sampling: object) -> None:
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; choose one of {list(METHODS)}.")
     if method == "exact" and any(given is not None for given in sampling):
-        raise ValueError("budget, sparse and known belong to sampled coalitions; pass method='sparse' with them.")
+        raise ValueError(
+            "budget, max_order, seed, sparse and known belong to sampled coalitions; pass method='sparse' with them."
+        )

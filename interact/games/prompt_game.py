@@ -24,15 +24,16 @@ import torch
 from interact.engines import check_name
 from interact.engines.choose import Choice, choose
 from interact.engines.engine import distinct
+from interact.engines.patches import patches
 from interact.engines.precision import noise_floor
 from interact.engines.runner import run
 from interact.engines.score import Score, log_odds, name_of, rated, usual
-from interact.engines.trust import passed_checks, plain_logits, quiet, trust_masking
+from interact.engines.trust import passed_checks, plain_logits, plainly, trust_masking
 from interact.formats.progress import Progress
 from interact.games.coalitions import presence
 from interact.games.cost import Cost
 from interact.games.game import Game, Scores
-from interact.models.family import Family, device_of, inspect_model, opened, takes_types
+from interact.models.family import Family, device_of, inspect_model, opened, takes_types, unwrapped
 from interact.models.fingerprint import state_fingerprint
 from interact.models.memory import free_memory
 from interact.prompt.inputs import CoalitionInputs
@@ -183,7 +184,7 @@ class PromptGame(Game):
         rows, inverse = distinct(masks.numpy())
         known = np.full((len(rows), *self.columns), np.nan) if cache is None else cache.get(rows)
         todo = np.flatnonzero(np.isnan(known).reshape(len(rows), -1).any(1)) if len(rows) else np.arange(0)
-        with quiet(self.model):
+        with plainly(self.model):
             choice = self._choose(rows[todo] if len(todo) else rows)
             if len(todo):
                 known[todo] = self._run(choice, rows[todo], progress, cache)
@@ -218,14 +219,14 @@ class PromptGame(Game):
         """
         if budget is not None and coalitions is None:
             coalitions = np.random.default_rng(seed).random((min(budget, _DRAWN), self.n)) < 0.5
-        with quiet(self.model):
+        with plainly(self.model):
             choice = self._choose(distinct(presence(self.n, coalitions).numpy())[0])
         return _cost(choice, budget)
 
     @torch.no_grad()
     def explain(self, coalitions: Any = None) -> str:
         """Say which engine scores coalitions (None for all), and why; nothing is scored but what checks the engine."""
-        with quiet(self.model):
+        with plainly(self.model):
             choice = self._choose(distinct(presence(self.n, coalitions).numpy())[0])
         return f"{self.engine} takes {choice.engine.name}: {choice.reason}."
 
@@ -276,6 +277,8 @@ class PromptGame(Game):
             told |= {"input_ids": self.ids, "target": self.target, "masking": self.masking, "baseline": vector}
             told["placeholder"] = self.prompt.placeholder_ids
         told["weights"] = state_fingerprint(self.model)
+        if (patched := patches(self.model)) is not None:
+            told["patches"] = patched
         for name in ("contrast", "score"):
             # Named only where they were given, so that older files of scores keep their names.
             if self.record.get(name):
@@ -326,6 +329,12 @@ def game_of(
     with torch.no_grad():
         vector = resolve_baseline(model, baseline, inputs.special_ids) if masking == "baseline" else None
     told = dict(record or {})
+    if masking == "attention" and _counts_what_is_seen(model):
+        warnings.warn(
+            f"{type(model).__name__} counts positions by the attention mask, so under attention masking words move "
+            "closer where words between them are absent; use masking='baseline' where positions must not change.",
+            stacklevel=3,
+        )
     if silent := silent_players(model, fixed, masking, vector):
         warnings.warn(silent, stacklevel=3)
         told["notes"] = [*told.get("notes", ()), silent]
@@ -343,7 +352,7 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
     model = opened(model)
     family = inspect_model(model)
     _check_fits(model, family, inputs)
-    with quiet(model):
+    with plainly(model):
         logits = plain_logits(model, family, list(inputs.input_ids), 1, _types(model, family, inputs))
     if not logits.isfinite().any():
         raise ValueError(
@@ -351,6 +360,12 @@ def with_target(model: Any, inputs: CoalitionInputs) -> CoalitionInputs:
             "precision."
         )
     return dataclasses.replace(inputs, target_ids=(int(logits[-1].argmax()),))
+
+
+def _counts_what_is_seen(model: Any) -> bool:
+    """Say whether a model's ALiBi is made of the attention mask, which no argument can prevent."""
+    config = unwrapped(model).config
+    return config.model_type == "bloom" or (config.model_type == "falcon" and bool(getattr(config, "alibi", False)))
 
 
 def _types(model: Any, family: Family, prompt: CoalitionInputs) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from interact.models.family import device_of
@@ -68,6 +69,10 @@ def resolve_baseline(
         return baseline
     embedding = model.get_input_embeddings()
     weight, device = embedding.weight, device_of(model)
+    if isinstance(baseline, np.integer):
+        baseline = int(baseline)
+    if isinstance(baseline, np.ndarray):
+        baseline = torch.from_numpy(np.ascontiguousarray(baseline))
     if baseline is not None and (isinstance(baseline, bool) or not isinstance(baseline, (str, int, torch.Tensor))):
         raise ValueError(f"The baseline must be a name, a token id or a torch vector, but is {baseline!r:.60}.")
     if isinstance(baseline, torch.Tensor):

@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from interact.prompt.sentences import sentence_spans
 from interact.prompt.words import Span, cut_into_characters, word_spans
 
@@ -105,6 +107,8 @@ def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, l
             span is empty, overlaps another or lies outside the text.
     """
     _check_text(text)
+    if isinstance(players, np.ndarray):
+        players = players.tolist()
     if isinstance(players, Integral) and not isinstance(players, bool):
         players = PlayerChoice(limit=int(players)) if players else []
     if isinstance(players, str):
@@ -120,6 +124,8 @@ def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, l
 
 def choice_notes(text: str, players: Players) -> list[str]:
     """Say what the choice of players could not do as well as it should, in sentences."""
+    if isinstance(players, np.ndarray):
+        return []
     unit = players.unit if isinstance(players, PlayerChoice) else players
     words = unit is None or unit in ("words", "all-words") or (isinstance(unit, int) and unit > 0)
     if not words or not cut_into_characters(text):
@@ -198,6 +204,7 @@ def _span(text: str, players: Sequence[Any], index: int) -> Span:
     player = players[index]
     if isinstance(player, str):
         return _located(text, players, index)
+    player = player.tolist() if isinstance(player, np.ndarray) else player
     edges = tuple(player) if isinstance(player, Sequence) else ()
     if len(edges) != 2 or not all(isinstance(e, Integral) and not isinstance(e, bool) for e in edges):
         raise ValueError(f"The player {player!r} is not a phrase or a (start, end) pair of whole numbers.")
@@ -254,6 +261,10 @@ def unmarked(text: str) -> tuple[str, list[Span]]:
     """Return a text without its double brackets, and what stood between them."""
     plain, spans, last = "", [], 0
     for match in _MARK.finditer(text):
+        if not match[1].strip():
+            raise ValueError(
+                f"Nothing is between the double brackets in {_short(text)!r}; mark a word, or remove them."
+            )
         plain += text[last : match.start()]
         spans.append(trimmed(plain + match[1], (len(plain), len(plain) + len(match[1]))))
         plain += match[1]

@@ -45,7 +45,8 @@ def to_shapiq(result: Any, index: str | None = None, max_order: int | None = Non
         max_order: Largest set; None for every order of the (co-)Moebius coefficients, 1 for SV and BV, else 2.
 
     Returns:
-        `shapiq.InteractionValues`; player i is its player i, its `baseline_value` v(empty).
+        `shapiq.InteractionValues`; player i is its player i, its `baseline_value`
+        phi(empty).
 
     Raises:
         ValueError: An index that is not known, or as the index's function.
@@ -151,7 +152,7 @@ def to_shap(result: Any, *, order: int = 1) -> Any:
             at (j, i), on the diagonal what is left of the Shapley value, so that a row sums to it.
 
     Returns:
-        `shap.Explanation` of one sample: values float64, shape [n] or [n, n]; base value v(empty); the players' words
+        `shap.Explanation` of one sample: values float64, shape [n] or [n, n]; base value phi(empty); the players' words
         as data and names.
 
     Raises:

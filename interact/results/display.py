@@ -229,10 +229,10 @@ def unit_of(result: Interactions) -> str:
 def _summary(result: Interactions) -> str:
     asked = answer_asked(result)
     known = statuses(result)
-    largest = max(abs(result.total), abs(result.bias), result.strength)
+    largest = max(abs(result.total), abs(result.empty), result.strength)
     return (
         (f"{_certain(known)}; " if known else f"{len(result.salient())} salient interactions; ")
-        + f"v(all) = {written(result.total, largest, '+')}, v(none) = {written(result.bias, largest, '+')}"
+        + f"v(all) = {written(result.total, largest, '+')}, v(none) = {written(result.empty, largest, '+')}"
         + (f" for {asked}" if asked else "")
         + f"; {result.n} players; L1 {written(result.strength, largest)}, {result.evidence}"
     )

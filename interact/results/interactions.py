@@ -80,7 +80,12 @@ class Interactions(ABC):
     @property
     @abstractmethod
     def bias(self) -> float:
-        """phi(empty), the score with every player absent."""
+        """phi(empty), the score with every player absent as the interactions rebuild it."""
+
+    @property
+    def empty(self) -> float:
+        """v(empty), the score with every player absent."""
+        return self.bias
 
     @property
     @abstractmethod

@@ -64,6 +64,12 @@ class SampledInteractions(Interactions):
         return self.terms.bias
 
     @property
+    def empty(self) -> float:
+        """v(empty), the score with every player absent; as the terms rebuild it where it was never scored."""
+        none = ~self.coalitions.any(axis=1)
+        return float(self.values[none][0]) if none.any() else self.bias
+
+    @property
     def total(self) -> float:
         """v(N), the score with every player present; as the terms rebuild it where it was never scored."""
         whole = self.coalitions.all(axis=1)

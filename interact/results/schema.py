@@ -52,7 +52,10 @@ SCHEMA: Mapping[str, Any] = {
         "method": {"enum": ["exact", "sparse"], "description": "all coalitions, or sampled ones"},
         "text": {"type": "string", "description": "the user's text"},
         "players": {"type": "array", "items": {"type": "string"}, "description": "the players in words, in text order"},
-        "bias": {**_NUMBER, "description": "phi(empty), the score with every player absent"},
+        "bias": {
+            **_NUMBER,
+            "description": "phi(empty), the rebuilt score with every player absent",
+        },
         "total": {**_NUMBER, "description": "v(N), the score with every player present"},
         "strength": {**_NUMBER, "description": "L1 strength of all effects"},
         "noise": {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from interact.formats.extras import require
+from interact.formats.labels import as_word
 from interact.results.interactions import Interactions
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def note_other_settings(results: Iterable[Interactions]) -> None:
 
 def effects_by_words(result: Interactions, order: int, ignore_case: bool) -> dict[tuple[str, tuple[str, ...]], float]:
     """Return the effect of each set of words that are all players of a text, 0 where no interaction is listed."""
-    words = [player.text.lower() if ignore_case else player.text for player in result.players]
+    words = [as_word(player.text, ignore_case) for player in result.players]
     sums: dict[tuple[str, tuple[str, ...]], float] = {}
     for size in range(1, order + 1):
         for chosen in combinations(sorted(set(words)), size):

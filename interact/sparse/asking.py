@@ -312,6 +312,9 @@ def _numbers(value: Value, masks: np.ndarray) -> np.ndarray:
         # A tensor may be on a card, be learned from, or have numbers that NumPy lacks (bfloat16).
         found = found.detach().cpu()
         found = found.double() if found.is_floating_point() else found
+    if isinstance(found, np.ma.MaskedArray):
+        # What is masked is no score.
+        found = np.ma.filled(found.astype(np.float64), np.nan)
     given = np.asarray(found)
     return given if given.dtype.kind == "c" else given.astype(np.float64)
 

@@ -54,7 +54,7 @@ def document(
         raise ValueError("The first result must be of sampled coalitions of a text's sentences; pass method='sparse'.")
     values, errors = posterior(coarse).effects("shapley", [{i} for i in range(coarse.n)])
     # What rounding and noise leave of the sum.
-    values = values + (coarse.total - _nobody(coarse) - values.sum()) / coarse.n
+    values = values + (coarse.total - coarse.empty - values.sum()) / coarse.n
     strongest = set(np.argsort(-np.abs(values), kind="stable")[:keep].tolist())
     kind, sentences = "paragraph" if coarse.provenance.get("players") == "paragraphs" else "sentence", []
     for i, player in enumerate(coarse.players):
@@ -85,12 +85,6 @@ def _opened(
     ]
     rest = Part("rest", _REST, one.value - float(values.sum()))
     return replace(one, r2=_share(local.fidelity(0.0).r2), scores=len(local.values), children=(*words, rest))
-
-
-def _nobody(result: SampledInteractions) -> float:
-    """Return v(none) as it was scored, or else as it is rebuilt."""
-    empty = ~result.coalitions.any(axis=1)
-    return float(result.values[empty][0]) if empty.any() else result.bias
 
 
 def _share(r2: float) -> float | None:

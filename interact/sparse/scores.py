@@ -110,8 +110,10 @@ class ScoreCache:
         if self.path is not None and good:
             try:
                 with self.path.open("ab", buffering=0) as file:
-                    records = b"".join(_record(key, v) for key, v in good)
+                    records, before = b"".join(_record(key, v) for key, v in good), file.seek(0, os.SEEK_END)
                     if file.write(records) < len(records):
+                        # A piece of a record would hide those that come after it.
+                        file.truncate(before)
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 raise RuntimeError(
@@ -120,15 +122,19 @@ class ScoreCache:
                 ) from error
 
     def _read(self, data: bytes, n: int) -> int:
-        """Take whole records; return how many bytes they are."""
+        """Take whole records, those after a torn one, too; return up to which byte there are any."""
         width = (n + 7) // 8
-        size = width + _SCORE.size
-        whole = len(data) // size * size
-        for at in range(0, whole, size):
+        size, at, whole = width + _SCORE.size, 0, 0
+        while at + size <= len(data):
             key = data[at : at + width]
             score, _ = _SCORE.unpack_from(data, at + width)
-            if data[at : at + size] == _record(key, score) and np.isfinite(score):
+            if data[at : at + size] != _record(key, score):
+                # One whose sum differs is as long as the others; a torn one is shorter.
+                at += 1
+                continue
+            if np.isfinite(score):
                 self._known[key] = score
+            at = whole = at + size
         return whole
 
 

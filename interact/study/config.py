@@ -170,8 +170,7 @@ class StudyConfig:
             raise ValueError(f"kappa is {self.kappa}, but must lie in [0, 1).")
         if self.kappa is not None and (self.noise, self.kappa > 0) in (("soft", False), ("exact", True)):
             raise ValueError(f"noise is {self.noise!r}, which does not fit kappa = {self.kappa}; leave kappa out.")
-        if not 0 <= self.tau < math.inf or (self.tau_rule in ("max", "initial") and self.tau >= 1):
-            raise ValueError(f"tau is {self.tau}, but under the rule {self.tau_rule!r} it is a share in [0, 1).")
+        _check_salience(self)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate}, but must be a positive number.")
         if self.template is not None and self.template.count("{text}") != 1:
@@ -189,8 +188,7 @@ class StudyConfig:
                 f"training_samples is {self.training_samples}, but must be less than train_examples, which is "
                 f"{self.train_examples}."
             )
-        if unknown := sorted(set(self.checkpoints or {}) - set(self.models)):
-            raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(self.models)}.")
+        _check_checkpoints(self)
         if self.masking != "baseline" and self.baselines != ("auto",):
             raise ValueError(f"baselines have no effect under masking={self.masking!r}; leave them out.")
 
@@ -208,6 +206,22 @@ def _check_choices(config: StudyConfig) -> None:
         if any(typing.get_origin(part) is Literal for part in (kind, *typing.get_args(kind))):
             given = getattr(config, name)
             _read(list(given) if isinstance(given, tuple) else given, kind, name)
+
+
+def _check_salience(config: StudyConfig) -> None:
+    if config.tau_rule == "top" and not (math.isfinite(config.tau) and float(config.tau).is_integer()):
+        raise ValueError(
+            f"tau is {config.tau}, but under the rule 'top' it is how many interactions are salient, such as 20."
+        )
+    if not 0 <= config.tau < math.inf or (config.tau_rule in ("max", "initial") and config.tau >= 1):
+        raise ValueError(f"tau is {config.tau}, but under the rule {config.tau_rule!r} it is a share in [0, 1).")
+
+
+def _check_checkpoints(config: StudyConfig) -> None:
+    if unknown := sorted(set(config.checkpoints or {}) - set(config.models)):
+        raise ValueError(f"checkpoints are given for {unknown}, but the models are {list(config.models)}.")
+    if set(config.models) == set(config.checkpoints or {}) and "planted" in config.controls:
+        raise ValueError("The control 'planted' needs a training, but checkpoints are given for all models.")
 
 
 def _check_classifier(config: StudyConfig) -> None:

@@ -58,6 +58,7 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
         ValueError: A data set cannot be read, or too few of its texts can be followed; the sentence says why.
     """
     _note_other_prompts(config, tokenizers)
+    _check_baselines(config, tokenizers)
     found = {}
     for name in data_sets(config):
         source = name.removesuffix(PLANTED)
@@ -83,7 +84,31 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
             _check_firsts(name, follow[0], labels, tokenizers)
             follow = tuple(replace(s, contrast=tuple(x for x in labels if x != s.response)) for s in follow)
         found[name] = Material(train, heldout, follow)
+    _check_ids(found)
     return found
+
+
+def _check_ids(found: Mapping[str, Material]) -> None:
+    """Refuse two data sets whose samples have one name, before anything is trained: the tables tell them by it."""
+    owner: dict[str, str] = {}
+    for name, material in found.items():
+        for sample in material.follow:
+            if owner.setdefault(sample.id, name) != name:
+                raise ValueError(
+                    f"The data sets {owner[sample.id]!r} and {name!r} both have a sample {sample.id!r}, so the tables "
+                    "could not tell them apart; rename one of the files."
+                )
+
+
+def _check_baselines(config: StudyConfig, tokenizers: Mapping[str, Any]) -> None:
+    """Refuse a token that a model does not have, before anything is trained."""
+    for baseline in config.baselines:
+        for model, tokenizer in tokenizers.items():
+            if baseline.startswith("token:") and int(baseline.removeprefix("token:")) >= len(tokenizer):
+                raise ValueError(
+                    f"The baseline {baseline!r} is no token of {short_name(model)}, which has {len(tokenizer)}; name "
+                    "a smaller one."
+                )
 
 
 def drawn(config: StudyConfig, material: Material, run: Run) -> list[Example]:

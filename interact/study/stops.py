@@ -37,9 +37,11 @@ def compare_stops(metrics: pd.DataFrame, losses: pd.DataFrame, runs: Iterable[Ru
             own[own["name"] == f"{part}_label_loss"].set_index("step")["value"].sort_index()
             for part in ("validation", "test")
         )
-        seen = metrics[(metrics["run"] == run.name) & (metrics["name"] == "overfitting_start")]["value"]
-        # A loss is measured at the followed steps.
-        steps = [step for step in validation.index if step in test.index]
+        figures = metrics[metrics["run"] == run.name]
+        seen = figures[figures["name"] == "overfitting_start"]["value"]
+        # A training logs its losses before all of its steps are followed.
+        followed = set(figures["step"])
+        steps = [step for step in validation.index if step in test.index and step in followed]
         if not steps or not len(seen) or not np.isfinite(test[steps]).all():
             continue
         choices = {

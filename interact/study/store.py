@@ -311,6 +311,11 @@ def _refuse_other(folder: Path, before: StudyConfig, config: StudyConfig) -> Non
         raise ValueError(
             f"The store {folder} was begun with another configuration:\n  {lines}\nUse the same one, or another folder."
         )
+    if "planted" in config.controls and "planted" not in before.controls:
+        raise ValueError(
+            f"The store {folder} was begun without the control 'planted', which trains on data of its own; leave it "
+            "out, or use another folder."
+        )
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -45,6 +45,10 @@ def of_cells(store: Store, work: Iterable[Cell]) -> tuple[pd.DataFrame, pd.DataF
     if not rows:
         return empty("interactions"), empty("cells")
     table = pd.concat(effects, ignore_index=True)
+    if store.config.tau_rule == "initial":
+        # What is not done at step 0 yet has no threshold, and is no part of any conclusion.
+        places = pd.MultiIndex.from_frame(table[["run", "sample"]].astype({"run": "str", "sample": "str"}))
+        table = table[places.isin(list(start))].reset_index(drop=True)
     marked = mark_salient(table.drop(columns="floor"), tau=store.config.tau, rule=store.config.tau_rule)
     # What half precision may have made up is never salient.
     marked = marked.assign(salient=marked["salient"] & (table["effect"].abs() >= table["floor"]))

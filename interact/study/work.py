@@ -68,12 +68,13 @@ class Cell:
 
 
 def runs(config: StudyConfig) -> list[Run]:
-    """List the runs, those of one training next to each other."""
+    """List the runs, those of one training next to each other; of given checkpoints there is one, of no seed's draw."""
+    given = config.checkpoints or {}
     return [
         Run(model, data, seed, baseline)
         for model in config.models
-        for data in data_sets(config)
-        for seed in config.seeds
+        for data in (config.data if model in given else data_sets(config))
+        for seed in (config.seeds[:1] if model in given else config.seeds)
         for baseline in config.baselines
     ]
 
@@ -88,7 +89,9 @@ def reference_of(run: Run, config: StudyConfig) -> Run | None:
     if len(config.models) < 2:
         return None
     other = config.models[(config.models.index(run.model) + 1) % len(config.models)]
-    return Run(other, run.data, run.seed, run.baseline)
+    seed = config.seeds[0] if other in (config.checkpoints or {}) else run.seed
+    found = Run(other, run.data, seed, run.baseline)
+    return found if found in runs(config) else None
 
 
 @dataclass(frozen=True)

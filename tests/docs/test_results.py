@@ -57,6 +57,12 @@ def test_the_tables_are_small_and_name_no_machine(results):
         assert (folder / "verdicts.svg").is_file()
 
 
+def test_a_difference_without_spread_is_no_equality(results):
+    assert results._paired(pd.Series([0.0, 0.0])) == "the same in all runs"
+    assert results._paired(pd.Series([0.3, 0.3])) == results._paired(pd.Series([0.3])) == "+0.300"
+    assert results._paired(pd.Series([0.2, 0.4])).startswith("+0.300 [-0.971,")
+
+
 def test_kept_bounds_are_a_little_wider(export):
     bounds = pd.DataFrame({"low": [-0.1, 0.0, 0.3, -1e-9], "high": [0.1, 0.0, 1 / 3, 1e300]})
     kept = export.outward(bounds)

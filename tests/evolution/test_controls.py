@@ -254,6 +254,24 @@ def test_what_interactions_are_good_for():
     assert by_class["class"].tolist() == ["preserved", "preserved"] and set(by_class["label"]) == {"helpful"}
 
 
+def test_a_sample_that_a_run_never_followed_is_not_unchanged():
+    table, scores, training, heldout = labelled()
+    one, other = (t.assign(run="m/d/seed-1") for t in (table, scores))
+    lack = [t[t["sample"] != "h2"].reset_index(drop=True) for t in (one, other)]
+    both = [pd.concat(pair, ignore_index=True) for pair in ((table, lack[0]), (scores, lack[1]))]
+    found = functional_labels(classify(both[0], cells=both[1]), both[1], training, heldout)
+    changes = found[found["step"] == 10].groupby("run")["heldout_change"].first()
+    assert changes.nunique() == 1 and len(changes) == 2
+
+
+def test_one_word_is_one_word_however_unicode_writes_it():
+    table, _, training, heldout = labelled()
+    samples = pd.DataFrame({"sample": training + heldout, "split": "follow", "text": "", "target": "t"})
+    samples["players"] = [["caf\u00e9", "STRASSE", "c"], ["cafe\u0301", "stra\u00dfe", "c"]] * 4
+    named = name_interactions(classify(table), samples)
+    assert set(named["words"]) == {"and: caf\u00e9", "and: strasse", "or: caf\u00e9 + strasse"}
+
+
 def test_labels_that_cannot_be_given_are_refused():
     table, scores, training, heldout = labelled()
     classes = classify(table)
@@ -304,6 +322,14 @@ def test_forecasts_gain_from_interactions_only_where_they_know_something():
     blind = forecast(*runs(20, informative=False), until=10)
     assert blind.errors["validation loss"] < 1e-9 and blind.gain <= 0 and "do not help" in str(blind)
     assert blind.errors["last value"] == 0 and len(blind.figures) == 4 and len(blind.predictions) == 20
+
+
+def test_a_forecast_finds_the_losses_of_a_run_with_a_baseline():
+    metrics, losses = runs(20, informative=True)
+    named = metrics.assign(run=metrics["run"] + "/unk")
+    assert forecast(named, losses, until=10).errors == forecast(metrics, losses, until=10).errors
+    with pytest.raises(ValueError, match="Two runs are of the training 'm/d0/seed-0'; give those of one baseline"):
+        forecast(pd.concat([named, metrics.assign(run=metrics["run"] + "/pad")]), losses, until=10)
 
 
 def test_a_run_is_not_foretold_from_its_sisters():

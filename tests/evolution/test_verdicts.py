@@ -57,6 +57,32 @@ def test_effects_that_move_in_a_straight_line_have_no_first(paper):
     even = cells.assign(moved=cells["step"].map(share))
     found = judged({**paper, "interactions": line, "cells": even}).loc["removal_first"]
     assert abs(found["value"]) < 0.02 and found["verdict"] == "undecided"
+    # Nor where each run lacks another of the steps between.
+    steps = sorted(cells["step"].unique())
+    lack = dict(zip(sorted(cells["run"].unique()), steps[1:5], strict=True))
+    kept = [t[t["step"] != t["run"].map(lack)].reset_index(drop=True) for t in (line, even)]
+    found = judged({**paper, "interactions": kept[0], "cells": kept[1]}).loc["removal_first"]
+    assert abs(found["value"]) < 0.02 and found["verdict"] == "undecided"
+
+
+def test_runs_that_end_apart_have_no_common_progress(paper):
+    table, cells = paper["interactions"], paper["cells"]
+    run, last = cells["run"].iloc[0], cells["step"].max()
+    shorter = [t[(t["run"] != run) | (t["step"] < last)].reset_index(drop=True) for t in (table, cells)]
+    row = judged({**paper, "interactions": shorter[0], "cells": shorter[1]}).loc["removal_first"]
+    assert row["verdict"] == "untested" and "end at different steps" in row["reason"]
+    ends = [t[t["step"].isin([0, last])].reset_index(drop=True) for t in (table, cells)]
+    row = judged({**paper, "interactions": ends[0], "cells": ends[1]}).loc["removal_first"]
+    assert row["verdict"] == "untested" and "needs one between the two ends" in row["reason"]
+    middle = sorted(cells["step"].unique())[2]
+    gone = (cells["run"] == run) & (cells["step"] == middle) & (cells["sample"] == cells["sample"].iloc[0])
+    with pytest.raises(ValueError, match=f"is missing at step {middle} of '{run}'"):
+        judged({**paper, "cells": cells[~gone].reset_index(drop=True)})
+
+
+def test_a_loss_that_was_logged_twice_counts_as_it_was_last(paper):
+    twice = pd.concat([paper["losses"].assign(value=9.0), paper["losses"]], ignore_index=True)
+    pd.testing.assert_frame_equal(judged({**paper, "losses": twice}), judged(paper))
 
 
 def test_what_is_removed_by_the_growth_of_the_rest_alone_has_no_progress(paper):

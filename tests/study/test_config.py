@@ -36,6 +36,11 @@ def test_a_configuration_survives_json():
         ({"noise": "exact", "kappa": 0.1}, "noise is 'exact', which does not fit kappa = 0.1"),
         ({"noise": "hard"}, "noise is 'hard', which is not known"),
         ({"tau": 1}, "tau is 1.0, but under the rule 'max' it is a share"),
+        (
+            {"tau_rule": "top"},
+            "tau is 0.05, but under the rule 'top' it is how many interactions are salient, such as 20",
+        ),
+        ({"models": ["a"], "checkpoints": {"a": "x"}, "controls": ["planted"]}, "'planted' needs a training"),
         ({"template": "no text"}, r"must hold \{text\} exactly once"),
         ({"steps": [1, 2]}, r"steps must rise from 0, the model before training, but are \[1, 2\]"),
         ({"steps": [0, 500]}, "up to max_steps = 200"),
