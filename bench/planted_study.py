@@ -1,6 +1,7 @@
 """A study of a transformer on planted AND-OR rules: small enough for minutes, with a truth that is known.
 
     python -m bench.planted_study --store runs/planted      # killed? the same line goes on
+    python -m bench.planted_study --store runs/planted30 --seeds 30 --stops docs/results/stops.parquet
 
 1. A sentence is eight of sixteen made-up words. A rule gives points where all its words are there (AND), or any (OR);
    the label is the sign of the sum.
@@ -16,6 +17,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -147,11 +149,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, required=True, help="the study's store; model and data go beside it")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--stops", type=Path, help="a Parquet file for what each stopping rule would have cost")
     given = parser.parse_args()
     place = given.store.with_name(f"{given.store.name}-planted")
     place.mkdir(parents=True, exist_ok=True)
     lay_out(place)
     run_study(given.store, configuration(place, given.seeds))
+    if given.stops:
+        rows = pd.read_parquet(given.store / "metrics.parquet")
+        kept = rows[rows["name"].str.contains("_by_") & (rows["class"] == "all") & (rows["step"] == -1)]
+        with replacing(given.stops) as file:
+            kept[["run", "name", "value"]].assign(run=kept["run"].str.extract("/seed-([0-9]+)")[0]).to_parquet(file)
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from interact_kernels.sparsify import NoiseForm
 
 ROOT = Path(__file__).parent
 PAGE, TABLES = ROOT / "results.md", ROOT / "results"
-RATES, WORTH = TABLES / "error_rates.parquet", TABLES / "worth.parquet"
+RATES, WORTH, STOPS = (TABLES / f"{name}.parquet" for name in ("error_rates", "worth", "stops"))
 SPLITS = {
     "exact split": {"noise": "exact", "kappa": None},
     "published box of 0.04": {"noise": "box", "kappa": 0.04},
@@ -203,7 +203,16 @@ def stops(of: Evidence) -> str:
     """What the stopping rules would have cost."""
     if not len(of.stops):
         return "The label losses of a validation and a test set were not logged, so no rule can be judged."
-    table = of.stops.pivot(index="run", columns="name", values="value")
+    return _stops(of.stops)
+
+
+def stopping(_: Evidence | None) -> str:
+    """What the stopping rules would have cost in many runs of the pilot's design."""
+    return _stops(pd.read_parquet(STOPS))
+
+
+def _stops(found: pd.DataFrame) -> str:
+    table = found.pivot(index="run", columns="name", values="value")
     rows = []
     for rule, words in {
         "interactions": "interactions",
@@ -214,13 +223,20 @@ def stops(of: Evidence) -> str:
         rows.append(
             (
                 words,
-                ", ".join(f"{step:.0f}" for step in steps),
+                _steps(steps),
                 f"{regret.mean():.3f} ({regret.min():.3f} to {regret.max():.3f})",
                 "" if rule == "loss" else _paired(regret - table["regret_by_loss"]),
             )
         )
     heads = ("rule", "step of each run", "regret in nats: mean over runs (range)")
     return _table((*heads, "less that of the validation loss [95 %]"), rows)
+
+
+def _steps(steps: pd.Series) -> str:
+    """List the step of each run, or say how often each is taken where there are many."""
+    if len(steps) <= 10:
+        return ", ".join(f"{step:.0f}" for step in steps)
+    return ", ".join(f"{step:.0f} ({count}x)" for step, count in steps.value_counts().sort_index().items())
 
 
 def _paired(differences: pd.Series) -> str:
@@ -356,6 +372,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "repetitions": repetitions,
     "rates": rates,
     "worth": worth,
+    "stopping": stopping,
 }
 
 

@@ -59,4 +59,4 @@ def test_areas_of_a_planted_difference_are_found_and_paired():
 def test_the_page_shows_the_areas_of_the_kept_rows():
     rows, shown = (pd.read_parquet(TABLES / f"{name}.parquet") for name in ("worth_rows", "worth"))
     pd.testing.assert_frame_equal(worth.areas(rows), shown, check_exact=False, atol=0.02)
-    assert rows.groupby("task")["run"].nunique().to_dict() == {"alarm": 8, "memory": 16}
+    assert rows.groupby("task")["run"].nunique().to_dict() == {"alarm": 24, "memory": 24}
