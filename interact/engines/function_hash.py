@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 import sysconfig
+from collections.abc import Collection
 from functools import partial
+from logging import Logger
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -21,12 +23,18 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def function_hash(function: Any, *, without: type | None = None) -> str:
+def is_installed(function: Any) -> bool:
+    """Say whether a function's code is that of an installed package, which changes with its version alone."""
+    code = getattr(function, "__code__", None)
+    return code is None or code.co_filename.startswith(_LIBRARIES)
+
+
+def function_hash(function: Any, *, without: Collection[int] = ()) -> str:
     """Return 16 hexadecimal digits that change with what a function, or an object that can be called, computes.
 
     Args:
         function: It.
-        without: Objects of this type count by their type alone.
+        without: Objects with these identities count by their type alone.
     """
     return hashlib.sha256(repr(_Contents(without).of(function)).encode()).hexdigest()[:16]
 
@@ -34,7 +42,7 @@ def function_hash(function: Any, *, without: type | None = None) -> str:
 class _Contents:
     """What values are made of, as text and tuples; a value that is met again is named by its number."""
 
-    def __init__(self, without: type | None = None) -> None:
+    def __init__(self, without: Collection[int] = ()) -> None:
         self._without = without
         # The values are held, so that no two of them have one identity.
         self._seen: dict[int, tuple[int, Any]] = {}
@@ -46,9 +54,13 @@ class _Contents:
         if id(part) in self._seen:
             return "again", self._seen[id(part)][0]
         self._seen[id(part)] = (len(self._seen), part)
-        if self._without is not None and isinstance(part, self._without):
+        if id(part) in self._without:
             return type(part).__qualname__
+        if isinstance(part, Logger):
+            return part.name
         if isinstance(part, torch.Tensor):
+            if part.is_meta or part.layout != torch.strided:
+                return str(part.dtype), tuple(part.shape), _ADDRESS.sub("", repr(part))
             data = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             return str(part.dtype), tuple(part.shape), hashlib.sha256(data.tobytes()).hexdigest()
         if isinstance(part, np.ndarray) and not part.dtype.hasobject:
@@ -74,11 +86,20 @@ class _Contents:
     def _function(self, part: FunctionType) -> Any:
         if part.__code__.co_filename.startswith(_LIBRARIES):
             # What is installed changes with its version alone.
-            return part.__module__, part.__qualname__, [self.of(cell.cell_contents) for cell in part.__closure__ or ()]
+            return part.__module__, part.__qualname__, self._held(part)
         names = sorted(_names(part.__code__) & part.__globals__.keys())
         used = [(name, self.of(part.__globals__[name])) for name in names]
-        held = [self.of(cell.cell_contents) for cell in part.__closure__ or ()]
+        held = self._held(part)
         return self.of(part.__code__), held, self.of(part.__defaults__), self.of(part.__kwdefaults__), used
+
+    def _held(self, part: FunctionType) -> list[Any]:
+        found = []
+        for cell in part.__closure__ or ():
+            try:
+                found.append(self.of(cell.cell_contents))
+            except ValueError:
+                found.append("bound later")
+        return found
 
     def _object(self, part: Any) -> Any:
         if isinstance(part, torch.nn.Module):

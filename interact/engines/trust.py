@@ -22,7 +22,7 @@ import torch
 from interact.engines.engine import Engine, Plan, Verdict
 from interact.engines.flat import flat_scores
 from interact.engines.half import in_float32, is_half
-from interact.engines.patches import forwards, patches
+from interact.engines.patches import forwards, hooks, patches
 from interact.engines.runner import run
 from interact.engines.score import usual
 from interact.models.family import Family, device_of
@@ -63,6 +63,9 @@ def plainly(model: Any) -> Iterator[None]:
     with quiet(model), ExitStack() as stack:
         for kind in kinds:
             stack.enter_context(torch.autocast(kind, enabled=False))
+        if named:
+            yield
+            return
         config.return_dict = True
         try:
             yield
@@ -215,8 +218,11 @@ def passed_checks(model: Any) -> dict[Any, int]:
     and configuration share it: the next checkpoint of a training need not be checked again.
     """
     modules = dict(model.named_modules())
-    if (patched := patches(model)) is not None:
-        return _passed_alone.setdefault(model, {}).setdefault(patched, {})
+    if hooks(model):
+        patched, known = str(patches(model)), _passed_alone.get(model, {})
+        # Those of earlier hooks are given up: a hook that records is another one after each forward.
+        _passed_alone[model] = {patched: known.get(patched, {})}
+        return _passed_alone[model][patched]
     weight = model.get_input_embeddings().weight
     config = model.config.to_dict() | {"_name_or_path": None}
     kinds = {name: f"{type(m).__module__}.{type(m).__qualname__}" for name, m in modules.items()}

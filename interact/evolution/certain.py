@@ -13,6 +13,7 @@ one split of each cell can reach. They say nothing of other texts: that is what 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def certain_metrics(
     *,
     classes: pd.DataFrame | None = None,
     reference: pd.DataFrame | None = None,
-    cells: pd.DataFrame | None = None,
+    bare: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Measure every class by the splits that were found, by its certain members, and within its bounds.
 
@@ -145,8 +146,8 @@ def certain_metrics(
         known: As in `certain_classes`.
         classes: What `certain_classes` returned, or None to call it.
         reference: The same of another model on the same players, one run; matched by step, sample, kind and mask.
-        cells: Table of the followed cells. Without it a sample without a salient interaction at any step, of which
-            nothing is in `known`, is not among the samples that a mean is over.
+        bare: How many followed samples of each run have no salient interaction at any step, and so no row in `known`:
+            a mean is over them, too. None for none.
 
     Returns:
         One row per run, later step, class and name (count, strength, rho, gamma with a reference; the formulas of
@@ -157,14 +158,14 @@ def certain_metrics(
     """
     known = _checked(known)
     classes = certain_classes(known) if classes is None else classes
-    followed = known if cells is None else cells.astype({"run": "str", "sample": "str"})
-    samples = followed[followed["step"] > 0].groupby(["run", "step"])["sample"].nunique().reset_index()
+    samples = known[known["step"] > 0].groupby(["run", "step"])["sample"].nunique().reset_index()
     other = None if reference is None else _reference(reference)
     rows = []
     for run, step, count in samples.itertuples(index=False, name=None):
         own = classes[(classes["run"] == run) & (classes["step"] == step)]
+        more = (bare or {}).get(run, 0)
         for group in CLASSES:
-            rows += [(run, step, group, *row) for row in _figures(_Members(own, group, other), int(count))]
+            rows += [(run, step, group, *row) for row in _figures(_Members(own, group, other), int(count) + more)]
     return pd.DataFrame(rows, columns=pd.Index(["run", "step", "class", "name", "value", "certain", "low", "high"]))
 
 

@@ -133,14 +133,14 @@ class _Batch:
         file = None if self._folder is None else self._folder / name
         if file is not None and file.is_file() and _is_of(result := _loaded(file), one):
             self.found[number] = result
+            _beside(file).unlink(missing_ok=True)
             return
         if self._waiting and (self._waiting[0][2].n != one.n or len(self._waiting) == _TOGETHER):
             self._finish()
         kept = None
         if file is not None:
             # What waits for its split is lost by a kill; its scores are not.
-            kept = ScoreCache(_beside(file), identity)
-            kept.open(one.n)
+            kept = _scores(_beside(file), identity, one.n)
         self._waiting.append((number, file, one, one.all_scores(progress=False, cache=kept)))
 
     def _finish(self) -> None:
@@ -161,6 +161,19 @@ class _Batch:
 def _beside(file: Path) -> Path:
     """Return where the scores of a text lie until its result is whole."""
     return file.with_name(f".{file.name}.scores")
+
+
+def _scores(file: Path, identity: str, n: int) -> ScoreCache:
+    """Open the scores of a text, or begin them anew where a kill left the file without its beginning."""
+    kept = ScoreCache(file, identity)
+    try:
+        kept.open(n)
+    except ValueError:
+        # Its name says whose scores it holds.
+        file.unlink()
+        kept = ScoreCache(file, identity)
+        kept.open(n)
+    return kept
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from interact.prompt.inputs import Template
@@ -33,6 +34,10 @@ class Question:
     contrast: str | Sequence[str] | None = None
     score: str | Callable[[torch.Tensor], torch.Tensor] | None = None
     most_players: int = LIMIT
+
+    def __post_init__(self) -> None:
+        if isinstance(self.players, (np.ndarray, np.integer)):
+            object.__setattr__(self, "players", self.players.tolist())
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from interact.models.family import held_elsewhere, unwrapped
+from interact.models.family import held_elsewhere, length_dependent_positions, unwrapped
 
 _NOT_COMPUTED_WITH = ("_name_or_path", "transformers_version", "architectures")
 _OF_ADAPTERS = ("_active_adapter", "active_adapter", "_disable_adapters", "scaling", "merged_adapters")
@@ -41,7 +41,11 @@ def state_fingerprint(model: Any) -> str:
     alone.) Of what is offloaded only the shape counts.
     """
     digest = hashlib.sha256()
+    # Of some position encodings a long prompt rewrites the frequencies.
+    rewritten = "inv_freq" if length_dependent_positions(model) else None
     for name, weight in (*model.named_parameters(), *model.named_buffers()):
+        if name.rpartition(".")[2] == rewritten:
+            continue
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)} {_sums(weight)}".encode())
     config = {k: v for k, v in model.config.to_dict().items() if k not in _NOT_COMPUTED_WITH}
     digest.update(json.dumps([config, _adapters(model)], sort_keys=True, default=str).encode())
@@ -49,22 +53,25 @@ def state_fingerprint(model: Any) -> str:
 
 
 def _sums(weight: torch.Tensor) -> list[int]:
-    """Return sums of the bits of a weight, which no order of adding changes: of all, by row, and of many by place."""
+    """Return sums of the bits of a weight, which no order of adding changes: of all, by row, by column, by place."""
     if weight.is_meta or not weight.numel():
         return []
     try:
         words = _words(weight.detach())
-        some = words.flatten()[(torch.arange(_SPOTS, device=words.device) * _PRIME) % words.numel()]
-        spots = int((some * torch.arange(1, 1 + _SPOTS, device=words.device)).sum())
-        # A sum reads all of a weight, so it is kept while the weight is told to be the same.
-        state = weight.data_ptr(), weight._version, spots
-        if (known := _known.get(weight)) is None or known[0] != state:
-            rows = words.sum(1)
-            known = state, [int(rows.sum()), int((rows * torch.arange(1, 1 + len(rows), device=rows.device)).sum())]
-            _known[weight] = known
-        return [*known[1], spots]
     except (RuntimeError, NotImplementedError, TypeError):
         return []  # A tensor that hides its numbers (torchao).
+    places = torch.arange(1, 1 + max(_SPOTS, *words.shape), device=words.device)
+    some = words.flatten()[(places[:_SPOTS] * _PRIME) % words.numel()]
+    spots = int((some * places[:_SPOTS]).sum())
+    # Sums read all of a weight, so they are kept while the weight is told to be the same; some never tell.
+    state = None if weight.is_inference() else (weight.data_ptr(), weight._version, spots)
+    if (known := _known.get(weight)) is None or known[0] != state or state is None:
+        rows, columns = words.sum(1), words.sum(0)
+        sums = rows.sum(), (rows * places[: len(rows)]).sum(), (columns * places[: len(columns)]).sum()
+        known = state, [int(one) for one in sums]
+        if state is not None:
+            _known[weight] = known
+    return [*known[1], spots]
 
 
 def _words(weight: torch.Tensor) -> torch.Tensor:

@@ -51,6 +51,13 @@ def check_masking(masking: str) -> None:
 
 
 @torch.no_grad()
+def _of_numpy(given: np.ndarray) -> Any:
+    """Return a number or a vector of NumPy as Python and torch have it; others as they are."""
+    if given.dtype.kind in "iu" and not given.ndim:
+        return int(given)
+    return torch.from_numpy(np.ascontiguousarray(given)) if given.dtype.kind in "fiu" and given.ndim else given
+
+
 def resolve_baseline(
     model: Any, baseline: str | int | torch.Tensor | Baseline | None, special_ids: Mapping[str, int]
 ) -> Baseline:
@@ -69,10 +76,8 @@ def resolve_baseline(
         return baseline
     embedding = model.get_input_embeddings()
     weight, device = embedding.weight, device_of(model)
-    if isinstance(baseline, np.integer):
-        baseline = int(baseline)
-    if isinstance(baseline, np.ndarray):
-        baseline = torch.from_numpy(np.ascontiguousarray(baseline))
+    if isinstance(baseline, (np.integer, np.ndarray)):
+        baseline = _of_numpy(np.asarray(baseline))
     if baseline is not None and (isinstance(baseline, bool) or not isinstance(baseline, (str, int, torch.Tensor))):
         raise ValueError(f"The baseline must be a name, a token id or a torch vector, but is {baseline!r:.60}.")
     if isinstance(baseline, torch.Tensor):

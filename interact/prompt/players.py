@@ -28,7 +28,7 @@ MOST_SAMPLED = 4096
 """Most players of sampled coalitions; all of their pairs are looked at."""
 
 _PARAGRAPH = re.compile(r"\S.*?(?=\n\s*\n|\s*$)", re.DOTALL)
-_MARK = re.compile(r"\[\[(.+?)\]\]", re.DOTALL)
+_MARK = re.compile(r"\[\[(.*?)\]\]", re.DOTALL)
 # Negations are content words here: "not" carries half the meaning of a review.
 _STOP_WORDS = frozenset(
     "a about above after again all also am an and any are as at be because been before being below between both "
@@ -107,7 +107,7 @@ def choose_spans(text: str, players: Players, most: int = LIMIT) -> tuple[str, l
             span is empty, overlaps another or lies outside the text.
     """
     _check_text(text)
-    if isinstance(players, np.ndarray):
+    if isinstance(players, (np.ndarray, np.integer)):
         players = players.tolist()
     if isinstance(players, Integral) and not isinstance(players, bool):
         players = PlayerChoice(limit=int(players)) if players else []

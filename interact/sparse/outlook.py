@@ -71,7 +71,9 @@ def outlook(result: SampledInteractions) -> Outlook:
         raise ValueError("No scores were held out (or all are equal), so there is no fit to start from.")
     process, m = of_rows(result, ~held), len(result.values)
     judges = result.coalitions[held][:_JUDGES]
-    now = measured(process, *((result.coalitions[rows], result.values[rows]) for rows in (held, ~held)))
+    now = measured(
+        process, (result.coalitions[held], result.values[held]), (result.coalitions[~held], result.values[~held])
+    )
     left = expected_error(process, process.z > 0, judges)
     taken = np.concatenate([process.z > 0, judges])
     design = result.provenance.get("sparse", {}).get("design", "uniform")
@@ -90,7 +92,7 @@ def outlook(result: SampledInteractions) -> Outlook:
 
 
 def measured(
-    process: GaussianProcess, held: tuple[np.ndarray, np.ndarray], fitted: tuple[np.ndarray, np.ndarray]
+    process: GaussianProcess, held: tuple[np.ndarray, np.ndarray], fitted: tuple[np.ndarray, np.ndarray], given: int = 0
 ) -> float:
     """Return the share of the variance explained of held-out scores, and of fitted ones each without itself.
 
@@ -98,10 +100,13 @@ def measured(
         process: The process, fitted to the second scores.
         held: Coalitions (bool, [m, n]) and their scores (float64, [m]).
         fitted: The same; the two ends among them do not count.
+        given: So many of the fitted are of any design, and do not count: the first.
     """
     known = len(process.z)
-    inner = ~np.isin(fitted[0][:known].sum(axis=1), (0, process.n))
+    inner = ~np.isin(fitted[0][:known].sum(axis=1), (0, process.n)) & (np.arange(known) >= given)
     truth = np.concatenate([held[1], fitted[1][:known][inner]])
     guessed = np.concatenate([process.predict(held[0])[0], process.left_out()[0][inner]])
+    if not len(truth):
+        return float("nan")
     spread = float(((truth - truth.mean()) ** 2).mean())
     return float(np.clip(1 - ((truth - guessed) ** 2).mean() / max(spread, 1e-300), 0, 1))

@@ -238,7 +238,7 @@ def _sampled(
         reached.append(
             {"coalitions": len(sample) + len(tested), "r2": explained(found, tested if len(tested) else sample)}
         )
-        if _enough(found, (sample, tested), reached[-1]["r2"], options.stop):
+        if _enough(found, (sample, tested), reached[-1]["r2"], options.stop, len(given)):
             break
     assert found is not None
     return sample, tested, found, reached, len(given)
@@ -329,13 +329,13 @@ def _planned(n: int, budget: int, options: SparseOptions, rng: np.random.Generat
     return held, (ends, np.array([0, 1]), np.arange(2))
 
 
-def _enough(found: Recovered, parts: tuple[Sample, Sample], r2: float, stop: float) -> bool:
-    """Say whether a fit explains the share `stop`; `parts` are what was fitted and what was held out."""
+def _enough(found: Recovered, parts: tuple[Sample, Sample], r2: float, stop: float, given: int) -> bool:
+    """Say whether a fit explains the share `stop`; `parts` are what was fitted, so many given first, and held out."""
     if found.weak and stop >= _FEW:
         return False
     if found.process is not None:
         sample, tested = parts
-        r2 = measured(found.process, (tested.masks, tested.values), (sample.masks, sample.values))
+        r2 = measured(found.process, (tested.masks, tested.values), (sample.masks, sample.values), given)
     return r2 >= stop
 
 

@@ -60,7 +60,7 @@ def conclude(store: Store, *, say: Callable[[str], None] = print) -> Frames:
     }
     found["certainty"] = certainty_of_cells(store, work, found["interactions"], say=say)
     trained = {s.id for s in prepared.samples if s.split == "train"}
-    whole = _steady(found, trained, say)
+    whole = _steady(found, say)
     classes, metrics, labels, nulls = [empty("classes")], [empty("metrics")], [], []
     for run in runs(config):
         part = _of(whole, run.name)
@@ -104,16 +104,13 @@ def summary(found: Frames) -> str:
     return "\n".join(lines) or "No sample was followed at two steps yet, so there is nothing to compare."
 
 
-def _steady(found: Frames, trained: set[str], say: Callable[[str], None]) -> Frames:
+def _steady(found: Frames, say: Callable[[str], None]) -> Frames:
     """Leave out what is not followed at every step yet: steps in work, then samples that failed."""
     if not len(found["cells"]):
         return found
-    # The held-out samples of a step are done before those that were trained on, and neither may be lost.
-    split = found["cells"]["sample"].isin(trained).rename("split")
-    counts = found["cells"].groupby(["run", split, "step"])["sample"].nunique().unstack(fill_value=0)
-    enough = 2 * counts.to_numpy() >= counts.max(axis=1).to_numpy()[:, None]
-    whole = pd.DataFrame(enough, counts.index, counts.columns).groupby("run").all().stack()
-    keep = whole[whole].index.to_frame(index=False)[["run", "step"]]
+    counts = found["cells"].groupby(["run", "step"])["sample"].transform("count")
+    most = counts.groupby(found["cells"]["run"]).transform("max")
+    keep = found["cells"].loc[2 * counts >= most, ["run", "step"]].drop_duplicates()
     kept = {name: found[name].merge(keep, on=["run", "step"]) for name in ("interactions", "cells")}
     interactions, cells, dropped = drop_incomplete(kept["interactions"], kept["cells"])
     for sentence in dropped:
@@ -172,7 +169,10 @@ def _certain(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.D
     theirs = None if other is None else whole["cells"][whole["cells"]["run"] == other.name]
     reference = None if theirs is None else steady(whole["certainty"], theirs)
     reference = reference if reference is not None and len(reference) else None
-    table = certain_metrics(known, reference=reference, cells=part["cells"])
+    # Of a sample without a salient interaction there is nothing to be known.
+    salient = part["interactions"].loc[part["interactions"]["salient"], "sample"]
+    bare = len(set(part["cells"]["sample"]) - set(salient))
+    table = certain_metrics(known, reference=reference, bare={run.name: bare})
     counted = table["name"] == "count"
     rows = table.assign(
         name=table["name"] + "_certain",
@@ -180,7 +180,7 @@ def _certain(config: StudyConfig, run: Run, part: Frames, whole: Frames) -> pd.D
         low=table["low"].where(counted),
         high=table["high"].where(counted),
     )
-    sure = known["status"].eq("certain").groupby(known["step"]).sum() / part["cells"]["sample"].nunique()
+    sure = known["status"].eq("certain").groupby(known["step"]).sum() / (known["sample"].nunique() + bare)
     every = {"run": run.name, "step": sure.index, "class": "all", "name": "count_certain", "value": sure.to_numpy()}
     more = pd.DataFrame({**every, "low": np.nan, "high": np.nan})
     told = [rows.drop(columns="certain")] if config.classes == "ends" else []

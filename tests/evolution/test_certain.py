@@ -142,6 +142,15 @@ def test_figures_have_bounds():
     assert figure(table, "emerged", "rho") == pytest.approx((1 / 3, 1, 0, 1))
 
 
+def test_samples_without_a_salient_interaction_count_in_the_mean():
+    run = STORY["run"].iloc[0]
+    table, more = certain_metrics(STORY), certain_metrics(STORY, bare={run: STORY["sample"].nunique()})
+    for name in ("count", "strength"):
+        alone, both = (figure(t, "removed", name) for t in (table, more))
+        assert both == pytest.approx(tuple(value / 2 for value in alone))
+    assert figure(more, "removed", "rho") == figure(table, "removed", "rho")
+
+
 def test_gamma_has_bounds_too():
     other = STORY.assign(run="other")
     other.loc[other["mask"] == 1, ["effect", "low", "high"]] = -1.0

@@ -175,6 +175,14 @@ def test_scoring_ends_where_the_share_asked_for_is_explained():
         assert 1 - (wrong**2).mean() / truth.var() > stop - 0.1
     # Many weak terms may turn into few with more scores, so nearly everything explained is no reason to end.
     assert counts[0.8] < 400 < counts[0.95] < counts[0.999] == 800
+    # Known scores of one kind say nothing of the others, and one player has nothing held out.
+    dense = np.random.default_rng(1).random((300, n)) < 0.97
+    known = sparse.explain(
+        value, n, budget=400, known=(dense, value(dense)), options=SparseOptions(bootstraps=0, stop=0.8)
+    )
+    assert known.fidelity(0.0).r2 > 0.6 or len(known.values) - known.provenance["known"] == 400
+    one = SparseOptions(estimator="gaussian", stop=0.8)
+    assert sparse.explain(lambda m: m[:, 0] * 2.0, 1, options=one).n == 1
 
 
 def test_the_next_coalitions_are_those_that_take_most_variance():

@@ -1,5 +1,7 @@
 """What makes a game another one: all that a model computes with; and what is set around a call makes it no other."""
 
+import logging
+
 import numpy as np
 import peft
 import pytest
@@ -7,6 +9,8 @@ import torch
 
 import interact
 from interact import CoalitionInputs, coalition_values
+from interact.engines import trust
+from interact.engines.patches import patches
 from interact.models.fingerprint import state_fingerprint
 from tests.interact.conftest import causal
 from tests.interact.test_tree import tiny
@@ -60,7 +64,43 @@ def one_number(model):
         model.model.layers[1].mlp.down_proj.weight[5, 7] += 3
 
 
+LINEAR = [torch.nn.Linear(32, 32) for _ in range(2)]
+
+
+def through(layer):
+    def hook(module, given, output):
+        return (layer(output[0]), *output[1:]) if isinstance(output, tuple) else layer(output)
+
+    return hook
+
+
+def probed(number):
+    def change(model):
+        model.model.layers[0]._forward_hooks.clear()
+        model.model.layers[0].register_forward_hook(through(LINEAR[number]))
+        return model
+
+    return change
+
+
+def of_a_patched_class(model):
+    class Patched(type(model.model.layers[0].mlp)):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model.model.layers[0].mlp.__class__ = Patched
+
+
+def in_inference_mode(seed):
+    with torch.inference_mode():
+        model = causal()
+        model.lm_head.weight.mul_(seed)
+    return model
+
+
 CHANGES = {
+    "what a hook calls": (lambda: probed(0)(causal()), probed(1)),
+    "the forward of a class": (causal, of_a_patched_class),
     "prompt tuning": (lambda: prompted("prompt"), moved),
     "prefix tuning": (lambda: prompted("prefix"), moved),
     "another adapter": (lora, lambda m: m.set_adapter("b")),
@@ -101,6 +141,40 @@ def test_the_state_of_a_model_is_the_same_in_another_copy_and_reads_every_number
         rows = swapped.model.layers[0].mlp.up_proj.weight
         rows[[0, 1]] = rows[[1, 0]].clone()
     assert state_fingerprint(swapped) != state_fingerprint(one)
+
+
+def test_weights_made_in_inference_mode_are_read_too():
+    assert state_fingerprint(in_inference_mode(1)) == state_fingerprint(in_inference_mode(1))
+    assert state_fingerprint(in_inference_mode(1)) != state_fingerprint(in_inference_mode(2))
+
+
+def test_what_a_library_or_a_recorder_hooks_up_is_no_other_game(byte_level, tmp_path):
+    model, file, seen = causal(), tmp_path / "x.scores", []
+    first = interact.extract(model, byte_level, TEXT[0], cache=file, **ASK)
+    model(torch.tensor([[5, 6]]), output_hidden_states=True)  # May leave hooks of transformers.
+    again = interact.extract(model, byte_level, TEXT[0], cache=file, **ASK)
+    assert np.array_equal(first.values, again.values)
+    model.model.layers[0].register_forward_hook(lambda *args: seen.append(args[2]))
+    for _ in range(3):
+        interact.extract(model, byte_level, TEXT[0], **ASK)
+    assert len(trust._passed_alone[model]) == 1
+
+
+def test_a_hook_that_holds_what_cannot_be_read_stops_nothing(byte_level):
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    held = [torch.eye(3).to_sparse(), torch.empty(2, device="meta"), logging.getLogger("x"), deep]
+
+    def hook(*_):
+        assert held and later
+
+    model = causal()
+    model.model.layers[0].register_forward_hook(hook)
+    told = patches(model)
+    later = True
+    assert told
+    interact.extract(model, byte_level, TEXT[0], **ASK)
 
 
 def at(position, vector):
@@ -161,6 +235,14 @@ def test_a_kill_loses_no_score_of_a_text(byte_level, tmp_path, monkeypatch):
     monkeypatch.setattr("interact.engines.flat.score_batch", lambda *_: asked.append(1))
     results = interact.extract_many(model, byte_level, texts, folder=tmp_path, target=5, progress=False)
     assert len(results) == 3 and not asked and not list(tmp_path.glob(".*.scores"))
+    # A kill may leave a file of scores without its beginning, and one beside a result that is whole.
+    monkeypatch.undo()
+    files = sorted(tmp_path.glob("*.interactions"))
+    for file in files[:2]:
+        file.with_name(f".{file.name}.scores").write_text("{")
+    files[0].unlink()
+    again = interact.extract_many(model, byte_level, texts, folder=tmp_path, target=5, progress=False)
+    assert [r.total for r in again] == [r.total for r in results] and not list(tmp_path.glob(".*.scores"))
 
 
 def test_what_belongs_to_a_sample_is_not_ignored(byte_level):
@@ -182,8 +264,14 @@ def test_arrays_of_numpy_are_taken_as_numbers_and_spans(byte_level):
     assert np.array_equal(
         interact.extract(model, byte_level, TEXT[0], baseline=vector, target=5).values, of_torch.values
     )
-    with pytest.raises(ValueError, match="between the double brackets in"):
-        interact.extract(model, byte_level, "[[ ]] x [[y]]", players="marked", target=5)
+    for marked in ("[[ ]] x [[y]]", "[[]] x [[y]]"):
+        with pytest.raises(ValueError, match="between the double brackets in"):
+            interact.extract(model, byte_level, marked, players="marked", target=5)
+    two = interact.extract(model, byte_level, TEXT[0], players=np.int64(2), baseline=np.array(7), target=5)
+    assert two.n == 2 and two.provenance["baseline"] == same.provenance["baseline"]
+    for baseline in (np.array(["a"]), np.array([None])):
+        with pytest.raises(ValueError, match="must be a name, a token id or a torch vector"):
+            interact.extract(model, byte_level, TEXT[0], baseline=baseline, target=5)
 
 
 def test_a_sampled_result_tells_the_scored_ends():
