@@ -59,11 +59,11 @@ def _sums(weight: torch.Tensor) -> list[int]:
     try:
         words = _words(weight.detach())
     except (RuntimeError, NotImplementedError, TypeError):
-        return []  # A tensor that hides its numbers (torchao).
+        return []  # A tensor whose numbers cannot be read (torchao).
     places = torch.arange(1, 1 + max(_SPOTS, *words.shape), device=words.device)
     some = words.flatten()[(places[:_SPOTS] * _PRIME) % words.numel()]
     spots = int((some * places[:_SPOTS]).sum())
-    # Sums read all of a weight, so they are kept while the weight is told to be the same; some never tell.
+    # Sums read all of a weight, so they are kept while its version stays; one made in inference mode has no version.
     state = None if weight.is_inference() else (weight.data_ptr(), weight._version, spots)
     if (known := _known.get(weight)) is None or known[0] != state or state is None:
         rows, columns = words.sum(1), words.sum(0)
