@@ -50,7 +50,6 @@ def check_masking(masking: str) -> None:
         raise ValueError(f"masking={masking!r} is not known; choose one of {list(MASKINGS)}.")
 
 
-@torch.no_grad()
 def _of_numpy(given: np.ndarray) -> Any:
     """Return a number or a vector of NumPy as Python and torch have it; others as they are."""
     if given.dtype.kind in "iu" and not given.ndim:
@@ -58,6 +57,7 @@ def _of_numpy(given: np.ndarray) -> Any:
     return torch.from_numpy(np.ascontiguousarray(given)) if given.dtype.kind in "fiu" and given.ndim else given
 
 
+@torch.no_grad()
 def resolve_baseline(
     model: Any, baseline: str | int | torch.Tensor | Baseline | None, special_ids: Mapping[str, int]
 ) -> Baseline:
