@@ -140,7 +140,7 @@ def _at_all_sizes(process: GaussianProcess, terms: list[Term], parts: _Parts, sh
     share = x.mean(axis=0)
     x -= share
     gram = x @ x.T
-    gram[np.diag_indices_from(gram)] += max(_RIDGE * float((x**2).sum()) / max(len(terms), 1), 1e-12)
+    gram[np.diag_indices_from(gram)] += max(_RIDGE * float((x**2).sum()) / len(terms), 1e-12)
     fitted = cho_solve(cho_factor(gram), x).T
     # M (f - X b) of b = A c, f and c being Gaussian: the sum of (A - M X A) c and M f.
     own = shares - fitted @ (x @ shares)

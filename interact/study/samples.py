@@ -89,13 +89,15 @@ def materials(config: StudyConfig, tokenizers: Mapping[str, Any]) -> dict[str, M
 
 
 def _check_ids(found: Mapping[str, Material]) -> None:
-    """Refuse two data sets whose samples have one name, before anything is trained: the tables tell them by it."""
-    owner: dict[str, str] = {}
-    for name, material in found.items():
+    """Refuse other samples of one name in two data sets, before anything is trained: the tables tell them by it."""
+    known: dict[str, Sample] = {}
+    for material in found.values():
         for sample in material.follow:
-            if owner.setdefault(sample.id, name) != name:
+            # With the control planted, what does not leak is trained on in both.
+            other = known.setdefault(sample.id, sample)
+            if (other.text, other.split) != (sample.text, sample.split):
                 raise ValueError(
-                    f"The data sets {owner[sample.id]!r} and {name!r} both have a sample {sample.id!r}, so the tables "
+                    f"The data sets {other.data!r} and {sample.data!r} both have a sample {sample.id!r}, so the tables "
                     "could not tell them apart; rename one of the files."
                 )
 

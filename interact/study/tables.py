@@ -60,9 +60,10 @@ def _moved(first: np.ndarray | None, now: np.ndarray) -> float:
 
 
 def of_samples(samples: Sequence[Sample]) -> pd.DataFrame:
-    """Make the table `samples`."""
+    """Make the table `samples`; one that two data sets share has one row."""
     rows = [
-        {"sample": s.id, "split": s.split, "text": s.text, "target": s.response, "players": s.players} for s in samples
+        {"sample": s.id, "split": s.split, "text": s.text, "target": s.response, "players": s.players}
+        for s in {s.id: s for s in samples}.values()
     ]
     return pd.DataFrame(rows) if rows else empty("samples")
 

@@ -10,8 +10,10 @@ import pytest
 from interact.results import load
 from interact.study.conclusions import conclude
 from interact.study.run import run_study
+from interact.study.samples import materials
 from interact.study.stops import compare_stops
 from interact.study.store import Store
+from interact.study.tables import of_samples
 from interact.study.work import reference_of, runs
 from tests.study.conftest import make_config
 
@@ -36,6 +38,14 @@ def test_data_sets_that_share_names_are_refused_before_anything_is_trained(place
     with pytest.raises(ValueError, match=r"both have a sample 'reviews-\d+'.* rename one of the files"):
         run_study(tmp_path / "store", config, say=lambda _: None)
     assert not (tmp_path / "store" / "checkpoints").exists()
+
+
+def test_a_planted_set_shares_what_does_not_leak(place, byte_level):
+    config = make_config(place, models=(str(place / "one"),), training_samples=6, controls=("labels", "planted"))
+    found = materials(config, {config.models[0]: byte_level})
+    plain, planted = ({s.id for s in part.follow if s.split == "train"} for part in found.values())
+    assert plain & planted and any(name.endswith("+planted") for name in planted)
+    assert of_samples([s for part in found.values() for s in part.follow])["sample"].is_unique
 
 
 def test_a_token_that_no_model_has_is_refused_before_anything_is_trained(place, tmp_path):
