@@ -5,16 +5,16 @@ A steering vector, an ablation or a wrapper of another library changes scores an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from hashlib import sha256
 from typing import Any
 
-import torch
 from torch.nn.modules import module as torch_module
 
 from interact.engines.function_hash import function_hash, is_installed
 
+_RECORDING = ("torch", "transformers", "accelerate")
 Found = tuple[str, str, Callable[..., Any]]
 """Where a function is called, as what, and the function."""
 
@@ -33,27 +33,31 @@ def hooks(model: Any) -> list[Found]:
 
 
 def patches(model: Any) -> str | None:
-    """Return a hash of a user's hooks and forwards, by content; None where there are none.
+    """Return a hash of a model's hooks and replaced forwards, by content; None where there are none.
 
-    What libraries hook up, such as transformers for hidden states, changes no score. A forward of a class counts where
-    its code is no library's.
+    Hooks of torch, transformers and accelerate record and place, and change no score, so they do not count.
     """
     # Of the model's own weights there is another hash.
     own = {id(module) for module in model.modules()}
-    found = [(name, kind, _content(one, own)) for name, kind, one in hooks(model) if not _of_library(one)]
+    found = [
+        (name, kind, _content(one, own))
+        for name, kind, one in hooks(model)
+        if kind == "forward" or _home(one).partition(".")[0] not in _RECORDING
+    ]
     found += [(kind, "class", told) for kind, told in forwards(model).items() if told]
     return sha256(repr(found).encode()).hexdigest()[:16] if found else None
 
 
 def forwards(model: Any) -> dict[str, str]:
-    """Return a hash of the forward of each class in a model whose code is no library's, by the class; else ``""``."""
+    """Return a hash of the forward of each class in a model, by the class; ``""`` for a library's own."""
     kinds = sorted({type(module) for module in model.modules()}, key=lambda kind: (kind.__module__, kind.__qualname__))
-    return {f"{kind.__module__}.{kind.__qualname__}": _of_class(kind.forward) for kind in kinds}
+    return {f"{kind.__module__}.{kind.__qualname__}": _of_class(kind, kind.forward) for kind in kinds}
 
 
 @cache
-def _of_class(forward: Callable[..., Any]) -> str:
-    return "" if _of_library(forward) else _content(forward, frozenset())
+def _of_class(kind: type, forward: Callable[..., Any]) -> str:
+    came = forward.__module__ in {base.__module__ for base in kind.__mro__}
+    return "" if came and is_installed(forward) else _content(forward, frozenset())
 
 
 def _content(function: Callable[..., Any], without: Any) -> str:
@@ -64,15 +68,9 @@ def _content(function: Callable[..., Any], without: Any) -> str:
         return str(id(function))
 
 
-def _of_library(function: Any) -> bool:
-    return all(is_installed(one) for one in _inside(function))
-
-
-def _inside(function: Any) -> Iterator[Any]:
-    """Yield the functions that a partial, a bound method or an object is called by."""
+def _home(function: Any) -> str:
+    """Return the module of a function, of what a partial or a bound method calls, or of an object's class."""
     if isinstance(function, partial):
-        yield from _inside(function.func)
-    elif isinstance(function, torch.nn.Module):
-        yield type(function).forward
-    else:
-        yield getattr(function, "__func__", function if hasattr(function, "__code__") else type(function).__call__)
+        return _home(function.func)
+    called = getattr(function, "__func__", function)
+    return str((called if hasattr(called, "__code__") else type(called)).__module__)

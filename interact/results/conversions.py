@@ -45,8 +45,7 @@ def to_shapiq(result: Any, index: str | None = None, max_order: int | None = Non
         max_order: Largest set; None for every order of the (co-)Moebius coefficients, 1 for SV and BV, else 2.
 
     Returns:
-        `shapiq.InteractionValues`; player i is its player i, its `baseline_value`
-        phi(empty).
+        `shapiq.InteractionValues`; player i is its player i, its `baseline_value` phi(empty).
 
     Raises:
         ValueError: An index that is not known, or as the index's function.

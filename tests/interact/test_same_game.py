@@ -1,6 +1,7 @@
 """What makes a game another one: all that a model computes with; and what is set around a call makes it no other."""
 
 import logging
+import types
 
 import numpy as np
 import peft
@@ -64,6 +65,21 @@ def one_number(model):
         model.model.layers[1].mlp.down_proj.weight[5, 7] += 3
 
 
+def steered_by(module, given, output):
+    return (output[0] + 1, *output[1:]) if isinstance(output, tuple) else output + 1
+
+
+class Steering(torch.nn.Module):
+    def forward(self, *args):
+        return steered_by(*args)
+
+
+def of_a_library(function):
+    """Return a function as if an installed package had it."""
+    code = function.__code__.replace(co_filename=np.__file__)
+    return types.FunctionType(code, {**globals(), "__name__": "steering"}, "steered_by")
+
+
 LINEAR = [torch.nn.Linear(32, 32) for _ in range(2)]
 
 
@@ -99,6 +115,9 @@ def in_inference_mode(seed):
 
 
 CHANGES = {
+    "no prompt": (lambda: prompted("prompt"), lambda m: m.disable_adapter().__enter__()),
+    "a hook of a library": (causal, lambda m: m.model.layers[0].register_forward_hook(of_a_library(steered_by))),
+    "a layer as a hook": (causal, lambda m: m.model.layers[0].register_forward_hook(Steering())),
     "what a hook calls": (lambda: probed(0)(causal()), probed(1)),
     "the forward of a class": (causal, of_a_patched_class),
     "prompt tuning": (lambda: prompted("prompt"), moved),
